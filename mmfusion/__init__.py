@@ -1,0 +1,23 @@
+"""mmfusion: infrared-visible image fusion for the mmengine ecosystem.
+
+Importing the package makes the stack usable and mmfusion known to it: the two compatibility points
+(:mod:`mmfusion.compat`) are applied where they are needed, the child registries exist, and
+``_base_ = ['mmfusion::occo/occo_fmb.py']`` resolves from any config. Models, datasets and hooks are imported when
+a registry is first asked for one.
+"""
+
+from . import compat
+from .version import __version__
+
+compat.setup()
+
+from mmengine.config.utils import MODULE2PACKAGE  # noqa: E402
+
+from . import registry  # noqa: E402
+
+# mmengine resolves `_base_ = 'mmfusion::...'` and `get_config` through this table of scope to package name. It takes a
+# distribution for `<its location>/mmfusion`, which is wrong for an editable installation (that is in site-packages).
+# For a name that is no distribution it takes the folder of that module's file, which is right for every installation.
+MODULE2PACKAGE.setdefault('mmfusion', 'mmfusion.version')
+
+__all__ = ['__version__', 'compat', 'registry']

@@ -1,0 +1,200 @@
+"""Masks of salient objects for a folder of pairs, one per modality, in OCCO's layout.
+
+``OUT/mask_vi/mask_NAME.png`` and ``OUT/mask_ir/mask_NAME.png`` (8-bit, one channel, 0 and 255, the image's size), and
+``OUT/masks.json``, which says how they were made. See :mod:`mmfusion.apis.mask_models` (Grounding DINO and SAM),
+:mod:`mmfusion.apis.mask_annotations` (boxes from files) and :mod:`mmfusion.apis.mask_contrast` (no weights).
+"""
+
+import json
+import logging
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from mmengine.logging import print_log
+from tqdm import tqdm
+
+from mmfusion.utils import ImageReadError, pair_images, read_infrared, read_mask, read_visible, write_bytes, write_image
+from mmfusion.version import __version__
+
+from .mask_models import MaskGenerationError
+
+SIDECAR = 'masks.json'
+
+
+@dataclass
+class MaskSummary:
+    """What a run left behind.
+
+    Attributes:
+        pairs (int): Pairs of images.
+        made (int): Pairs of which at least one mask was made now.
+        complete (int): Pairs whose two masks were there already.
+        empty_vi, empty_ir (int): Masks without a single pixel, old ones counted too.
+        empty_both (int): Pairs of which both masks are empty. OCCO's training leaves them out.
+        coverage_vi, coverage_ir (float): Mean share of the image that is masked.
+    """
+
+    pairs: int = 0
+    made: int = 0
+    complete: int = 0
+    empty_vi: int = 0
+    empty_ir: int = 0
+    empty_both: int = 0
+    coverage_vi: float = 0.0
+    coverage_ir: float = 0.0
+
+    def __str__(self):
+        return (
+            f'{self.pairs} pairs: {self.made} made, {self.complete} were complete already. Empty masks: '
+            f'{self.empty_vi} visible, {self.empty_ir} infrared, both of {self.empty_both} pairs. Masked on average: '
+            f'{self.coverage_vi:.1%} of the visible, {self.coverage_ir:.1%} of the infrared images.'
+        )
+
+    def add(self, coverages):
+        """Count one pair; ``coverages`` are the masked shares of its visible and infrared image."""
+        vi, ir = coverages
+        self.empty_vi += vi == 0
+        self.empty_ir += ir == 0
+        self.empty_both += vi == ir == 0
+        # Running mean over the pairs seen so far.
+        seen = self.made + self.complete
+        self.coverage_vi += (vi - self.coverage_vi) / seen
+        self.coverage_ir += (ir - self.coverage_ir) / seen
+
+
+def generate_masks(vi_dir, ir_dir, backend, out=None, mask_dirs=None, overwrite=False, progress=True):
+    """Make the masks that are not there yet.
+
+    Args:
+        vi_dir, ir_dir (str | Path): Folders of images, paired by name without suffix.
+        backend: A :class:`~mmfusion.apis.mask_models.SamBoxMasks` or
+            :class:`~mmfusion.apis.mask_contrast.ContrastMasks`, or anything with ``settings`` (a dict that JSON can
+            hold), ``note`` (a warning or None), ``load(stems)`` and ``backend(stem, img, modality) -> mask``.
+        out (str | Path, optional): Folder of ``masks.json`` and, unless ``mask_dirs`` are given, of ``mask_vi`` and
+            ``mask_ir``. Default: the folder that holds both ``mask_dirs``.
+        mask_dirs (tuple[str | Path, str | Path], optional): Folders of the visible and the infrared masks.
+        overwrite (bool): Delete the masks of these images and begin anew, whatever made them.
+        progress (bool): Show a bar.
+
+    Returns:
+        MaskSummary: Counts.
+
+    Raises:
+        MaskGenerationError: Images that do not pair; masks made with other settings, or by something unknown, stand
+            there; what the backend raises.
+        ImageReadError: An image is missing or damaged. What was made before it stays, and is not made again.
+    """
+    try:
+        pairs = pair_images(vi_dir, ir_dir)
+    except (FileNotFoundError, ValueError) as e:
+        raise MaskGenerationError(str(e)) from e
+    out, mask_dirs = _folders(out, mask_dirs)
+    targets = {stem: tuple(d / f'mask_{stem}.png' for d in mask_dirs) for stem, _, _ in pairs}
+    # Through JSON once, so that tuples and lists compare equal to what is read back.
+    settings = json.loads(json.dumps(backend.settings))
+    sidecar = out / SIDECAR
+    if overwrite:
+        for file in (f for files in targets.values() for f in files):
+            file.unlink(missing_ok=True)
+    else:
+        _check_sidecar(sidecar, settings, targets)
+    if backend.note:
+        print_log(backend.note, 'current', logging.WARNING)
+    kept = {stem: _read_complete(files) for stem, files in targets.items()}
+    todo = [stem for stem, masks in kept.items() if None in masks]
+    if todo:
+        backend.load(todo)
+        _write_sidecar(sidecar, settings)
+    if len(todo) < len(pairs):
+        print_log(f'{len(pairs) - len(todo)} of {len(pairs)} pairs have both masks and are skipped.', 'current')
+    summary = MaskSummary(pairs=len(pairs))
+    for stem, vi, ir in tqdm(pairs, desc='masks', unit='pair', disable=not progress):
+        if None in kept[stem]:
+            coverages = _make(backend, stem, (vi, ir), targets[stem], kept[stem])
+            summary.made += 1
+        else:
+            coverages = kept[stem]
+            summary.complete += 1
+        summary.add(coverages)
+    _write_sidecar(sidecar, settings, summary)
+    return summary
+
+
+def _folders(out, mask_dirs):
+    if mask_dirs is None:
+        if out is None:
+            raise MaskGenerationError('Say where the masks go: --out, or --mask-vi-dir and --mask-ir-dir.')
+        return Path(out), (Path(out) / 'mask_vi', Path(out) / 'mask_ir')
+    vi, ir = (Path(d) for d in mask_dirs)
+    if vi.resolve() == ir.resolve():
+        raise MaskGenerationError(
+            f'{vi}: both modalities cannot have their masks in one folder; their names are equal.'
+        )
+    if out is None and vi.resolve().parent != ir.resolve().parent:
+        raise MaskGenerationError(
+            f'{vi} and {ir} do not lie in one folder: say with --out where {SIDECAR} goes, the record of how '
+            'they are made.'
+        )
+    return Path(out) if out is not None else vi.parent, (vi, ir)
+
+
+def _read_complete(files):
+    """The masked share of each file, None for one that is not there or is damaged."""
+    shares = []
+    for file in files:
+        try:
+            shares.append(float(read_mask(file).mean()) if file.is_file() else None)
+        except ImageReadError as e:
+            print_log(f'{e} This mask is made anew.', 'current', logging.WARNING)
+            shares.append(None)
+    return shares
+
+
+def _make(backend, stem, sources, files, kept):
+    """Make what is missing of one pair; the masked share of both images."""
+    vi, ir = read_visible(sources[0]), read_infrared(sources[1])
+    if vi.shape[:2] != ir.shape:
+        raise MaskGenerationError(
+            f'{sources[0]} is {vi.shape[1]}×{vi.shape[0]} but {sources[1]} is {ir.shape[1]}×{ir.shape[0]} '
+            '(width×height). A pair must be registered and of one size.'
+        )
+    images = {'vi': vi, 'ir': np.repeat(ir[..., None], 3, axis=2)}
+    shares = list(kept)
+    for i, (modality, img) in enumerate(images.items()):
+        if shares[i] is None:
+            mask = backend(stem, img, modality)
+            write_image(files[i], mask)
+            shares[i] = float((mask > 0).mean())
+    return shares
+
+
+def _check_sidecar(sidecar, settings, targets):
+    """Refuse to mix masks that were made in different ways."""
+    existing = [f for files in targets.values() for f in files if f.exists()]
+    if not existing:
+        return
+    cure = 'Choose another folder, or say --overwrite to make all masks of these images anew.'
+    if not sidecar.is_file():
+        raise MaskGenerationError(
+            f'{existing[0].parent}: {len(existing)} masks of these images are there, but no {sidecar} says how they '
+            f'were made. {cure}'
+        )
+    try:
+        before = json.loads(sidecar.read_text())['settings']
+    except (ValueError, KeyError, TypeError) as e:
+        raise MaskGenerationError(f'{sidecar}: cannot be read ({type(e).__name__}: {e}). {cure}') from e
+    changed = [
+        f'{key} was {before.get(key)!r}, is now {settings.get(key)!r}'
+        for key in sorted(before.keys() | settings.keys())
+        if before.get(key) != settings.get(key)
+    ]
+    if changed:
+        raise MaskGenerationError(
+            f'{sidecar}: {len(existing)} masks there were made with other settings: {"; ".join(changed)}. {cure}'
+        )
+
+
+def _write_sidecar(sidecar, settings, summary=None):
+    content = {'mmfusion': __version__, 'settings': settings, 'summary': summary and asdict(summary)}
+    write_bytes(sidecar, (json.dumps(content, indent=2, ensure_ascii=False) + '\n').encode())

@@ -1,0 +1,23 @@
+"""Compatibility with the stack, applied on import of mmfusion where it is needed and only there.
+
+- :mod:`.requirements`: a clear sentence where an unfit package would end in an unrelated traceback
+- :mod:`.mmcv_ext`: ``mmcv._ext`` for mmcv-lite, backed by torchvision
+- :mod:`.serialization`: resuming under torch >= 2.6
+
+Nothing of the stack is altered: each of them uses the extension point that Python or torch has for it.
+"""
+
+from . import mmcv_ext, requirements, serialization
+
+
+def setup() -> None:
+    """Check what is installed and apply the compatibility points; a second call changes nothing.
+
+    Raises:
+        ImportError: if mmcv is missing, or a version of transformers is installed that breaks mmpretrain.
+    """
+    requirements.check_mmcv()
+    requirements.check_transformers()
+    requirements.check_pkg_resources()
+    mmcv_ext.install()
+    serialization.allow_runner_checkpoints()

@@ -1,0 +1,58 @@
+"""Say in one sentence what is wrong with an installation, where the stack itself would end in an unrelated traceback.
+
+All checks read the metadata of installed packages, or look for a module without importing it.
+"""
+
+import warnings
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+
+
+def _installed(distribution: str) -> str | None:
+    """Return the version of an installed distribution, or None."""
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
+
+
+def check_mmcv() -> None:
+    """Raise ``ImportError`` if mmcv is not installed, neither in full nor as mmcv-lite."""
+    if find_spec('mmcv') is None:
+        raise ImportError(
+            "mmfusion needs mmcv, which is not installed. Run `pip install 'mmfusion[lite]'` (mmcv-lite, no compiler), "
+            "or install full mmcv: `pip install -U openmim && mim install 'mmcv>=2.1,<2.2'`."
+        )
+
+
+def check_transformers() -> None:
+    """Raise ``ImportError`` for a version of transformers with which mmpretrain 1.2 cannot be imported.
+
+    ``mmpretrain.models``, and with it ``mmseg.models`` and ``mmdet.models``, ends in "NoneType takes no arguments" with
+    transformers 4.53 and later. Without transformers it works.
+    """
+    from mmengine.utils import digit_version
+
+    found, mmpretrain = _installed('transformers'), _installed('mmpretrain')
+    if found is None or mmpretrain is None or digit_version(mmpretrain) >= digit_version('1.3'):
+        return
+    if digit_version(found) >= digit_version('4.53'):
+        raise ImportError(
+            f'transformers {found} is installed, with which mmpretrain {mmpretrain}, and so mmseg and mmdet, cannot be '
+            "imported. Run `pip install 'transformers>=4.45,<4.50'`, or uninstall transformers if you do not use it."
+        )
+
+
+def check_pkg_resources() -> None:
+    """Warn if mmengine will not find ``pkg_resources``, which setuptools 81 removed.
+
+    mmengine 0.10 imports it when a config inherits from an installed library (``_base_ = ['mmseg::...']``), and only
+    then: this is a warning and not an error because everything else works.
+    """
+    if _installed('mmengine') is not None and find_spec('pkg_resources') is None:
+        warnings.warn(
+            f'pkg_resources is not available (setuptools {_installed("setuptools")}): configs that inherit from an '
+            "installed library (`_base_ = ['mmseg::...']`) will fail with \"No module named 'pkg_resources'\". "
+            "Run `pip install 'setuptools<81'`.",
+            stacklevel=3,
+        )

@@ -1,0 +1,64 @@
+"""Let mmengine resume under torch >= 2.6, which loads checkpoints with ``weights_only=True``.
+
+That mode unpickles tensors and plain containers only, and refuses every class it does not know. A checkpoint of
+mmengine's ``Runner`` also holds its message hub: ``HistoryBuffer`` objects over NumPy arrays, NumPy scalars, and random
+states where a hook keeps them. These classes hold plain data, and exactly these are declared safe; ``weights_only``
+itself is never turned off.
+"""
+
+import pickle
+
+import numpy as np
+import torch
+from mmengine.logging.history_buffer import HistoryBuffer
+from mmengine.utils import digit_version
+
+# The kinds of numbers that logs, counters and NumPy's random state are made of.
+_DTYPES = (
+    *('bool', 'int8', 'int16', 'int32', 'int64', 'uint8', 'uint16', 'uint32', 'uint64'),
+    *('float16', 'float32', 'float64'),
+)
+_STATISTICS = ('min', 'max', 'current', 'mean')
+
+
+def _history_buffer_method(owner, name):
+    """Stand for ``getattr`` in a checkpoint: a ``HistoryBuffer`` is saved with its four statistics, looked up by name.
+
+    ``getattr`` itself would open every attribute of the allowed classes to a forged checkpoint.
+    """
+    if owner is not HistoryBuffer or name not in _STATISTICS:
+        raise pickle.UnpicklingError(
+            f'the checkpoint asks for the attribute {name!r} of {owner!r}; only {", ".join(_STATISTICS)} of '
+            "mmengine's HistoryBuffer are allowed"
+        )
+    return getattr(owner, name)
+
+
+def safe_globals() -> list:
+    """Return what a Runner's checkpoint needs beyond the classes that torch allows by itself.
+
+    A pair (object, name) is an object under the name that stands in the checkpoint. NumPy 2 renamed ``numpy.core`` to
+    ``numpy._core``; its two rebuilding functions are allowed under both names, so that a checkpoint written with one
+    version is read with the other.
+    """
+    rebuild_array, rebuild_scalar = np.zeros(1).__reduce__()[0], np.float64(0).__reduce__()[0]
+    numpy_functions = [
+        (function, f'{module}.multiarray.{name}')
+        for function, name in ((rebuild_array, '_reconstruct'), (rebuild_scalar, 'scalar'))
+        for module in ('numpy.core', 'numpy._core')
+    ]
+    dtypes = sorted({type(np.dtype(name)) for name in _DTYPES}, key=lambda dtype: dtype.__name__)
+    return [
+        HistoryBuffer,
+        (_history_buffer_method, 'builtins.getattr'),
+        np.ndarray,
+        np.dtype,
+        *dtypes,
+        *numpy_functions,
+    ]
+
+
+def allow_runner_checkpoints() -> None:
+    """Declare :func:`safe_globals` safe for ``torch.load(weights_only=True)``; nothing to do on torch before 2.6."""
+    if digit_version(torch.__version__) >= digit_version('2.6.0'):
+        torch.serialization.add_safe_globals(safe_globals())

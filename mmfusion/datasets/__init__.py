@@ -1,0 +1,32 @@
+"""Datasets of infrared-visible image pairs."""
+
+from . import transforms
+from .fmb import FMBDataset
+from .fusion_dataset import FusionDataset
+from .layout_dataset import LayoutDataset
+from .llvip import LLVIPDataset
+from .m3fd import M3FDDataset
+from .mfnet import MFNetDataset
+from .msrs import MSRSDataset, MSRSDetectionDataset
+from .occo import OCCODataset
+from .roadscene import RoadSceneDataset
+from .synthetic import SyntheticDataset, SyntheticScene, render_scene
+from .tno import TNODataset
+
+__all__ = [
+    'FMBDataset',
+    'FusionDataset',
+    'LLVIPDataset',
+    'LayoutDataset',
+    'M3FDDataset',
+    'MFNetDataset',
+    'MSRSDataset',
+    'MSRSDetectionDataset',
+    'OCCODataset',
+    'RoadSceneDataset',
+    'SyntheticDataset',
+    'SyntheticScene',
+    'TNODataset',
+    'render_scene',
+    'transforms',
+]

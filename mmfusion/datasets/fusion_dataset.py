@@ -1,0 +1,150 @@
+"""The base of all datasets of image pairs."""
+
+import random
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.dataset import BaseDataset
+
+from mmfusion.registry import DATASETS
+from mmfusion.utils import IMG_SUFFIXES, list_images, pair_images
+
+
+@DATASETS.register_module()
+class FusionDataset(BaseDataset):
+    """Pairs of registered visible and infrared images, paired by file name, with optional annotations.
+
+    Folders are given in ``data_prefix``, relative to ``data_root``:
+
+    - ``vi_path``, ``ir_path``: the images;
+    - ``mask_vi_path``, ``mask_ir_path``: binary masks of salient objects, ``mask_prefix`` + the image's stem;
+    - ``seg_map_path``: label maps of the image's stem;
+    - boxes are read by subclasses into ``instances``.
+
+    A sample is ``img_path`` (visible), ``ir_path``, ``img_id`` (the stem) and, where the folders are given,
+    ``mask_vi_path``, ``mask_ir_path``, ``seg_map_path``; ``label_map``, ``reduce_zero_label`` and ``seg_fields`` are as
+    mmseg's ``LoadAnnotations`` wants them; ``num_classes``, of the label files, is for ``LoadSegLabels``.
+
+    Args:
+        ann_file (str): A list of stems, one a line, relative to ``data_root`` or absolute; empty for all pairs.
+        data_prefix (dict): Folders, as above.
+        mask_prefix (str): What stands before the stem in a mask's file name; OCCO's public code uses ``'mask_'``.
+        reduce_zero_label (bool): As in mmseg: label 0 is ignored, and 1 becomes 0.
+        **kwargs: Those of :class:`mmengine.dataset.BaseDataset`.
+
+    Raises:
+        FileNotFoundError: A folder, list or file is missing, or holds nothing.
+        ValueError: Images without a counterpart; a name in ``ann_file`` without images.
+    """
+
+    METAINFO = dict(classes=(), palette=[])
+
+    def __init__(
+        self,
+        ann_file='',
+        data_prefix=None,
+        mask_prefix='mask_',
+        reduce_zero_label=False,
+        **kwargs,
+    ):
+        # (seed, epoch), or −1 before anybody said; in shared memory, so that workers that live on see the new epoch.
+        self._epoch = torch.full((2,), -1, dtype=torch.int64).share_memory_()
+        self.mask_prefix = mask_prefix
+        self.reduce_zero_label = reduce_zero_label
+        super().__init__(ann_file=ann_file, data_prefix=data_prefix or dict(vi_path='vi', ir_path='ir'), **kwargs)
+
+    def set_epoch(self, seed, epoch):
+        """Make the augmentation of each sample a function of (seed, epoch, index); see ``ReproducibleEpochHook``."""
+        self._epoch[0], self._epoch[1] = seed, epoch
+
+    def __getitem__(self, idx):
+        """As in mmengine, with random numbers of its own for each sample once :meth:`set_epoch` was called."""
+        if self._epoch[1] < 0:
+            return super().__getitem__(idx)
+        with _seeded(*self._epoch.tolist(), int(idx)):
+            return super().__getitem__(idx)
+
+    def load_data_list(self):
+        """Find the pairs and what belongs to them."""
+        return [self.parse_pair(stem, vi, ir) for stem, vi, ir in self._select(self._pairs())]
+
+    def _pairs(self):
+        return pair_images(self.data_prefix['vi_path'], self.data_prefix['ir_path'])
+
+    def _select(self, pairs):
+        if not self.ann_file:
+            return pairs
+        file = Path(self.ann_file)
+        if not file.is_file():
+            raise FileNotFoundError(f'{file}: no such list of names (ann_file of {type(self).__name__})')
+        names = self._names(file)
+        by_stem = {pair[0]: pair for pair in pairs}
+        missing = [n for n in names if n not in by_stem]
+        if missing:
+            raise ValueError(
+                f'{file}: {len(missing)} of its {len(names)} names have no pair under {self.data_prefix["vi_path"]}: '
+                f'{", ".join(missing[:10])}'
+            )
+        return [by_stem[n] for n in names]
+
+    def _names(self, file):
+        """The stems in a list, whether or not its lines have an image's suffix (a stem may itself hold a dot)."""
+        lines = [Path(line.strip()) for line in file.read_text().splitlines() if line.strip()]
+        return [line.stem if line.suffix.lower() in IMG_SUFFIXES else line.name for line in lines]
+
+    def parse_pair(self, stem, vi, ir):
+        """The sample of one pair.
+
+        Args:
+            stem (str): Name without suffix.
+            vi, ir (Path): The two files.
+
+        Returns:
+            dict: See the class.
+        """
+        info = dict(
+            img_path=str(vi),
+            ir_path=str(ir),
+            img_id=stem,
+            label_map=None,
+            num_classes=len(self.METAINFO['classes']),
+            reduce_zero_label=self.reduce_zero_label,
+            seg_fields=[],
+        )
+        for key, prefix in (
+            ('mask_vi_path', self.mask_prefix),
+            ('mask_ir_path', self.mask_prefix),
+            ('seg_map_path', ''),
+        ):
+            if self.data_prefix.get(key):
+                info[key] = self._companion(key, f'{prefix}{stem}')
+        return info
+
+    def _companion(self, key, stem):
+        """The file in folder ``data_prefix[key]`` of the given stem, whatever its suffix."""
+        folder = self.data_prefix[key]
+        if not hasattr(self, '_listings'):
+            self._listings = {}
+        if key not in self._listings:
+            self._listings[key] = list_images(folder)
+        if stem not in self._listings[key]:
+            raise FileNotFoundError(f'{folder}/{stem}.*: no such image ({key} of {type(self).__name__})')
+        return str(self._listings[key][stem])
+
+
+@contextmanager
+def _seeded(*entropy):
+    """Seed the generators of random, NumPy and torch by some numbers, and set them back at the end."""
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    seeds = np.random.SeedSequence(entropy).generate_state(3)
+    random.seed(int(seeds[0]))
+    np.random.seed(seeds[1])
+    torch.default_generator.manual_seed(int(seeds[2]))
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])

@@ -1,0 +1,53 @@
+"""MSRS: aligned and enhanced pairs of MFNet with segmentation labels (PIAFusion, 2022)."""
+
+from mmfusion.registry import DATASETS
+
+from .layout_dataset import LayoutDataset
+from .mfnet import MFNET_METAINFO
+
+
+@DATASETS.register_module()
+class MSRSDataset(LayoutDataset):
+    """MSRS, multi-spectral road scenarios: 1083 training and 361 test pairs of 640×480, 9 classes.
+
+    Layout: ``{train,test}/{vi,ir,Segmentation_labels}/NAME.png``, where NAME ends in D (day) or N (night); masks, where
+    made, in ``{train,test}/{mask_vi,mask_ir}/mask_NAME.png``.
+
+    Label 0, unlabelled, counts as a class in the field's tables: ``reduce_zero_label`` is False.
+
+    Source: https://github.com/Linfeng-Tang/MSRS
+    """
+
+    METAINFO = MFNET_METAINFO
+    FOLDERS = dict(
+        vi_path='{split}/vi',
+        ir_path='{split}/ir',
+        seg_map_path='{split}/Segmentation_labels',
+        mask_vi_path='{split}/mask_vi',
+        mask_ir_path='{split}/mask_ir',
+    )
+
+
+@DATASETS.register_module()
+class MSRSDetectionDataset(LayoutDataset):
+    """The 80 pairs of MSRS with boxes, which its authors keep apart.
+
+    Layout: ``detection/{vi,ir}/NAME.png`` and ``detection/labels/NAME.txt``.
+
+    The labels are in YOLO's form. The release does not name the three indices; person, bicycle, car is what another
+    annotation of MSRS lists in this order, and what the shapes of the boxes agree with.
+    """
+
+    METAINFO = dict(classes=('person', 'bicycle', 'car'), palette=[[220, 20, 60], [119, 11, 32], [0, 0, 142]])
+    SPLITS = ('detection',)
+    FOLDERS = dict(
+        vi_path='detection/vi',
+        ir_path='detection/ir',
+        ann_path='detection/labels',
+        mask_vi_path='detection/mask_vi',
+        mask_ir_path='detection/mask_ir',
+    )
+    BOX_SUFFIX = '.txt'
+
+    def __init__(self, with_boxes=True, **kwargs):
+        super().__init__(with_boxes=with_boxes, **kwargs)

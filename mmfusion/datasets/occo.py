@@ -1,0 +1,23 @@
+"""The folder layout in which OCCO's public code expects its training pairs."""
+
+from mmfusion.registry import DATASETS
+
+from .layout_dataset import LayoutDataset
+
+
+@DATASETS.register_module()
+class OCCODataset(LayoutDataset):
+    """Pairs with masks of salient objects: ``vi/NAME``, ``ir/NAME``, ``mask_vi/mask_NAME``, ``mask_ir/mask_NAME``.
+
+    Masks are 0 and 255. Any pairs can be brought into this layout by ``tools/generate_masks.py``.
+
+    Args:
+        with_masks (bool): As in :class:`LayoutDataset`, but True by default.
+        **kwargs: Those of :class:`LayoutDataset`.
+    """
+
+    SPLITS = ('train',)
+    FOLDERS = dict(vi_path='vi', ir_path='ir', mask_vi_path='mask_vi', mask_ir_path='mask_ir')
+
+    def __init__(self, with_masks=True, **kwargs):
+        super().__init__(with_masks=with_masks, **kwargs)

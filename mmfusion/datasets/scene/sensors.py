@@ -1,0 +1,189 @@
+"""From the painted maps of a synthetic scene to what the two cameras record."""
+
+from statistics import NormalDist
+
+import cv2
+import numpy as np
+
+from .canvas import linear, noise
+
+_QUANTILES = np.array([NormalDist().inv_cdf((k + 0.5) / 256) for k in range(256)], np.float32)
+
+
+def smoke_map(canvas, camera, scene, rng):
+    """Opacity in [0, 1] of the drifting smoke in front of some of the objects (H×W float32)."""
+    h, w = canvas.size
+    size = (max(2, h // 4), max(2, w // 4))
+    opacity = np.zeros(size, np.float32)
+    rows, cols = (np.arange(n, dtype=np.float32) for n in size)
+    # What the infrared camera sees through the smoke is worth hiding; a cold car would be lost to both cameras.
+    targets = [item for item in scene.objects if item.what == 'person' or item.warm]
+    for _ in range(scene.weather.smoke if targets else 0):
+        target = targets[rng.integers(len(targets))]
+        x, y = camera.project([target.x, 0.9, target.z]) / 4
+        # Puffs grow with the object they hide, within bounds: a screen-filling one would leave nothing to see.
+        x, y, radius = (
+            np.float32(x),
+            np.float32(y),
+            np.clip(camera.scale(target.z) * rng.uniform(1.6, 3.2) / 4, 0.09 * size[0], 0.4 * size[0]).astype(
+                np.float32
+            ),
+        )
+        puff = np.exp(-(((cols - x) / (1.3 * radius)) ** 2) - ((rows[:, None] - y) / radius) ** 2)
+        swirl = noise(size, rng, octaves=5, base=4)
+        puff = np.clip((puff * (1 + 1.5 * swirl) - 0.14) * 2.2, 0, 1) * np.float32(rng.uniform(0.9, 0.985))
+        opacity = 1 - (1 - opacity) * (1 - puff)
+    return cv2.resize(opacity, (w, h), interpolation=cv2.INTER_LINEAR)
+
+
+def _illumination(canvas, camera, scene):
+    """Light that falls on the scene at a quarter of its size: daylight, or a dim sky, lamps and headlights."""
+    h, w = canvas.size
+    size = (max(2, h // 4), max(2, w // 4))
+    weather = scene.weather
+    tint = np.array([1.1, 1.0, 0.95] if weather.night else [1.0 - 0.12 * weather.warm_light, 1.0, 1.0], np.float32)
+    light = np.broadcast_to(np.float32(weather.ambient) * tint, (*size, 3)).copy()
+    rows, cols = np.arange(size[0], dtype=np.float32)[:, None], np.arange(size[1], dtype=np.float32)
+
+    def pool(x, y, rx, ry, colour, strength):
+        spot = np.exp(-(((cols - x / 4) / (rx / 4)) ** 2) - ((rows - y / 4) / (ry / 4)) ** 2)
+        light[...] += (spot * strength)[..., None] * colour
+
+    if weather.night:
+        for lamp in scene.lamps:
+            if not lamp.lit:
+                continue
+            colour, scale = linear(*lamp.colour), camera.scale(lamp.z)
+            x, y = camera.project([lamp.x - np.sign(lamp.x) * 1.2, 0, lamp.z])
+            depth = scale * camera.height * 4.5 / lamp.z  # a circle on the ground is a flat ellipse in the image
+            pool(x, y, 4.2 * scale, max(depth, 0.8 * scale), colour, 0.45)
+            pool(lamp.head[0], lamp.head[1], 2.5 * scale, 2.5 * scale, colour, 0.3)
+        if weather.own_lights:
+            y = camera.horizon + 0.12 * h
+            pool(camera.centre, y, 0.42 * w, 0.16 * h, linear(255, 245, 225), weather.own_lights)
+        for car in scene.objects:
+            if car.what == 'car' and car.lights:
+                scale = camera.scale(car.z)
+                x, y = camera.project([car.x, 0, car.z - 1.5 if car.oncoming else car.z + car.length + 3])
+                pool(x, y, 2.0 * scale, 0.5 * scale, linear(255, 245, 225), 0.45)
+    return light
+
+
+def _shadows(canvas, camera, scene):
+    """Darkness in [0, 1) on the ground under and, in sunlight, beside the objects."""
+    h, w = canvas.size
+    shade = np.zeros((max(2, h // 2), max(2, w // 2)), np.float32)
+    weather = scene.weather
+    sunny = not weather.night and weather.cloud < 0.65
+    for item in scene.objects:
+        half = item.width / 2 + 0.1 if item.what == 'car' else 0.25
+        ends = (item.z - 0.15, item.z + item.length + 0.2) if item.what == 'car' else (item.z - 0.2, item.z + 0.3)
+        cast = weather.sun * (1.6 if item.what == 'car' else 2.2) if sunny else 0.0
+        near, far = ends
+        foot = [(item.x - half, 0, near), (item.x + half, 0, near), (item.x + half, 0, far), (item.x - half, 0, far)]
+        moved = [(x + cast, 0, z + 0.6 * abs(cast)) for x, _, z in foot]
+        corners = camera.project(np.array(foot + moved)) / 2
+        hull = cv2.convexHull(np.clip(corners, -8 * w, 8 * w).astype(np.float32)).astype(np.int32)
+        cv2.fillConvexPoly(shade, hull, 0.55 if item.what == 'car' or sunny else 0.35)
+    return cv2.resize(cv2.GaussianBlur(shade, (0, 0), 0.0045 * h), (w, h), interpolation=cv2.INTER_LINEAR)
+
+
+def _glare(emission, smoke):
+    """Light scattered in the lens: wide halos around what is brighter than the sensor's range."""
+    h, w = emission.shape[:2]
+    size = (max(2, w // 4), max(2, h // 4))
+    small = cv2.resize(np.maximum(emission, 0.8), size, interpolation=cv2.INTER_AREA) - 0.8
+    small *= 1 - 0.7 * cv2.resize(smoke, size)[..., None]
+    glare = np.zeros_like(small)
+    # Narrow, middle and wide halo; the weights keep the wide one visible although it spreads over many pixels.
+    for sigma, weight in ((0.008, 0.8), (0.025, 0.8), (0.09, 0.25)):
+        glare += weight * cv2.GaussianBlur(small, (0, 0), max(sigma * h / 4, 0.3))
+    return cv2.resize(glare, (w, h), interpolation=cv2.INTER_LINEAR)
+
+
+def sense_visible(canvas, camera, scene, smoke, rng):
+    """What the visible camera records.
+
+    Reflected light and lamps, dimmed by fog and smoke, with glare, lens blur, display gamma and sensor noise.
+
+    Returns:
+        tuple[np.ndarray, np.ndarray]: The image, H×W×3 uint8, B, G, R; and the contrast of the persons' and cars'
+        pixels, H×W float32: by how many grey levels the pixel would differ without the object, before noise, in the
+        channel where that is most (0 elsewhere).
+    """
+    h, w = canvas.size
+    weather = scene.weather
+    small = _illumination(canvas, camera, scene)
+    light = cv2.resize(small, (w, h), interpolation=cv2.INTER_LINEAR)
+    shade = 1 - _shadows(canvas, camera, scene) * canvas.ground
+    # Fog and smoke scatter the light that falls on them; smoke is lit by whatever lights the scene around it.
+    glow = cv2.resize(cv2.blur(small, (9, 9)) * np.float32(1.0 if weather.night else 0.62), (w, h))
+    glare = _glare(canvas.emission, smoke) if weather.night else None
+    texture = shade * (1 + np.float32(0.16) * noise((h, w), rng, octaves=4, base=24))
+    opacity = 1 - _clearness(canvas.distance, weather) * (1 - smoke)
+    sigma = rng.uniform(3.0, 5.5) if weather.night else rng.uniform(1.0, 2.2)
+    pixels = canvas.instance > 0
+    hidden = 1 - _clearness(canvas.backdrop['distance'][pixels], weather) * (1 - smoke[pixels])
+    planes, change = [], np.zeros(len(hidden), np.float32)
+    layers = map(cv2.split, (canvas.albedo, light, canvas.emission, glow))
+    for c, (albedo, lit, own, veil) in enumerate(zip(*layers, strict=True)):
+        plane = albedo * lit
+        plane *= texture
+        plane += own
+        behind = canvas.backdrop['albedo'][..., c][pixels] * lit[pixels] + canvas.backdrop['emission'][..., c][pixels]
+        behind += (veil[pixels] - behind) * hidden
+        veil -= plane
+        veil *= opacity
+        plane += veil
+        if glare is not None:
+            plane += glare[..., c]
+            behind += glare[..., c][pixels]
+        plane = cv2.sqrt(np.clip(plane, 0, 1))
+        change = np.maximum(change, np.abs(plane[pixels] - np.sqrt(np.minimum(behind, 1))))
+        planes.append(_digitise(cv2.GaussianBlur(plane, (5, 5), 0.55) * 255, sigma, rng))
+    contrast = np.zeros((h, w), np.float32)
+    contrast[pixels] = 255 * change
+    return cv2.merge(planes), contrast
+
+
+def _clearness(distance, weather):
+    """Share of the light that comes through the haze; the sky, itself the brightest haze, keeps a tenth."""
+    return np.exp(np.maximum(distance / np.float32(-weather.fog), np.float32(np.log(0.1))))
+
+
+def _digitise(image, sigma, rng):
+    """Add Gaussian noise of ``sigma`` grey levels and round to uint8."""
+    # Random bytes through a table of 256 quantiles are many times faster than normal numbers.
+    grains = rng.integers(0, 256, image.shape, np.uint8)
+    image = image + cv2.LUT(grains, _QUANTILES * np.float32(sigma))
+    return np.clip(np.rint(image), 0, 255).astype(np.uint8)
+
+
+def sense_infrared(canvas, scene, smoke, rng):
+    """What the infrared camera records: the temperatures, blurred, hardly dimmed by smoke, with its own noise.
+
+    Returns:
+        tuple[np.ndarray, np.ndarray]: The image, H×W uint8, and the contrast as :func:`sense_visible` gives it.
+    """
+    h, w = canvas.size
+    weather = scene.weather
+    low = np.float32(-6 if weather.night else -7.5)
+    span = np.float32(max(weather.body_heat, weather.sun_heat + 2) + rng.uniform(0.2, 2.5)) - low
+
+    def display(temp, distance, smoke):
+        # Smoke absorbs a little, and distant surfaces melt into the temperature of the air.
+        temp = temp * (1 - np.float32(0.12) * smoke)
+        temp *= np.float32(0.25) + np.float32(0.75) * np.exp(np.minimum(distance, 200) * np.float32(-1 / 140))
+        scaled = np.clip((temp - low) / span, 0, 1)
+        # A convex response keeps the surroundings dark beside what is warm.
+        return scaled * (0.7 + 0.3 * scaled) * 250
+
+    pixels = canvas.instance > 0
+    temp = canvas.temp + np.float32(0.35) * noise((h, w), rng, octaves=4, base=16)
+    image = display(temp, canvas.distance, smoke)
+    behind = display(canvas.backdrop['temp'][pixels], canvas.backdrop['distance'][pixels], smoke[pixels])
+    contrast = np.zeros((h, w), np.float32)
+    contrast[pixels] = np.abs(display(canvas.temp[pixels], canvas.distance[pixels], smoke[pixels]) - behind)
+    image = cv2.GaussianBlur(image, (0, 0), max(0.0022 * h, 0.5))
+    image += rng.standard_normal(w, np.float32) * 0.5
+    return _digitise(image, rng.uniform(1.5, 2.8), rng), contrast

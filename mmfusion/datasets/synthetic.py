@@ -1,0 +1,173 @@
+"""Synthetic infrared-visible scenes with exact labels, boxes and masks: a generator and a dataset.
+
+The scenes are made so that neither camera shows everything: at night, behind smoke and in dark clothes persons vanish
+from the visible image but not from the infrared one; cars parked for long have the temperature of the street and vanish
+from the infrared image; lamps dazzle only the visible camera.
+"""
+
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+from mmfusion.registry import DATASETS
+
+from .fusion_dataset import FusionDataset
+from .scene import CLASSES, compose_scene, sense_infrared, sense_visible, smoke_map
+
+PALETTE = [[0, 0, 0], [128, 64, 128], [60, 140, 40], [40, 60, 200], [220, 20, 60], [250, 200, 30]]
+BOX_CLASSES = ('person', 'car')
+
+# An object counts as seen by a camera when its pixels differ on average by this many grey levels of 255 from what the
+# camera would show without it.
+VISIBLE_CONTRAST = 14.0
+INFRARED_CONTRAST = 14.0
+# Behind smoke of more than this opacity the visible camera sees nothing.
+DENSE_SMOKE = 0.72
+# A box needs this many visible pixels in a 480-row image; it scales with the area.
+MIN_PIXELS = 60
+
+
+@dataclass
+class SyntheticScene:
+    """One rendered scene.
+
+    Attributes:
+        vi (np.ndarray): Visible image, H×W×3 uint8, B, G, R.
+        ir (np.ndarray): Infrared image, H×W uint8.
+        seg_map (np.ndarray): Class of each pixel (index into :data:`CLASSES`), H×W uint8.
+        mask_vi, mask_ir (np.ndarray): 1 where a person or car is, and that camera shows it by contrast; H×W uint8.
+        bboxes (np.ndarray): N×4 float32 (x1, y1, x2, y2) around the unoccluded part of each person and car.
+        labels (np.ndarray): N int64, index into :data:`BOX_CLASSES`.
+        night (bool): Whether it is night.
+        name (str): Index of five digits and ``N`` or ``D``, as MSRS names its images.
+    """
+
+    vi: np.ndarray
+    ir: np.ndarray
+    seg_map: np.ndarray
+    mask_vi: np.ndarray
+    mask_ir: np.ndarray
+    bboxes: np.ndarray
+    labels: np.ndarray
+    night: bool
+    name: str
+    seen: np.ndarray = field(default=None, repr=False)  # N×2 bool: seen in vi, in ir
+
+
+def scene_name(seed, index):
+    """Name of a scene without rendering it, e.g. ``'00012D'``."""
+    return f'{index:05d}{"N" if (seed + index) % 2 else "D"}'
+
+
+def render_scene(seed, index, size=(480, 640)):
+    """Render one street scene.
+
+    The same arguments give the same arrays. Every second scene is at night.
+
+    Args:
+        seed (int): Which set of scenes; not negative.
+        index (int): Which scene of the set; not negative.
+        size (tuple[int, int]): Height and width in pixels, at least 32 each.
+
+    Returns:
+        SyntheticScene: Images, labels, boxes and masks.
+
+    Raises:
+        ValueError: A negative seed or index, or a size under 32 pixels.
+    """
+    if seed < 0 or index < 0:
+        raise ValueError(f'seed and index of a synthetic scene must not be negative, got seed={seed}, index={index}')
+    if min(size) < 32:
+        raise ValueError(f'a synthetic scene needs at least 32×32 pixels, got size={tuple(size)} (height, width)')
+    size = tuple(int(s) for s in size)
+    canvas, camera, scene = compose_scene(seed, index, size)
+    rng = np.random.default_rng([seed, index, 2])
+    smoke = smoke_map(canvas, camera, scene, rng)
+    vi, contrast_vi = sense_visible(canvas, camera, scene, smoke, rng)
+    ir, contrast_ir = sense_infrared(canvas, scene, smoke, rng)
+    mask_vi, mask_ir, bboxes, labels, seen = _annotate(canvas, scene, smoke, contrast_vi, contrast_ir)
+    return SyntheticScene(
+        vi, ir, canvas.label, mask_vi, mask_ir, bboxes, labels, scene.weather.night, scene_name(seed, index), seen
+    )
+
+
+def _annotate(canvas, scene, smoke, contrast_vi, contrast_ir):
+    """Boxes of the objects, and the masks of those that each camera shows."""
+    h, w = canvas.size
+    mask_vi, mask_ir = np.zeros((h, w), np.uint8), np.zeros((h, w), np.uint8)
+    bboxes, labels, seen = [], [], []
+    for item in scene.objects:
+        mask = cv2.compare(canvas.instance, item.number, cv2.CMP_EQ)
+        x, y, bw, bh = cv2.boundingRect(mask)
+        if not bw:
+            continue
+        box = np.s_[y : y + bh, x : x + bw]
+        mask = mask[box] > 0
+        clear = mask & (smoke[box] < DENSE_SMOKE)
+        in_vi = bool(clear.any() and contrast_vi[box][clear].mean() >= VISIBLE_CONTRAST)
+        in_ir = bool(contrast_ir[box][mask].mean() >= INFRARED_CONTRAST)
+        mask_vi[box][clear] = in_vi
+        mask_ir[box][mask] = in_ir
+        if mask.sum() >= MIN_PIXELS * h * w / (480 * 640):
+            bboxes.append((x, y, x + bw, y + bh))
+            labels.append(BOX_CLASSES.index(item.what))
+            seen.append((in_vi, in_ir))
+    return (
+        mask_vi,
+        mask_ir,
+        np.array(bboxes, np.float32).reshape(-1, 4),
+        np.array(labels, np.int64),
+        np.array(seen, bool).reshape(-1, 2),
+    )
+
+
+@DATASETS.register_module()
+class SyntheticDataset(FusionDataset):
+    """Synthetic scenes rendered on the fly; the transform ``RenderSyntheticPair`` takes the place of the loaders.
+
+    A sample has ``synthetic`` (seed, index and size for the renderer), ``img_id``, ``img_path`` and ``ir_path`` (names
+    for messages and for output files, not files), ``label_map``, ``reduce_zero_label`` and ``seg_fields``.
+
+    Args:
+        num (int): Number of scenes.
+        seed (int): Which set of scenes.
+        size (tuple[int, int]): Height and width.
+        start (int): Index of the first scene: a validation set takes up where the training set ends.
+        task (str): Whose classes ``metainfo`` tells the metrics: ``'seg'`` (:data:`CLASSES`) or ``'det'``
+            (:data:`BOX_CLASSES`, which the boxes' labels count). The samples are the same.
+        **kwargs: Those of :class:`FusionDataset`.
+
+    Raises:
+        ValueError: ``num`` is not positive, or ``task`` unknown.
+    """
+
+    METAINFO = dict(classes=CLASSES, palette=PALETTE)
+
+    def __init__(self, num=64, seed=0, size=(480, 640), start=0, task='seg', metainfo=None, **kwargs):
+        if num < 1:
+            raise ValueError(f'SyntheticDataset needs at least one scene, got num={num}')
+        if task not in ('seg', 'det'):
+            raise ValueError(f"task must be 'seg' or 'det', got {task!r}")
+        if task == 'det':
+            colours = [PALETTE[CLASSES.index(name)] for name in BOX_CLASSES]
+            metainfo = dict(classes=BOX_CLASSES, palette=colours) | dict(metainfo or {})
+        self.num, self.seed, self.size, self.start = num, seed, tuple(size), start
+        super().__init__(metainfo=metainfo, **kwargs)
+
+    def load_data_list(self):
+        """The recipes of the scenes; nothing is rendered here."""
+        return [self._recipe(index) for index in range(self.start, self.start + self.num)]
+
+    def _recipe(self, index):
+        name = scene_name(self.seed, index)
+        return dict(
+            synthetic=dict(seed=self.seed, index=index, size=self.size),
+            img_id=name,
+            img_path=f'synthetic/vi/{name}.png',
+            ir_path=f'synthetic/ir/{name}.png',
+            label_map=None,
+            num_classes=len(CLASSES),
+            reduce_zero_label=self.reduce_zero_label,
+            seg_fields=[],
+        )

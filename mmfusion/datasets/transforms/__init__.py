@@ -1,0 +1,21 @@
+"""Transforms of image pairs."""
+
+from .crop import ForegroundCrop
+from .formatting import PackFusionInputs
+from .labels import LoadSegLabels
+from .loading import LoadImagePair, LoadSaliencyMasks
+from .mfnet import LoadMFNetPair
+from .synthetic import RenderSyntheticPair
+from .wrappers import ForEachModality, VisibleOnly
+
+__all__ = [
+    'ForEachModality',
+    'ForegroundCrop',
+    'LoadImagePair',
+    'LoadMFNetPair',
+    'LoadSaliencyMasks',
+    'LoadSegLabels',
+    'PackFusionInputs',
+    'RenderSyntheticPair',
+    'VisibleOnly',
+]

@@ -1,0 +1,89 @@
+"""Packing of pipeline results into tensors and a data sample."""
+
+import numpy as np
+import torch
+from mmcv.transforms import BaseTransform, to_tensor
+from mmengine.structures import InstanceData, PixelData
+
+from mmfusion.registry import TRANSFORMS
+from mmfusion.structures import FusionDataSample
+
+# The union of what mmseg's and mmdet's packers keep, since either library's model may follow the fusion.
+META_KEYS = (
+    'img_id',
+    'img_path',
+    'ir_path',
+    'seg_map_path',
+    'ori_shape',
+    'img_shape',
+    'pad_shape',
+    'scale_factor',
+    'flip',
+    'flip_direction',
+    'reduce_zero_label',
+)
+
+
+@TRANSFORMS.register_module()
+class PackFusionInputs(BaseTransform):
+    """Pack a pair and its annotations.
+
+    Gives ``inputs``, a 4×H×W uint8 tensor (B, G, R, IR), and ``data_samples``, a :class:`FusionDataSample` with what
+    the results hold of segmentation labels, boxes and salient-object masks.
+
+    Args:
+        meta_keys (Sequence[str]): Keys kept as meta information where present.
+
+    Raises:
+        ValueError: The image has not four channels, is not uint8, or a map has another size than the image.
+    """
+
+    def __init__(self, meta_keys=META_KEYS):
+        self.meta_keys = tuple(meta_keys)
+
+    def transform(self, results):
+        """Pack one sample."""
+        img = results['img']
+        if img.ndim != 3 or img.shape[2] != 4:
+            raise ValueError(
+                f'{results.get("img_path")}: the pipeline gave an image of shape {img.shape}; an image pair is H×W×4 '
+                '(B, G, R, IR). A transform before PackFusionInputs dropped or added channels: wrap it in '
+                'mmfusion.VisibleOnly (photometric) or mmfusion.ForEachModality (geometric).'
+            )
+        if img.dtype != np.uint8:
+            raise ValueError(
+                f'{results.get("img_path")}: the pipeline gave an image of type {img.dtype}; expected uint8. Leave '
+                'normalisation to the data preprocessors.'
+            )
+        sample = FusionDataSample()
+        for key in ('gt_seg_map', 'gt_mask_vi', 'gt_mask_ir'):
+            if key in results and results[key].shape != img.shape[:2]:
+                raise ValueError(
+                    f'{results.get("img_path")}: {key} is {results[key].shape} but the image {img.shape[:2]} '
+                    '(height, width) after the transforms: one of them moved the image and not this map.'
+                )
+        if 'gt_seg_map' in results:
+            sample.gt_sem_seg = PixelData(data=to_tensor(results['gt_seg_map'][None].astype(np.int64)))
+        if 'gt_mask_vi' in results:
+            # Transforms pad maps with 255 ("ignore"): what is not 1 is no object.
+            sample.gt_saliency = PixelData(
+                vi=to_tensor(results['gt_mask_vi'][None] == 1), ir=to_tensor(results['gt_mask_ir'][None] == 1)
+            )
+        if 'gt_bboxes' in results:
+            self._pack_boxes(results, sample)
+        sample.set_metainfo({k: results[k] for k in self.meta_keys if k in results})
+        inputs = torch.from_numpy(np.ascontiguousarray(img.transpose(2, 0, 1)))
+        return dict(inputs=inputs, data_samples=sample)
+
+    @staticmethod
+    def _pack_boxes(results, sample):
+        bboxes = results['gt_bboxes']
+        bboxes = bboxes.tensor if hasattr(bboxes, 'tensor') else to_tensor(np.asarray(bboxes, np.float32))
+        labels = to_tensor(np.asarray(results['gt_bboxes_labels'], np.int64))
+        ignore = np.asarray(results.get('gt_ignore_flags', np.zeros(len(labels))), bool)
+        keep = torch.from_numpy(~ignore)
+        sample.gt_instances = InstanceData(bboxes=bboxes[keep], labels=labels[keep])
+        sample.ignored_instances = InstanceData(bboxes=bboxes[~keep], labels=labels[~keep])
+
+    def __repr__(self):
+        return f'{type(self).__name__}(meta_keys={self.meta_keys})'

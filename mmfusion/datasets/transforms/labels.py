@@ -1,0 +1,84 @@
+"""Loading of segmentation labels with checks that mmseg's own loader does not make."""
+
+import numpy as np
+from mmcv.transforms import BaseTransform
+
+from mmfusion.registry import TRANSFORMS
+from mmfusion.utils import read_label_map
+
+
+@TRANSFORMS.register_module()
+class LoadSegLabels(BaseTransform):
+    """Load a label map as mmseg's ``LoadAnnotations`` does, and refuse one that does not fit.
+
+    A label beyond the classes makes a loss fail on a GPU with an assertion that names no file, and is counted wrongly
+    by a metric; a map of another size is cropped apart from its image.
+
+    Required keys: ``seg_map_path``, ``num_classes``, ``label_map``, ``reduce_zero_label``. Added keys: ``gt_seg_map``
+    (H×W uint8), listed in ``seg_fields``.
+
+    Args:
+        ignore_index (int): A label that may stand in a map without being a class.
+
+    Raises:
+        KeyError: The dataset gives no labels.
+        ValueError: A label outside the classes, or a map of another size than the image; with the file's name.
+        ImageReadError: The file is missing or damaged.
+    """
+
+    def __init__(self, ignore_index=255):
+        self.ignore_index = ignore_index
+
+    def transform(self, results):
+        """Read, check and map one label map."""
+        path = results.get('seg_map_path')
+        if path is None:
+            raise KeyError(
+                f'{results.get("img_path")}: no seg_map_path. Set with_labels=True of the dataset, or give '
+                "data_prefix['seg_map_path']."
+            )
+        seg_map = read_label_map(path)
+        if 'img' in results and seg_map.shape != results['img'].shape[:2]:
+            raise ValueError(
+                f'{path} is {seg_map.shape[1]}×{seg_map.shape[0]} but its image {results["img_path"]} is '
+                f'{results["img"].shape[1]}×{results["img"].shape[0]} (width×height).'
+            )
+        self._check(seg_map, path, results)
+        results['gt_seg_map'] = map_labels(seg_map, results.get('label_map'), results.get('reduce_zero_label', False))
+        results.setdefault('seg_fields', []).append('gt_seg_map')
+        return results
+
+    def _check(self, seg_map, path, results):
+        # With reduce_zero_label the file counts one more: 0, the unlabelled.
+        highest = results['num_classes'] - (0 if results.get('reduce_zero_label') else 1)
+        labels = np.unique(seg_map)
+        bad = labels[(labels > highest) & (labels != self.ignore_index)]
+        if bad.size:
+            raise ValueError(
+                f'{path}: label {", ".join(map(str, bad[:10]))} is outside the classes; the dataset has labels 0 to '
+                f'{highest}, and {self.ignore_index} for what is ignored. Is this a coloured map, or one of another '
+                'dataset?'
+            )
+
+    def __repr__(self):
+        return f'{type(self).__name__}(ignore_index={self.ignore_index})'
+
+
+def map_labels(seg_map, label_map=None, reduce_zero_label=False):
+    """Apply ``reduce_zero_label`` (0 → 255, the others one less, 255 stays), then ``label_map`` (old → new), as mmseg.
+
+    Args:
+        seg_map (np.ndarray): uint8.
+        label_map (dict[int, int], optional): Labels to replace.
+        reduce_zero_label (bool): Whether label 0 means unlabelled.
+
+    Returns:
+        np.ndarray: uint8 of the same shape.
+    """
+    table = np.arange(256)
+    if reduce_zero_label:
+        table = np.where((table == 0) | (table == 255), 255, table - 1)
+    reduced = table.copy()
+    for old, new in (label_map or {}).items():
+        table[reduced == old] = new
+    return table.astype(np.uint8)[seg_map]

@@ -1,0 +1,87 @@
+"""Loading of image pairs and of their salient-object masks."""
+
+import numpy as np
+from mmcv.transforms import BaseTransform
+
+from mmfusion.registry import TRANSFORMS
+from mmfusion.utils import read_infrared, read_mask, read_visible
+
+
+@TRANSFORMS.register_module()
+class LoadImagePair(BaseTransform):
+    """Load a visible and an infrared image as one H×W×4 uint8 array (B, G, R, IR).
+
+    One array is what lets the stock geometric transforms of mmcv, mmseg and mmdet treat both modalities alike.
+
+    Required keys: ``img_path`` (visible), ``ir_path``. Added keys: ``img``, ``img_shape``, ``ori_shape``.
+
+    Args:
+        depth16 (str): How images of more than 8 bits become 8: ``'full'`` scale, or ``'stretch'`` between the image's
+            0.5 and 99.5 percentiles (raw thermal data).
+
+    Raises:
+        ImageReadError: A file is missing or damaged.
+        ValueError: The two images differ in size.
+    """
+
+    def __init__(self, depth16='full'):
+        if depth16 not in ('full', 'stretch'):
+            raise ValueError(f"depth16 must be 'full' or 'stretch', got {depth16!r}")
+        self.depth16 = depth16
+
+    def transform(self, results):
+        """Read both files and stack them."""
+        vi = read_visible(results['img_path'], self.depth16)
+        ir = read_infrared(results['ir_path'], self.depth16)
+        results['img'] = stack_pair(vi, ir, results['img_path'], results['ir_path'])
+        results['img_shape'] = results['ori_shape'] = vi.shape[:2]
+        return results
+
+    def __repr__(self):
+        return f'{type(self).__name__}(depth16={self.depth16!r})'
+
+
+def stack_pair(vi, ir, vi_name='the visible image', ir_name='the infrared image'):
+    """Stack H×W×3 (B, G, R) and H×W into H×W×4.
+
+    Raises:
+        ValueError: The sizes differ; both are named.
+    """
+    if vi.shape[:2] != ir.shape[:2]:
+        raise ValueError(
+            f'{vi_name} is {vi.shape[1]}×{vi.shape[0]} but {ir_name} is {ir.shape[1]}×{ir.shape[0]} (width×height). '
+            'A pair must be registered and of one size: align or resize the images first.'
+        )
+    return np.concatenate([vi, ir[..., None]], axis=2)
+
+
+@TRANSFORMS.register_module()
+class LoadSaliencyMasks(BaseTransform):
+    """Load the masks of the objects that each modality shows (OCCO's ``mask_vi`` and ``mask_ir``).
+
+    Required keys: ``mask_vi_path``, ``mask_ir_path``, ``img``. Added keys: ``gt_mask_vi``, ``gt_mask_ir`` (H×W uint8
+    of 0 and 1), listed in ``seg_fields``, so that mmseg's geometric transforms move them with the image.
+
+    Raises:
+        KeyError: The dataset gives no masks.
+        ValueError: A mask has another size than its image.
+    """
+
+    def transform(self, results):
+        """Read both masks."""
+        for name in ('mask_vi', 'mask_ir'):
+            path = results.get(f'{name}_path')
+            if path is None:
+                raise KeyError(
+                    f'{results["img_path"]}: no {name}_path. Set data_prefix of the dataset to the folders of the '
+                    'masks (mask_vi_path, mask_ir_path), or make them with tools/generate_masks.py.'
+                )
+            mask = read_mask(path)
+            if mask.shape != results['img'].shape[:2]:
+                raise ValueError(
+                    f'{path} is {mask.shape[1]}×{mask.shape[0]} but its image {results["img_path"]} is '
+                    f'{results["img"].shape[1]}×{results["img"].shape[0]} (width×height). Make the mask anew.'
+                )
+            results[f'gt_{name}'] = mask
+            results.setdefault('seg_fields', []).append(f'gt_{name}')
+        return results

@@ -1,0 +1,108 @@
+"""Stock transforms that know three channels, made fit for pairs."""
+
+import copy
+import random
+
+import numpy as np
+import torch
+from mmcv.transforms import BaseTransform, Compose
+
+from mmfusion.registry import TRANSFORMS
+
+
+@TRANSFORMS.register_module()
+class VisibleOnly(BaseTransform):
+    """Run photometric transforms on the visible channels and leave the infrared one as it is.
+
+    Stock photometric transforms take three channels; on four they raise, do nothing, or alter the infrared channel.
+
+    Args:
+        transforms (list[dict]): Configs of the transforms, such as ``dict(type='mmdet.YOLOXHSVRandomAug')``.
+
+    Raises:
+        ValueError: A transform changed the size of the image: it is geometric.
+    """
+
+    def __init__(self, transforms):
+        self.transforms = Compose(transforms)
+
+    def transform(self, results):
+        """Change the visible channels of ``img``."""
+        pair = results['img']
+        results['img'] = np.ascontiguousarray(pair[..., :3])
+        results = self.transforms(results)
+        if results is None:
+            return None
+        if results['img'].shape != (*pair.shape[:2], 3):
+            raise ValueError(
+                f'VisibleOnly: {self.transforms} turned a {pair.shape[:2]} image into {results["img"].shape}; the infrared '
+                'image would no longer lie on it. Wrap geometric transforms in mmfusion.ForEachModality.'
+            )
+        vi = results['img']
+        if vi.dtype != np.uint8:
+            vi = np.clip(np.round(vi), 0, 255).astype(np.uint8)
+        results['img'] = np.concatenate([vi, pair[..., 3:]], axis=2)
+        return results
+
+    def __repr__(self):
+        return f'{type(self).__name__}(transforms={self.transforms})'
+
+
+@TRANSFORMS.register_module()
+class ForEachModality(BaseTransform):
+    """Run a geometric transform that knows three channels on each modality, from the same random state.
+
+    The visible image goes through first; then, with the random generators set back, the infrared image repeated to three
+    channels. For Mosaic, MixUp, Expand, RandomCutOut, RandomAffine with a border value, and Pad with three values: those
+    either raise on four channels or fill the infrared one wrongly. Annotations are taken from the visible pass.
+
+    In a ``MultiImageMixDataset`` the transform's ``get_indexes`` and ``mix_results`` work as usual.
+
+    Args:
+        transform (dict): Config of one transform.
+
+    Raises:
+        ValueError: The two passes gave different sizes, so the transform drew its randomness elsewhere.
+    """
+
+    def __init__(self, transform):
+        # Two instances: a transform with a cache (CachedMosaic) keeps one for each modality.
+        self.vi, self.ir = TRANSFORMS.build(transform), TRANSFORMS.build(transform)
+        if hasattr(self.vi, 'get_indexes'):
+            self.get_indexes = self.vi.get_indexes
+
+    def transform(self, results):
+        """Run both passes and join them."""
+        states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+        infrared = self._part(copy.copy(results), infrared=True, duplicate=True)
+        vi = self.vi(self._part(results, infrared=False, duplicate=False))
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])
+        ir = self.ir(infrared)
+        if vi is None or ir is None:
+            return None
+        if vi['img'].shape != ir['img'].shape:
+            raise ValueError(
+                f'ForEachModality: {self.vi} gave {vi["img"].shape} for the visible and {ir["img"].shape} for the infrared '
+                'image: it does not draw from the global generators of random, NumPy or torch.'
+            )
+        vi['img'] = np.concatenate([vi['img'], ir['img'][..., :1]], axis=2)
+        return vi
+
+    @classmethod
+    def _part(cls, results, infrared, duplicate):
+        """One modality of ``results`` as three channels, and of the samples that are to be mixed in."""
+        pair = results.pop('img')
+        mixed = results.pop('mix_results', None)
+        if duplicate:
+            annotations = copy.deepcopy(results)
+        else:
+            annotations = results
+        annotations['img'] = np.repeat(pair[..., 3:], 3, axis=2) if infrared else np.ascontiguousarray(pair[..., :3])
+        if mixed is not None:
+            annotations['mix_results'] = [cls._part(copy.copy(m), infrared, True) for m in mixed]
+        return annotations
+
+    def __repr__(self):
+        return f'{type(self).__name__}(transform={self.vi})'

@@ -1,0 +1,46 @@
+"""Randomness that a resumed run repeats."""
+
+import random
+
+import numpy as np
+import torch
+from mmengine.dist import get_rank
+from mmengine.hooks import Hook
+from mmengine.runner import EpochBasedTrainLoop
+
+from mmfusion.registry import HOOKS
+
+
+@HOOKS.register_module()
+class ReproducibleEpochHook(Hook):
+    """Make every epoch a function of (seed, rank, epoch), so that a resumed run repeats what an uninterrupted one does.
+
+    mmengine's checkpoints hold no random state, and its workers' generators run on from epoch to epoch. At the start of an
+    epoch this hook seeds the generators of the process, and tells the datasets the epoch, from which
+    :class:`FusionDataset` seeds the augmentation of each sample; the number of workers then does not matter either.
+    Iteration-based loops already repeat, since mmengine draws their batches again when it resumes; they are left alone.
+    """
+
+    priority = 'VERY_HIGH'
+
+    def before_train_epoch(self, runner):
+        """Seed the process and the datasets."""
+        if not isinstance(runner.train_loop, EpochBasedTrainLoop):
+            return
+        state = np.random.SeedSequence((runner.seed, get_rank(), runner.epoch)).generate_state(3)
+        random.seed(int(state[0]))
+        np.random.seed(int(state[1]))
+        torch.manual_seed(int(state[2]))
+        self._tell(runner.train_dataloader.dataset, runner)
+
+    def _tell(self, dataset, runner):
+        if hasattr(dataset, 'set_epoch'):
+            dataset.set_epoch(runner.seed, runner.epoch)
+        inner = getattr(dataset, 'datasets', None) or [d for d in [getattr(dataset, 'dataset', None)] if d is not None]
+        for d in inner:
+            self._tell(d, runner)
+        if type(dataset).__name__ == 'RepeatDataset' and runner.epoch == 0:
+            runner.logger.warning(
+                'RepeatDataset gives the same augmentation for each repetition of a sample within an epoch, because the '
+                'augmentation is a function of (seed, epoch, sample). Train more epochs instead.'
+            )

@@ -1,0 +1,49 @@
+"""From a batch of 8-bit pairs to the tensors that networks take."""
+
+import torch
+from mmengine.model import BaseDataPreprocessor
+
+from mmfusion.registry import MODELS
+
+
+@MODELS.register_module()
+class FusionDataPreprocessor(BaseDataPreprocessor):
+    """Split pairs into ``vi`` and ``ir`` in [0, 1], on the model's device.
+
+    Images of one size are stacked. Images of several sizes stay a list: they are never padded, because padding would
+    enter pooling, attention and the min-max of a network and change every pixel of the fused image.
+
+    Args:
+        non_blocking (bool): Whether copies to the device may overlap with computation.
+    """
+
+    def forward(self, data, training=False):
+        """Prepare a batch.
+
+        Args:
+            data (dict): ``inputs``: 4×H×W uint8 tensors (B, G, R, IR), a list or stacked; ``data_samples``: list or
+                None.
+            training (bool): Unused; the interface of mmengine.
+
+        Returns:
+            dict: ``inputs``, a dict of ``vi`` (N×3×H×W, R, G, B) and ``ir`` (N×1×H×W), float32 in [0, 1], or lists of
+            3×H×W and 1×H×W where sizes differ; and ``data_samples``.
+
+        Raises:
+            ValueError: An image has not four channels.
+        """
+        data = self.cast_data(data)
+        images = list(data['inputs'])
+        for image in images:
+            if image.ndim != 3 or image.shape[0] != 4:
+                raise ValueError(
+                    f'inputs must be 4×H×W pairs (B, G, R, IR), got {tuple(image.shape)}. Load with LoadImagePair and '
+                    'pack with PackFusionInputs.'
+                )
+        if len({image.shape for image in images}) == 1:
+            batch = torch.stack(images).float() / 255
+            vi, ir = batch[:, [2, 1, 0]], batch[:, 3:]
+        else:
+            scaled = [image.float() / 255 for image in images]
+            vi, ir = [image[[2, 1, 0]] for image in scaled], [image[3:] for image in scaled]
+        return dict(inputs=dict(vi=vi, ir=ir), data_samples=data.get('data_samples'))

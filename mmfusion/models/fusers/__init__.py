@@ -1,0 +1,5 @@
+"""The fuser: a network with its losses and its way from colour images to colour images."""
+
+from .image_fuser import ImageFuser
+
+__all__ = ['ImageFuser']

@@ -1,0 +1,168 @@
+"""ImageFuser: what joins a fusion network, its losses and colour."""
+
+import inspect
+
+import torch
+from kornia.color import rgb_to_ycbcr, ycbcr_to_rgb
+from mmengine.model import BaseModel
+from mmengine.structures import PixelData
+from torch import nn
+
+from mmfusion.registry import MODELS
+from mmfusion.structures import FusionDataSample
+
+from .sliding import slide
+
+
+@MODELS.register_module()
+class ImageFuser(BaseModel):
+    """Fuse visible and infrared images by a network that sees luminance and infrared.
+
+    The network gets Y of the visible image (BT.601) and the infrared image, N×1×H×W in [0, 1] each, and gives the fused Y
+    in [0, 1]. The fused image keeps the visible image's Cb and Cr.
+
+    A loss is any module whose ``forward`` takes, by name, some of ``fused``, ``vi``, ``ir`` (N×1×H×W float32), ``vi_rgb``
+    (N×3×H×W), ``mask_vi``, ``mask_ir`` (N×1×H×W bool), and gives a scalar, or a scalar and a dict of scalars for the log.
+    Its name in the log is its ``loss_name``.
+
+    Args:
+        network (dict): Config of the fusion network.
+        losses (Sequence[dict], optional): Configs of the losses; a model for testing only needs none.
+        test_cfg (dict, optional): ``mode='whole'`` (default), or ``mode='slide'`` with ``crop_size`` and ``stride``
+            (height, width) as in mmseg, and ``exact`` (default True): see :func:`slide`.
+        data_preprocessor (dict, optional): Default :class:`FusionDataPreprocessor`.
+        init_cfg (dict, optional): As in mmengine.
+
+    Raises:
+        ValueError: Unknown test mode.
+    """
+
+    def __init__(self, network, losses=(), test_cfg=None, data_preprocessor=None, init_cfg=None):
+        super().__init__(data_preprocessor or dict(type='mmfusion.FusionDataPreprocessor'), init_cfg)
+        self.network = MODELS.build(network)
+        self.losses = nn.ModuleList(MODELS.build(loss) for loss in losses)
+        self.test_cfg = dict(test_cfg or dict(mode='whole'))
+        if self.test_cfg.get('mode') not in ('whole', 'slide'):
+            raise ValueError(f"test_cfg.mode must be 'whole' or 'slide', got {self.test_cfg.get('mode')!r}")
+        self._wants = [tuple(inspect.signature(loss.forward).parameters) for loss in self.losses]
+
+    def forward(self, inputs, data_samples=None, mode='tensor'):
+        """Run in one of mmengine's modes.
+
+        Args:
+            inputs (dict): ``vi`` (N×3×H×W, R, G, B) and ``ir`` (N×1×H×W) in [0, 1], or lists of single images.
+            data_samples (list[FusionDataSample], optional): Annotations; with ``'predict'`` they receive the results.
+            mode (str): ``'loss'``, ``'predict'`` or ``'tensor'``.
+
+        Returns:
+            dict of losses; list of data samples with ``fused``; or the fused RGB image(s), N×3×H×W or a list.
+        """
+        if mode == 'loss':
+            return self.loss(inputs, data_samples)
+        if mode == 'predict':
+            return self.predict(inputs, data_samples)
+        if mode == 'tensor':
+            return self.fuse(inputs['vi'], inputs['ir'])
+        raise ValueError(f"mode must be 'loss', 'predict' or 'tensor', got {mode!r}")
+
+    def fuse(self, vi, ir):
+        """Fuse to colour.
+
+        Args:
+            vi (Tensor | list[Tensor]): N×3×H×W in [0, 1], R, G, B, or a list of 3×H×W of any sizes.
+            ir (Tensor | list[Tensor]): N×1×H×W, or a list of 1×H×W.
+
+        Returns:
+            Tensor | list[Tensor]: Fused R, G, B in [0, 1], in the form of ``vi``; differentiable.
+        """
+        if isinstance(vi, torch.Tensor):
+            return self.colorize(self.fuse_luminance(luminance(vi), ir), vi)
+        out = [None] * len(vi)
+        # Images of one size go through the network together; images of different sizes never share a padded batch.
+        for shape in dict.fromkeys(v.shape for v in vi):
+            index = [i for i, v in enumerate(vi) if v.shape == shape]
+            fused = self.fuse(torch.stack([vi[i] for i in index]), torch.stack([ir[i] for i in index]))
+            for i, image in zip(index, fused, strict=True):
+                out[i] = image
+        return out
+
+    def fuse_luminance(self, y, ir):
+        """The network on N×1×H×W luminance and infrared, whole or by sliding window; N×1×H×W in [0, 1]."""
+        if self.test_cfg['mode'] == 'slide' and not self.training:
+            options = {k: v for k, v in self.test_cfg.items() if k != 'mode'}
+            return slide(self.network, y, ir, **options)
+        return self.network(y, ir)
+
+    @staticmethod
+    def colorize(y, vi):
+        """Give fused luminance N×1×H×W the Cb and Cr of the visible image N×3×H×W; clipped to [0, 1]."""
+        ycbcr = rgb_to_ycbcr(vi.float())
+        return ycbcr_to_rgb(torch.cat([y.float(), ycbcr[:, 1:]], dim=1)).clamp(0, 1)
+
+    def loss(self, inputs, data_samples):
+        """All losses of a batch.
+
+        Returns:
+            dict[str, Tensor]: ``loss_<name>`` per loss, summed by mmengine, and terms for the log.
+
+        Raises:
+            ValueError: Images of several sizes; a loss needs masks that the samples do not have.
+            FloatingPointError: A loss is not finite; the files of the batch are named.
+        """
+        vi, ir = inputs['vi'], inputs['ir']
+        if not isinstance(vi, torch.Tensor):
+            sizes = sorted({tuple(v.shape[1:]) for v in vi})
+            raise ValueError(
+                f'training needs images of one size in a batch, got {sizes} (height, width). Crop or resize in the '
+                'pipeline (mmfusion.ForegroundCrop, mmseg.RandomCrop, mmcv Resize), or use batch_size=1.'
+            )
+        return self.loss_of(self.network(luminance(vi), ir), vi, ir, data_samples)
+
+    def loss_of(self, fused, vi, ir, data_samples):
+        """Losses of a fused luminance (N×1×H×W) that was computed before; see :meth:`loss`."""
+        # Relative distances and second moments overflow or cancel in half precision.
+        with torch.autocast(fused.device.type, enabled=False):
+            vi, ir = vi.float(), ir.float()
+            given = dict(fused=fused.float(), vi=luminance(vi), ir=ir, vi_rgb=vi)
+            if any('mask_vi' in w or 'mask_ir' in w for w in self._wants):
+                given.update(_stack_masks(data_samples))
+            out, log = {}, {}
+            for loss, wants in zip(self.losses, self._wants, strict=True):
+                value = loss(**{name: given[name] for name in wants})
+                if isinstance(value, tuple):
+                    value, terms = value
+                    log.update({f'{loss.loss_name}/{k}': v for k, v in terms.items()})
+                out[f'loss_{loss.loss_name}'] = value
+        if out and not torch.isfinite(sum(v.detach() for v in out.values())):
+            values = ', '.join(f'{k} = {v.item():g}' for k, v in out.items())
+            files = ', '.join(str(s.get('img_path')) for s in data_samples or ())
+            raise FloatingPointError(
+                f'a loss is not finite: {values}. The batch was: {files}. Look at these images and masks; if they are in '
+                'order, lower the learning rate or clip gradients (optim_wrapper.clip_grad).'
+            )
+        return {**out, **log}
+
+    @torch.inference_mode()
+    def predict(self, inputs, data_samples=None):
+        """Fuse a batch and give each sample its ``fused``."""
+        images = self.fuse(inputs['vi'], inputs['ir'])
+        if data_samples is None:
+            data_samples = [FusionDataSample() for _ in images]
+        for image, sample in zip(images, data_samples, strict=True):
+            sample.fused = PixelData(data=image)
+        return data_samples
+
+
+def luminance(rgb):
+    """Y of BT.601, N×3×H×W → N×1×H×W."""
+    return rgb_to_ycbcr(rgb)[:, :1]
+
+
+def _stack_masks(data_samples):
+    missing = [str(s.get('img_path')) for s in data_samples if 'gt_saliency' not in s]
+    if missing:
+        raise ValueError(
+            f'a loss needs the masks of salient objects, and {len(missing)} of {len(data_samples)} samples have none: '
+            f'{", ".join(missing[:5])}. Add mmfusion.LoadSaliencyMasks to the pipeline and mask folders to data_prefix.'
+        )
+    return {f'mask_{m}': torch.stack([getattr(s.gt_saliency, m) for s in data_samples]) for m in ('vi', 'ir')}

@@ -1,0 +1,26 @@
+"""Sobel gradients."""
+
+import torch
+import torch.nn.functional as F
+
+_SOBEL_X = ((-1.0, 0.0, 1.0), (-2.0, 0.0, 2.0), (-1.0, 0.0, 1.0))
+
+
+def sobel(x, padding_mode='zeros'):
+    """Sobel gradients of each channel, not normalised (the kernel's taps are 1, 2, 1).
+
+    Args:
+        x (Tensor): N×C×H×W.
+        padding_mode (str): ``'zeros'``, or a mode of :func:`torch.nn.functional.pad` such as ``'replicate'``.
+
+    Returns:
+        tuple[Tensor, Tensor]: ∂x (along the width) and ∂y, N×C×H×W each.
+    """
+    n, c, h, w = x.shape
+    kernel = x.new_tensor(_SOBEL_X)
+    kernel = torch.stack([kernel, kernel.t()])[:, None]
+    x = x.reshape(n * c, 1, h, w)
+    if padding_mode != 'zeros':
+        x = F.pad(x, (1, 1, 1, 1), mode=padding_mode)
+    grad = F.conv2d(x, kernel, padding=1 if padding_mode == 'zeros' else 0).view(n, c, 2, h, w)
+    return grad[:, :, 0], grad[:, :, 1]

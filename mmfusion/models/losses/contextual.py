@@ -1,0 +1,113 @@
+"""Distances between feature maps: contextual space and Euclidean space (OCCO eq. 9-12, section 3.3)."""
+
+import torch
+import torch.nn.functional as F
+from torch.utils.checkpoint import checkpoint
+
+_EPS = 1e-5  # of the public code
+
+
+def _points(x):
+    """N×C×h×w → N×(hw)×C."""
+    return x.flatten(2).transpose(1, 2)
+
+
+def _similarity(distance, relative):
+    """CX of each row: exp(1 − d̃) normalised over the row, d̃ = d / (min d + ε) (relative) or d."""
+    if relative:
+        distance = distance / (distance.amin(-1, keepdim=True) + _EPS)
+    return (1 - distance).softmax(-1)
+
+
+def _squared(a, b):
+    """Squared Euclidean distances of the points of ``a`` and ``b``; N×P×C, N×Q×C → N×P×Q."""
+    squared = a.square().sum(-1, keepdim=True) + b.square().sum(-1)[:, None] - 2 * (a @ b.transpose(1, 2))
+    return squared.clamp_min(0)
+
+
+def _row_maxima(x, y, rows, mean, omega3, relative):
+    """max_j of the mixed similarity in some rows of the matrix over the points; N×P×C twice → N×rows."""
+    similarity = 0.0
+    if omega3 < 1:
+        xc, yc = F.normalize(x[:, rows] - mean, dim=-1), F.normalize(y - mean, dim=-1)
+        similarity = (1 - omega3) * _similarity(1 - xc @ yc.transpose(1, 2), relative)
+    if omega3 > 0:
+        similarity = similarity + omega3 * _similarity(_squared(y[:, rows], x), relative)
+    return similarity.amax(-1)
+
+
+def _mean_maxima(x, y, mean, omega3, relative, chunk):
+    """Mean of :func:`_row_maxima` over the points, N×P×C → N, ``chunk`` rows at a time, recomputed backward."""
+    points = x.shape[1]
+    if points <= chunk:
+        return _row_maxima(x, y, slice(None), mean, omega3, relative).mean(1)
+    total = 0.0
+    for start in range(0, points, chunk):
+        args = (x, y, slice(start, start + chunk), mean, omega3, relative)
+        rows = checkpoint(_row_maxima, *args, use_reentrant=False) if x.requires_grad else _row_maxima(*args)
+        total = total + rows.sum(1)
+    return total / points
+
+
+def _sample(x, y, max_points):
+    """The same random points of both maps, where there are more than ``max_points``."""
+    points = x.shape[1]
+    if max_points is None or points <= max_points:
+        return x, y
+    index = torch.randperm(points, device=x.device)[:max_points]
+    return x[:, index], y[:, index]
+
+
+def contextual_distance(
+    x, y, variant='official', omega3=0.5, paper_form='exp', groups=1, chunk=4096, max_points=None
+):
+    """Contextual distance CS of two feature maps.
+
+    ``'official'`` (public code of OCCO)::
+
+        CS = mean_images −log(mean_i max_j((1 − ω3) CX^cos_ij + ω3 CX^l2_ij) + 1e-5)
+
+    with CX_ij = softmax_j(1 − d_ij / (min_j d_ij + 1e-5)); d^cos_ij is the cosine distance of x_i and y_j after the shift
+    by y's mean over images and positions. d^l2_ij is the squared Euclidean distance of y_i and x_j: the public code has
+    its rows and columns swapped against d^cos, and its published numbers come out in that way only.
+
+    ``'paper'`` (eq. 9-12): s = mean_i max_k softmax_k(1 − S_ik), S the cosine distance (eq. 9). Eq. 12 as printed,
+    −log(s + ω3 e), falls as the Euclidean distance e grows, and is negative once s + ω3 e > 1. ``paper_form``:
+
+    - ``'exp'``: −log((s + ω3 exp(−e)) / (1 + ω3)), e the root mean square of φ1 − φ2: falls to 0 as both agree;
+    - ``'subtract'``: −log(s) + ω3 e;
+    - ``'literal'``: −log(s + ω3 ‖φ1 − φ2‖₂), as printed.
+
+    Args:
+        x, y (Tensor): (groups·n)×C×h×w. Each group gives one distance.
+        variant (str): ``'official'`` or ``'paper'``.
+        omega3 (float): ω3.
+        paper_form (str): See above.
+        groups (int): How many independent distances the batch holds, one after the other.
+        chunk (int): Rows of the similarity matrix at a time; larger maps are recomputed in the backward pass.
+        max_points (int, optional): Compare at most that many random points.
+
+    Returns:
+        Tensor: ``groups`` distances, float32.
+    """
+    x, y = _points(x.float()), _points(y.float())
+    spread = (x - y).unflatten(0, (groups, -1)).flatten(1)
+    mean = y.unflatten(0, (groups, -1)).mean((1, 2))
+    mean = mean.repeat_interleave(x.shape[0] // groups, 0)[:, None]
+    x, y = _sample(x, y, max_points)
+    official = variant == 'official'
+    best = _mean_maxima(x, y, mean, omega3 if official else 0.0, official, chunk).unflatten(0, (groups, -1))
+    if official:
+        return -(best + _EPS).log().mean(1)
+    best = best.mean(1)
+    if paper_form == 'literal':
+        return -(best + omega3 * torch.linalg.vector_norm(spread, dim=1)).log()
+    rms = (spread.square().mean(1) + 1e-12).sqrt()
+    if paper_form == 'subtract':
+        return -best.log() + omega3 * rms
+    return -((best + omega3 * (-rms).exp()) / (1 + omega3)).log()
+
+
+def euclidean_distance(x, y, groups=1):
+    """Mean squared difference of two feature maps; (groups·n)×C×h×w → ``groups``."""
+    return (x.float() - y.float()).square().unflatten(0, (groups, -1)).flatten(1).mean(1)

@@ -1,0 +1,179 @@
+"""OCCO's contextual contrastive loss (section 3.3, eq. 5-14)."""
+
+import torch
+
+from mmfusion.models.priors import PriorHolder
+from mmfusion.registry import MODELS
+
+from .contextual import contextual_distance, euclidean_distance
+from .pixel import split_masks
+
+# anchor's region → (positive, negative) modality of each ratio; the shared region is contrasted both ways (eq. 6, 7)
+_TERMS = (
+    ('unique_vi', 'unique_vi', 'vi', 'ir'),
+    ('unique_ir', 'unique_ir', 'ir', 'vi'),
+    ('shared_vi', 'shared', 'vi', 'ir'),
+    ('shared_ir', 'shared', 'ir', 'vi'),
+)
+
+
+@MODELS.register_module()
+class ContextualContrastiveLoss(PriorHolder):
+    """Object-aware contextual contrastive loss L_CCL = L_unique + L_share + L_bg (eq. 5).
+
+    A batch is split into b groups. Anchors (fused) and positives are the images of the first group, negatives those of
+    all groups, the j-th masked by its own region. Each term is 𝒟(anchor, positive) / Σ_j 𝒟(anchor, negative_j) within a
+    region (eq. 6-8); 𝒟 sums the distances of deep VGG features over layers (eq. 13); the background is compared on the
+    first layer by l2 (eq. 14).
+
+    An image whose region is empty is left out of that region's term; a term without images is 0 with zero gradient.
+    VGG runs once a step on the anchors, with gradient, and once, without, on all positives and negatives.
+
+    Args:
+        prior (dict): Config of a :class:`VGGPrior`.
+        groups (int): b; the paper's ratio of negatives, 4.
+        layers (dict[str, float]): Layer → weight in 𝒟. Default: relu4_4 0.25 and relu5_4 1 (public code; the paper
+            gives no weights).
+        space (str): ``'contextual'``, or ``'euclidean'`` (ablation Model-1, Model-3).
+        variant (str): ``'official'``, the public code: the ratio is taken layer by layer and summed with the layers'
+            weights, 𝒟_bg is the mean squared error on relu1_1 × 1/16. ``'paper'``: 𝒟 sums over layers before the ratio
+            (eq. 13), 𝒟_bg is the l2 norm on relu1_1 (eq. 14). See also :func:`contextual_distance`.
+        omega (tuple[float, float, float]): ω1, ω2 of eq. 7 and ω3 of eq. 12.
+        paper_form, chunk, max_points: See :func:`contextual_distance`.
+        vgg_batch (int): Images a VGG pass without gradient takes at a time; bounds the memory.
+        loss_weight (float): Factor on the loss (ω6).
+
+    Raises:
+        ValueError: Unknown space or variant; a batch that does not split into ``groups``.
+    """
+
+    loss_name = 'contrastive'
+
+    def __init__(
+        self,
+        prior,
+        groups=4,
+        layers=None,
+        space='contextual',
+        variant='official',
+        omega=(0.5, 0.5, 0.5),
+        paper_form='exp',
+        chunk=4096,
+        max_points=None,
+        vgg_batch=8,
+        loss_weight=1.0,
+    ):
+        super().__init__()
+        if space not in ('contextual', 'euclidean'):
+            raise ValueError(f"space must be 'contextual' or 'euclidean', got {space!r}")
+        if variant not in ('official', 'paper'):
+            raise ValueError(f"variant must be 'official' or 'paper', got {variant!r}")
+        if paper_form not in ('exp', 'subtract', 'literal'):
+            raise ValueError(f"paper_form must be 'exp', 'subtract' or 'literal', got {paper_form!r}")
+        self.layers = dict(layers or {'relu4_4': 0.25, 'relu5_4': 1.0})
+        self.hold('vgg', MODELS.build(dict(prior, layers=tuple(self.layers))))
+        self.groups, self.space, self.variant, self.omega = groups, space, variant, tuple(omega)
+        self.options = dict(paper_form=paper_form, chunk=chunk, max_points=max_points)
+        self.vgg_batch, self.loss_weight = vgg_batch, loss_weight
+
+    def forward(self, fused, vi, ir, mask_vi, mask_ir):
+        """Loss of a batch.
+
+        Args:
+            fused, vi, ir (Tensor): B×1×H×W in [0, 1]; B = b·n.
+            mask_vi, mask_ir (Tensor): B×1×H×W boolean, objects that each modality shows.
+
+        Returns:
+            tuple[Tensor, dict[str, Tensor]]: The weighted loss, and its terms before ω1, ω2, ω6 for the log.
+        """
+        if len(fused) % self.groups:
+            sizes = ', '.join(str(self.groups * k) for k in (1, 2, 3))
+            raise ValueError(
+                f'ContextualContrastiveLoss splits a batch into {self.groups} groups, and this one has {len(fused)} '
+                f'pairs. Use a batch_size of {sizes}, … with drop_last=True, or another number of groups.'
+            )
+        n = len(fused) // self.groups
+        regions = split_masks(mask_vi, mask_ir)
+        sources = dict(vi=vi.detach(), ir=ir.detach())
+        present = {r: regions[r][:n].flatten(1).any(1).nonzero()[:, 0] for r in ('unique_vi', 'unique_ir', 'shared')}
+        features = self._features(fused[:n], sources, regions, present, n)
+        zero = fused.sum() * 0
+        terms = {}
+        for name, region, positive, negative in _TERMS:
+            terms[name] = self._term(features, region, positive, negative) if len(present[region]) else zero
+        terms['background'] = self._background(fused[:n], sources, regions['background'], n)
+        w1, w2 = self.omega[:2]
+        total = terms['unique_vi'] + terms['unique_ir'] + w1 * terms['shared_vi'] + w2 * terms['shared_ir']
+        return self.loss_weight * (total + terms['background']), {k: v.detach() for k, v in terms.items()}
+
+    def _features(self, anchors, sources, regions, present, n):
+        """VGG features of every masked image that a term needs.
+
+        Returns:
+            dict: (region, ``'fused'``) → features of the m anchors that have the region; (region, modality) → features of
+            the same images of each group, (groups·m); of the first group only where it serves as positive alone.
+        """
+        vgg = self.prior('vgg')
+        fixed, moving = {}, {}
+        for region, index in present.items():
+            if len(index) == 0:
+                continue
+            moving[region, 'fused'] = (anchors * regions[region][:n])[index]
+            rows = (torch.arange(self.groups, device=index.device)[:, None] * n + index).flatten()
+            for modality in ('vi', 'ir'):
+                only_positive = region == f'unique_{modality}'
+                chosen = index if only_positive else rows
+                fixed[region, modality] = (sources[modality] * regions[region])[chosen]
+        out = self._run(vgg, moving) if moving else {}
+        with torch.no_grad():
+            out.update(self._run(vgg, fixed, self.vgg_batch) if fixed else {})
+        return out
+
+    @staticmethod
+    def _run(vgg, images, batch=None):
+        stacked = torch.cat(list(images.values()))
+        parts = [vgg(part) for part in (stacked.split(batch) if batch else [stacked])]
+        layers = {name: torch.cat([p[name] for p in parts]) for name in parts[0]}
+        sizes = [len(v) for v in images.values()]
+        split = {name: value.split(sizes) for name, value in layers.items()}
+        return {key: {name: split[name][i] for name in layers} for i, key in enumerate(images)}
+
+    def _term(self, features, region, positive, negative):
+        """𝒟(anchor, positive) / Σ_j 𝒟(anchor, negative_j) in one region."""
+        anchor, pos, neg = (features[region, k] for k in ('fused', positive, negative))
+        m = len(next(iter(anchor.values())))
+        # The positives are one more group of the same comparison.
+        numerators, denominators = [], []
+        for layer, weight in self.layers.items():
+            x, others = anchor[layer], torch.cat([pos[layer][:m], neg[layer]])
+            groups = len(others) // m
+            distance = weight * self._distance(x.repeat(groups, 1, 1, 1), others, groups)
+            numerators.append(distance[0])
+            denominators.append(distance[1:].sum())
+        if self.variant == 'paper':
+            return sum(numerators) / sum(denominators)
+        return sum(w * p / q for w, p, q in zip(self.layers.values(), numerators, denominators, strict=True))
+
+    def _distance(self, x, y, groups):
+        if self.space == 'euclidean':
+            return euclidean_distance(x, y, groups)
+        return contextual_distance(x, y, self.variant, self.omega[2], groups=groups, **self.options)
+
+    def _background(self, anchors, sources, region, n):
+        """Eq. 8 with eq. 14: l2 on the first layer, over the whole batch whether or not a background is empty."""
+        shallow = self.prior('vgg').shallow
+        x = shallow(anchors * region[:n])
+        with torch.no_grad():
+            positive = shallow(sources['vi'][:n] * region[:n])
+        numerator = self._background_distance(x, positive)
+        denominator = 0.0
+        for ir, mask in zip(sources['ir'].split(n), region.split(n), strict=True):
+            with torch.no_grad():
+                negative = shallow(ir * mask)
+            denominator = denominator + self._background_distance(x, negative)
+        factor = 1 / 16 if self.variant == 'official' else 1.0
+        return factor * numerator / denominator.clamp_min(torch.finfo(denominator.dtype).tiny)
+
+    def _background_distance(self, x, y):
+        squared = (x - y).square().mean()
+        return squared if self.variant == 'official' else (squared + 1e-12).sqrt()

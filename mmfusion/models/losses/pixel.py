@@ -1,0 +1,148 @@
+"""Losses on pixels: intensity, texture, structure."""
+
+import torch
+from pytorch_msssim import ssim
+from torch import nn
+from torch.nn import functional as F
+
+from mmfusion.models.layers import sobel
+from mmfusion.registry import MODELS
+
+
+@MODELS.register_module()
+class SSIMLoss(nn.Module):
+    """Structural loss, OCCO eq. 15: (1 − SSIM(f, vi)) + (1 − SSIM(f, ir)); 0 to 4.
+
+    SSIM (Wang et al., 2004) with an 11×11 Gaussian window of σ 1.5, C1 = 0.01², C2 = 0.03², range 1, averaged over the map.
+
+    Args:
+        loss_weight (float): Factor on the loss.
+        padding (bool): Pad by zeros so that the map is as large as the image (OCCO's public code), instead of only the
+            places where the window fits.
+    """
+
+    loss_name = 'ssim'
+
+    def __init__(self, loss_weight=1.0, padding=True):
+        super().__init__()
+        self.loss_weight, self.padding = loss_weight, padding
+
+    def forward(self, fused, vi, ir):
+        """Loss of N×1×H×W images in [0, 1].
+
+        Raises:
+            ValueError: Without padding, an image is smaller than the window.
+        """
+        if not self.padding and min(fused.shape[2:]) < 11:
+            raise ValueError(
+                f'SSIMLoss: images of {tuple(fused.shape[2:])} are smaller than its 11×11 window; use padding=True'
+            )
+        pad = 5 if self.padding else 0
+        # Both comparisons in one pass: SSIM is symmetric, and the window runs once over a batch of two.
+        f = F.pad(fused, (pad,) * 4).repeat(2, 1, 1, 1)
+        sources = F.pad(torch.cat([vi, ir]), (pad,) * 4)
+        return self.loss_weight * 2 * (1 - ssim(f, sources, data_range=1.0, win_size=11, win_sigma=1.5))
+
+
+@MODELS.register_module()
+class MaskedIntensityLoss(nn.Module):
+    """Intensity loss, OCCO eq. 17: mean((f − vi)²) + mean(M · |f − ir|), M = 1 where ir > vi (eq. 16).
+
+    Args:
+        loss_weight (float): Factor on the loss (ω4).
+    """
+
+    loss_name = 'intensity'
+
+    def __init__(self, loss_weight=1.0):
+        super().__init__()
+        self.loss_weight = loss_weight
+
+    def forward(self, fused, vi, ir):
+        """Loss of N×1×H×W images in [0, 1]."""
+        infrared = torch.where(ir > vi, (fused - ir).abs(), 0)
+        return self.loss_weight * (F.mse_loss(fused, vi) + infrared.mean())
+
+
+@MODELS.register_module()
+class TextureLoss(nn.Module):
+    """Texture loss, OCCO eq. 18: mean | |∇f| − max(|∇vi|, |∇ir|) | with Sobel gradients.
+
+    Args:
+        loss_weight (float): Factor on the loss (ω5).
+        separate (bool): Compare ∂x and ∂y each for itself and add both (OCCO's public code, and SeAFusion's reading
+            differs only by a constant), instead of |∇| = |∂x| + |∂y|.
+        padding_mode (str): Border of the Sobel operator.
+    """
+
+    loss_name = 'texture'
+
+    def __init__(self, loss_weight=1.0, separate=True, padding_mode='zeros'):
+        super().__init__()
+        self.loss_weight, self.separate, self.padding_mode = loss_weight, separate, padding_mode
+
+    def _gradients(self, x):
+        dx, dy = (g.abs() for g in sobel(x, self.padding_mode))
+        return torch.cat([dx, dy], dim=1) if self.separate else dx + dy
+
+    def forward(self, fused, vi, ir):
+        """Loss of N×1×H×W images in [0, 1]."""
+        target = torch.maximum(self._gradients(vi), self._gradients(ir))
+        difference = (self._gradients(fused) - target).abs()
+        return self.loss_weight * difference.sum(1).mean()
+
+
+@MODELS.register_module()
+class MaskedRegionLoss(nn.Module):
+    """OCCO's ablation Model-4 (eq. 21), in place of the contrastive and the intensity loss.
+
+    ω1 ‖(f − vi) ū_vi‖₂ + ω2 ‖(f − x) ū_ir‖₂ + ‖(f − vi) b̄g‖₂, with the regions of :func:`split_masks`. The norms are root
+    mean squares over the batch, so that the value does not depend on the size of the image.
+
+    Args:
+        loss_weight (float): Factor on the loss.
+        omega (tuple[float, float]): ω1, ω2.
+        infrared_target (str): x of the second term: ``'ir'`` as the text's logic asks, or ``'vi'`` as printed.
+    """
+
+    loss_name = 'region'
+
+    def __init__(self, loss_weight=1.0, omega=(0.5, 0.5), infrared_target='ir'):
+        super().__init__()
+        if infrared_target not in ('ir', 'vi'):
+            raise ValueError(f"infrared_target must be 'ir' or 'vi', got {infrared_target!r}")
+        self.loss_weight, self.omega, self.infrared_target = loss_weight, omega, infrared_target
+
+    def forward(self, fused, vi, ir, mask_vi, mask_ir):
+        """Loss of N×1×H×W images in [0, 1] and boolean masks of the same shape."""
+        regions = split_masks(mask_vi, mask_ir)
+
+        def rms(target, region):
+            # The small constant keeps the root's gradient finite where a region is empty or matched exactly.
+            return (((fused - target) * region).square().mean() + 1e-12).sqrt()
+
+        second = ir if self.infrared_target == 'ir' else vi
+        return self.loss_weight * (
+            self.omega[0] * rms(vi, regions['unique_vi'])
+            + self.omega[1] * rms(second, regions['unique_ir'])
+            + rms(vi, regions['background'])
+        )
+
+
+def split_masks(mask_vi, mask_ir):
+    """OCCO's semantic regions (section 3.2, Fig. 5).
+
+    Args:
+        mask_vi, mask_ir (Tensor): Objects that each modality shows, boolean, any shape.
+
+    Returns:
+        dict[str, Tensor]: ``shared`` = vi ∧ ir, ``unique_vi`` = vi − shared, ``unique_ir`` = ir − shared, and
+        ``background``, the rest; boolean, disjoint, and together everything.
+    """
+    mask_vi, mask_ir = mask_vi.bool(), mask_ir.bool()
+    return dict(
+        shared=mask_vi & mask_ir,
+        unique_vi=mask_vi & ~mask_ir,
+        unique_ir=mask_ir & ~mask_vi,
+        background=~(mask_vi | mask_ir),
+    )

@@ -1,0 +1,5 @@
+"""Fusion networks, one paper a file or folder."""
+
+from .occo import FIFN
+
+__all__ = ['FIFN']

@@ -1,0 +1,155 @@
+"""FIFN, OCCO's feature interaction fusion network (section 3.1, Fig. 2)."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from mmfusion.models.layers.min_max import min_max_normalize
+from mmfusion.registry import MODELS
+
+from .fifb import FIFB, fold_norm
+
+
+class ConvUnits(nn.Sequential):
+    """Two conv units: (3×3 conv, BN, ReLU) twice, or without BN.
+
+    With fixed statistics (eval mode) each BN is folded into its convolution.
+
+    Args:
+        cin, cout (int): Channels.
+        norm (bool): Whether there is BN.
+    """
+
+    def __init__(self, cin, cout, norm=True):
+        layers = []
+        for i in (cin, cout):
+            layers += [nn.Conv2d(i, cout, 3, padding=1)]
+            layers += [nn.BatchNorm2d(cout)] if norm else []
+            layers += [nn.ReLU(inplace=True)]
+        super().__init__(*layers)
+        self.step = 3 if norm else 2
+
+    def forward(self, x):
+        """N×cin×H×W → N×cout×H×W."""
+        if self.training or self.step == 2:
+            return super().forward(x)
+        layers = list(self)
+        for conv, norm, relu in zip(layers[0::3], layers[1::3], layers[2::3], strict=True):
+            x = relu(F.conv2d(x, *fold_norm(conv.weight, conv.bias, norm), padding=conv.padding))
+        return x
+
+
+def reflect_to(x, size):
+    """Pad at the right and bottom to ``size`` by reflection: the row or column that an odd size lost in pooling."""
+    dy, dx = size[0] - x.shape[2], size[1] - x.shape[3]
+    return F.pad(x, (0, dx, 0, dy), mode='reflect') if dx or dy else x
+
+
+class UpConv(nn.Module):
+    """Upconv block of the decoder: double the size, concatenate behind the skip feature, two conv units.
+
+    Args:
+        cin (int): Channels from below.
+        skip (int): Channels of the skip feature, and of the output.
+        norm (bool): BN in the conv units (paper); the public code has none.
+    """
+
+    def __init__(self, cin, skip, norm=False):
+        super().__init__()
+        self.conv = ConvUnits(cin + skip, skip, norm)
+
+    def forward(self, x, skip):
+        """N×cin×h×w and N×skip×H×W → N×skip×H×W."""
+        up = F.interpolate(x, scale_factor=2, mode='bilinear', align_corners=True)
+        return self.conv(torch.cat([skip, reflect_to(up, skip.shape[2:])], dim=1))
+
+
+@MODELS.register_module()
+class FIFN(nn.Module):
+    """Feature interaction fusion network of OCCO.
+
+    Two encoders of four conv blocks, a FIFB on each level, a decoder of three upconv blocks, a 1×1 conv, and a min-max
+    stretch to [0, 1]: over the batch (of all ranks) in training, over each image at test time.
+
+    Args:
+        channels (Sequence[int]): Channels of the four levels. The paper gives none; 32, 64, 112, 160 are the public
+            code's (3.62 M parameters).
+        num_heads (Sequence[int]): Heads of the cross attention on each level (public code).
+        variant (str): ``'official'`` follows the public code, ``'paper'`` the text where the two differ: see
+            :class:`FIFB`, and BN in the decoder's conv units.
+        spatial, channel, attention (bool): The three parts of FIFB, which the paper's Table 8 switches off in turn.
+        attention_kind, spatial_softmax: See :class:`FIFB`.
+
+    Raises:
+        ValueError: Not four levels; an image smaller than 8×8.
+    """
+
+    min_size = 8
+
+    def __init__(
+        self,
+        channels=(32, 64, 112, 160),
+        num_heads=(4, 4, 4, 1),
+        variant='official',
+        spatial=True,
+        channel=True,
+        attention=True,
+        attention_kind=None,
+        spatial_softmax=None,
+    ):
+        super().__init__()
+        if len(channels) != 4 or len(num_heads) != 4:
+            raise ValueError(
+                f'FIFN has four levels; got {len(channels)} channels and {len(num_heads)} num_heads: '
+                f'{channels}, {num_heads}'
+            )
+        pairs = list(zip([1, *channels[:-1]], channels, strict=True))
+        self.encoder = nn.ModuleDict({m: nn.ModuleList(ConvUnits(i, o) for i, o in pairs) for m in ('vi', 'ir')})
+        self.fifb = nn.ModuleList(
+            FIFB(c, h, variant, spatial, channel, attention, attention_kind, spatial_softmax)
+            for c, h in zip(channels, num_heads, strict=True)
+        )
+        self.decoder = nn.ModuleList(
+            UpConv(below, skip, norm=variant == 'paper') for below, skip in zip(channels[:0:-1], channels[-2::-1], strict=True)
+        )
+        self.final = nn.Conv2d(channels[0], 1, 1)
+
+    def encode(self, name, x):
+        """The four features of one modality, before their pooling, finest first."""
+        # Channels-last, so that FIFB's tokens are views. For one channel `contiguous` leaves the strides as they are, and
+        # convolutions would answer in the other layout.
+        x = torch.empty_like(x, memory_format=torch.channels_last).copy_(x)
+        features = []
+        for level, block in enumerate(self.encoder[name]):
+            x = block(F.max_pool2d(x, 2) if level else x)
+            features.append(x)
+        return features
+
+    def decode(self, fused):
+        """Fused features, finest first → N×1×H×W without normalisation."""
+        x = fused[-1]
+        for block, skip in zip(self.decoder, fused[-2::-1], strict=True):
+            x = block(x, skip)
+        return self.final(x)
+
+    def raw(self, vi, ir):
+        """The output before the min-max stretch, N×1×H×W."""
+        if min(vi.shape[2:]) < self.min_size:
+            raise ValueError(
+                f'FIFN halves an image three times: it must be at least {self.min_size}×{self.min_size}, got '
+                f'{vi.shape[2]}×{vi.shape[3]} (height×width). Pad or enlarge it first.'
+            )
+        features = zip(self.encode('vi', vi), self.encode('ir', ir), strict=True)
+        return self.decode([block(v, i) for block, (v, i) in zip(self.fifb, features, strict=True)])
+
+    def forward(self, vi, ir):
+        """Fuse.
+
+        Args:
+            vi (Tensor): Luminance of the visible image, N×1×H×W in [0, 1].
+            ir (Tensor): Infrared image, N×1×H×W in [0, 1].
+
+        Returns:
+            Tensor: N×1×H×W float32 in [0, 1].
+        """
+        return min_max_normalize(self.raw(vi, ir), per_image=not self.training)

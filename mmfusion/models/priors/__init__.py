@@ -1,0 +1,6 @@
+"""Frozen priors."""
+
+from .frozen import FrozenPrior, PriorHolder
+from .vgg import VGGPrior
+
+__all__ = ['FrozenPrior', 'PriorHolder', 'VGGPrior']

@@ -1,0 +1,39 @@
+"""Fixtures shared by all tests."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import mmfusion  # noqa: F401  (applies the compatibility points before any mm* import)
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def pytest_configure():
+    """Two threads, as many as the smallest machine that must run the suite has."""
+    torch.set_num_threads(2)
+
+
+@pytest.fixture
+def data_dir():
+    """The folder of real pairs; skips where it is absent."""
+    folder = ROOT / 'data'
+    if not (folder / 'TNO' / 'ir').is_dir():
+        pytest.skip(f'{folder} with the real pairs is not here')
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    torch.manual_seed(0)
+
+
+def pytest_collection_modifyitems(items):
+    """Skip GPU tests where there is no GPU."""
+    if torch.cuda.is_available():
+        return
+    skip = pytest.mark.skip(reason='no CUDA device')
+    for item in items:
+        if 'cuda' in item.keywords:
+            item.add_marker(skip)

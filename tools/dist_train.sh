@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# usage: tools/dist_train.sh CONFIG PROCESSES [arguments of tools/train.py]
+# One process a GPU; on a machine without GPUs the processes use gloo on the CPU.
+# NNODES, NODE_RANK, PORT and MASTER_ADDR may be set for several machines.
+set -euo pipefail
+CONFIG=$1
+PROCESSES=$2
+PYTHONPATH="$(dirname "$0")/..":${PYTHONPATH:-} torchrun \
+    --nnodes="${NNODES:-1}" --node_rank="${NODE_RANK:-0}" \
+    --master_addr="${MASTER_ADDR:-127.0.0.1}" --master_port="${PORT:-29500}" \
+    --nproc_per_node="$PROCESSES" \
+    "$(dirname "$0")/train.py" "$CONFIG" --launcher pytorch "${@:3}"
