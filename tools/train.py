@@ -15,7 +15,9 @@ def parse_args():
         '--resume', nargs='?', const='auto', help='go on from the latest checkpoint of the work dir, or from this one'
     )
     parser.add_argument('--amp', action='store_true', help='automatic mixed precision')
-    parser.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate with the global batch size')
+    parser.add_argument(
+        '--auto-scale-lr', action='store_true', help='scale the learning rate with the global batch size'
+    )
     return parser.parse_args()
 
 

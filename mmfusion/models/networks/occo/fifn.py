@@ -110,7 +110,8 @@ class FIFN(nn.Module):
             for c, h in zip(channels, num_heads, strict=True)
         )
         self.decoder = nn.ModuleList(
-            UpConv(below, skip, norm=variant == 'paper') for below, skip in zip(channels[:0:-1], channels[-2::-1], strict=True)
+            UpConv(below, skip, norm=variant == 'paper')
+            for below, skip in zip(channels[:0:-1], channels[-2::-1], strict=True)
         )
         self.final = nn.Conv2d(channels[0], 1, 1)
 

@@ -5,8 +5,16 @@ import re
 # (pattern of the public name, our name); a 1×1 conv there that is a linear map here is marked by `True`.
 _RULES = (
     (r'([vi])(\d)\.Conv_BN_ReLU_2\.(.+)', lambda m: f'encoder.{_MODALITY[m[1]]}.{int(m[2]) - 1}.{m[3]}', False),
-    (r'fusion(\d)\.cross\.channel_proj([34])\.(.+)', lambda m: f'{_fifb(m)}.attention.proj.{_BY_3[m[2]]}.{m[3]}', False),
-    (r'fusion(\d)\.cross\.cross_attn\.kv([12])\.(.+)', lambda m: f'{_fifb(m)}.attention.kv.{_BY_1[m[2]]}.{m[3]}', False),
+    (
+        r'fusion(\d)\.cross\.channel_proj([34])\.(.+)',
+        lambda m: f'{_fifb(m)}.attention.proj.{_BY_3[m[2]]}.{m[3]}',
+        False,
+    ),
+    (
+        r'fusion(\d)\.cross\.cross_attn\.kv([12])\.(.+)',
+        lambda m: f'{_fifb(m)}.attention.kv.{_BY_1[m[2]]}.{m[3]}',
+        False,
+    ),
     (r'fusion(\d)\.cross\.end_proj([12])\.(.+)', lambda m: f'{_fifb(m)}.merge.{_BY_1[m[2]]}.{m[3]}', False),
     (r'fusion(\d)\.cross\.norm([12])\.(.+)', lambda m: f'{_fifb(m)}.norm.{_BY_1[m[2]]}.{m[3]}', False),
     (r'fusion(\d)\.channel_weight\.(.+)', lambda m: f'{_fifb(m)}.channel.{m[2]}', False),
