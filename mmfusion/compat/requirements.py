@@ -28,18 +28,19 @@ def check_mmcv() -> None:
 def check_transformers() -> None:
     """Raise ``ImportError`` for a version of transformers with which mmpretrain 1.2 cannot be imported.
 
-    ``mmpretrain.models``, and with it ``mmseg.models`` and ``mmdet.models``, ends in "NoneType takes no arguments" with
-    transformers 4.53 and later. Without transformers it works.
+    transformers 4.52 moved classes that ``mmpretrain.models`` imports; depending on the version this ends in "cannot
+    import name 'GenerationMixin'" or in "NoneType takes no arguments", which stops ``mmseg.models`` and
+    ``mmdet.models`` too. 4.51 and earlier work, as does mmpretrain without transformers.
     """
     from mmengine.utils import digit_version
 
     found, mmpretrain = _installed('transformers'), _installed('mmpretrain')
     if found is None or mmpretrain is None or digit_version(mmpretrain) >= digit_version('1.3'):
         return
-    if digit_version(found) >= digit_version('4.53'):
+    if digit_version(found) >= digit_version('4.52'):
         raise ImportError(
-            f'transformers {found} is installed, with which mmpretrain {mmpretrain}, and so mmseg and mmdet, cannot be '
-            "imported. Run `pip install 'transformers>=4.45,<4.50'`, or uninstall transformers if you do not use it."
+            f'transformers {found} is installed, with which mmpretrain {mmpretrain} cannot be imported, nor what builds '
+            "on it. Run `pip install 'transformers>=4.45,<4.50'`, or uninstall transformers if you do not use it."
         )
 
 

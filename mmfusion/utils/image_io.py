@@ -35,20 +35,42 @@ def _open(path):
         ) from e
 
 
-def _to_8bit(img, path, depth16):
-    """Bring an image of more than 8 bits to 8: by its full scale, or stretched between two percentiles."""
-    values = np.asarray(img).astype(np.float32)
+def _is_deep_colour(path):
+    """Whether a file has several channels of 16 bits, of which PIL would keep the upper 8 and say nothing."""
+    with Image.open(path) as img:
+        if img.format not in ('PNG', 'TIFF') or img.mode in _MODES_16:
+            return False
+        return any(';16' in str(tile[3]) for tile in img.tile)
+
+
+def _deep_colour(path, depth16):
+    """Read a colour image of 16 bits a channel as H×W×3 uint8 (B, G, R)."""
+    values = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if values is None or values.ndim != 3:
+        raise ImageReadError(f'{path}: a 16-bit colour image that cannot be decoded. Convert it to 8 bits.')
+    return _to_8bit(values[..., :3], path, depth16)
+
+
+def _to_8bit(values, path, depth16):
+    """Bring an array of more than 8 bits to 8: by its full scale, or stretched between two percentiles."""
+    is_float = values.dtype.kind == 'f'
+    values = values.astype(np.float32)
     if not np.isfinite(values).all():
         raise ImageReadError(f'{path}: holds NaN or infinite values; an image must be finite. Convert it again.')
     if depth16 == 'stretch':
         low, high = np.percentile(values, (0.5, 99.5))
         values = (values - low) / max(high - low, 1e-6) * 255
     else:
+        if is_float:
+            raise ImageReadError(
+                f'{path}: floating-point values from {values.min():g} to {values.max():g} have no full scale. Use '
+                "depth16='stretch', or convert the file to integers."
+            )
         if values.min() < 0 or values.max() > 65535:
             raise ImageReadError(
                 f"{path}: values from {values.min():g} to {values.max():g} do not fit 16 bits. Use depth16='stretch'."
             )
-        if 0 < values.max() < 16384 and img.mode != 'F':
+        if 0 < values.max() < 16384:
             warnings.warn(
                 f'{path}: a 16-bit image whose highest value is {values.max():.0f} of 65535 will be very dark. If it '
                 "is raw thermal data, set depth16='stretch'.",
@@ -74,8 +96,10 @@ def read_visible(path, depth16='full'):
     """
     img = _open(path)
     if img.mode in _MODES_16:
-        grey = _to_8bit(img, path, depth16)
+        grey = _to_8bit(np.asarray(img), path, depth16)
         return np.repeat(grey[..., None], 3, axis=2)
+    if _is_deep_colour(path):
+        return _deep_colour(path, depth16)
     return np.ascontiguousarray(np.asarray(img.convert('RGB'))[..., ::-1])
 
 
@@ -94,7 +118,9 @@ def read_infrared(path, depth16='full'):
     """
     img = _open(path)
     if img.mode in _MODES_16:
-        return _to_8bit(img, path, depth16)
+        return _to_8bit(np.asarray(img), path, depth16)
+    if _is_deep_colour(path):
+        img = Image.fromarray(np.ascontiguousarray(_deep_colour(path, depth16)[..., ::-1]))
     if img.mode in ('P', 'PA', 'RGBA', 'LA', 'CMYK'):
         img = img.convert('RGB')
     return np.array(img.convert('L'))
@@ -109,7 +135,10 @@ def read_mask(path):
     Raises:
         ImageReadError: The file is missing or damaged, with its path.
     """
-    return (read_infrared(path) > 0).astype(np.uint8)
+    img = _open(path)
+    # A mask of 16 bits may count to 1 only, which no scale to 8 bits would leave standing.
+    values = np.asarray(img) if img.mode in _MODES_16 else read_infrared(path)
+    return (values > 0).astype(np.uint8)
 
 
 def read_label_map(path):

@@ -8,6 +8,7 @@ from mmfusion.models.layers.min_max import min_max_normalize
 from mmfusion.registry import MODELS
 
 from .fifb import FIFB, fold_norm
+from .tiled import TiledFusion
 
 
 class ConvUnits(nn.Sequential):
@@ -45,8 +46,13 @@ def reflect_to(x, size):
     return F.pad(x, (0, dx, 0, dy), mode='reflect') if dx or dy else x
 
 
+def upsample(x, level):
+    """Double the size of a whole map; ``level`` is that of the result."""
+    return F.interpolate(x, scale_factor=2, mode='bilinear', align_corners=True)
+
+
 class UpConv(nn.Module):
-    """Upconv block of the decoder: double the size, concatenate behind the skip feature, two conv units.
+    """Upconv block of the decoder after its doubling of the size: concatenate to the skip feature, two conv units.
 
     Args:
         cin (int): Channels from below.
@@ -58,9 +64,8 @@ class UpConv(nn.Module):
         super().__init__()
         self.conv = ConvUnits(cin + skip, skip, norm)
 
-    def forward(self, x, skip):
-        """N×cin×h×w and N×skip×H×W → N×skip×H×W."""
-        up = F.interpolate(x, scale_factor=2, mode='bilinear', align_corners=True)
+    def forward(self, up, skip):
+        """N×cin×h×w, doubled already, and N×skip×H×W → N×skip×H×W."""
         return self.conv(torch.cat([skip, reflect_to(up, skip.shape[2:])], dim=1))
 
 
@@ -126,22 +131,25 @@ class FIFN(nn.Module):
             features.append(x)
         return features
 
-    def decode(self, fused):
-        """Fused features, finest first → N×1×H×W without normalisation."""
+    def decode(self, fused, upsample=upsample):
+        """Fused features, finest first → N×1×H×W without normalisation; ``upsample(x, level)`` doubles the size."""
         x = fused[-1]
-        for block, skip in zip(self.decoder, fused[-2::-1], strict=True):
-            x = block(x, skip)
+        for level, block in zip((2, 1, 0), self.decoder, strict=True):
+            x = block(upsample(x, level), fused[level])
         return self.final(x)
 
     def raw(self, vi, ir):
         """The output before the min-max stretch, N×1×H×W."""
+        self._check_size(vi)
+        features = zip(self.encode('vi', vi), self.encode('ir', ir), strict=True)
+        return self.decode([block(v, i) for block, (v, i) in zip(self.fifb, features, strict=True)])
+
+    def _check_size(self, vi):
         if min(vi.shape[2:]) < self.min_size:
             raise ValueError(
                 f'FIFN halves an image three times: it must be at least {self.min_size}×{self.min_size}, got '
                 f'{vi.shape[2]}×{vi.shape[3]} (height×width). Pad or enlarge it first.'
             )
-        features = zip(self.encode('vi', vi), self.encode('ir', ir), strict=True)
-        return self.decode([block(v, i) for block, (v, i) in zip(self.fifb, features, strict=True)])
 
     def forward(self, vi, ir):
         """Fuse.
@@ -154,3 +162,25 @@ class FIFN(nn.Module):
             Tensor: N×1×H×W float32 in [0, 1].
         """
         return min_max_normalize(self.raw(vi, ir), per_image=not self.training)
+
+    def fuse_tiled(self, vi, ir, tile):
+        """As :meth:`forward` in eval mode, tile by tile: the whole image's result in the memory of a tile.
+
+        Args:
+            vi, ir (Tensor): N×1×H×W in [0, 1].
+            tile (tuple[int, int]): Height and width of a tile; 88 pixels are read around each.
+
+        Returns:
+            Tensor: N×1×H×W float32 in [0, 1].
+
+        Raises:
+            ValueError: The attention is not linear or the spatial weights are a softmax (paper variant).
+        """
+        for block in self.fifb:
+            if (block.attention is not None and block.attention.kind != 'linear') or (block.spatial and block.softmax):
+                raise ValueError(
+                    "FIFN: tiles give the whole image's result only with linear attention and sigmoid spatial weights "
+                    "(variant='official'). Fuse whole images, or set exact=False in test_cfg for independent windows."
+                )
+        self._check_size(vi)
+        return TiledFusion(self, vi, ir, tile).run()

@@ -1,0 +1,18 @@
+"""Evaluation of fused images: metrics as functions, by protocol, as an evaluator, and as reports."""
+
+from . import functional
+from .metrics import FusionMetric
+from .protocols import evaluate_images, rgb_to_grey, to_8bit
+from .specs import METRIC_SPECS, PROTOCOLS, MetricSpec, resolve_metrics
+
+__all__ = [
+    'METRIC_SPECS',
+    'PROTOCOLS',
+    'FusionMetric',
+    'MetricSpec',
+    'evaluate_images',
+    'functional',
+    'resolve_metrics',
+    'rgb_to_grey',
+    'to_8bit',
+]

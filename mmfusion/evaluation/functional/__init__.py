@@ -1,0 +1,1 @@
+"""Fusion metrics as pure tensor functions, one family a file."""

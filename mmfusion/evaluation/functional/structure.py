@@ -1,0 +1,411 @@
+"""Correlation and structure metrics: how alike the fused image and its sources are.
+
+All take N×1×H×W images (0–255; ``data_range=1`` for 0–1) and return one float64 value per image.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+
+from .checks import each, image_mean, image_sum, prepare, ratio
+from .filters import filter_valid, gaussian_window, halve
+
+
+def _correlation(a, b):
+    """Pearson's correlation of two N×1×H×W tensors; NaN where one of them is constant."""
+    a, b = a.flatten(1), b.flatten(1)
+    a, b = a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)
+    energy = (a * a).sum(1) * (b * b).sum(1)
+    # The mean of a constant image is not always exact: what remains of it is rounding, not contrast.
+    energy = torch.where(energy.sqrt() < 1e-9 * a.shape[1], torch.zeros_like(energy), energy)
+    return ratio((a * b).sum(1), energy.sqrt())
+
+
+def correlation_coefficient(fused, ir, vi, *, data_range=255.0):
+    """CC: Pearson's correlation of the fused image with each source, averaged.
+
+    ``CC = [r(F, IR) + r(F, VI)] / 2``; range [−1, 1], higher is better; NaN where an image is constant.
+
+    P. Jagalingam, A. V. Hegde, "A review of quality metrics for fused image", Aquatic Procedia 4, 2015. The same in
+    both protocols.
+
+    Args:
+        fused, ir, vi (Tensor): N×1×H×W.
+        data_range (float): 255 or 1.
+
+    Returns:
+        Tensor: N values.
+
+    Examples:
+        >>> x = torch.rand(1, 1, 8, 8)
+        >>> correlation_coefficient(x, 0.5 * x, x + 1)
+        tensor([1.], dtype=torch.float64)
+    """
+    f, a, b = prepare(fused, ir, vi, data_range=data_range)
+    return (_correlation(f, a) + _correlation(f, b)) / 2
+
+
+def sum_of_correlations_of_differences(fused, ir, vi, *, data_range=255.0):
+    """SCD: how the part that came from one source correlates with that source.
+
+    ``SCD = r(F − VI, IR) + r(F − IR, VI)``; range [−2, 2], higher is better; NaN where a source is constant, or the
+    fused image differs from a source by a constant only.
+
+    V. Aslantas, E. Bendes, "A new image quality metric for image fusion: The sum of the correlations of differences",
+    AEÜ 69(12), 2015. The same in both protocols.
+
+    Args:
+        fused, ir, vi (Tensor): N×1×H×W.
+        data_range (float): 255 or 1.
+
+    Returns:
+        Tensor: N values.
+    """
+    f, a, b = prepare(fused, ir, vi, data_range=data_range)
+    return _correlation(f - b, a) + _correlation(f - a, b)
+
+
+def _squared_errors(fused, ir, vi, data_range):
+    f, a, b = prepare(fused, ir, vi, data_range=data_range)
+    return image_sum((f - a).square_()), image_sum((f - b).square_()), f.shape[-2] * f.shape[-1]
+
+
+def mean_squared_error(fused, ir, vi, *, data_range=255.0):
+    """MSE: mean squared difference to the sources, of images in [0, 1].
+
+    ``MSE = [mean (F − IR)² + mean (F − VI)²] / 2``; range [0, 1], lower is better.
+
+    P. Jagalingam, A. V. Hegde, "A review of quality metrics for fused image", Aquatic Procedia 4, 2015. VIFB publishes
+    no MSE; under that protocol it is the same formula, channel by channel.
+
+    Args:
+        fused, ir, vi (Tensor): N×1×H×W.
+        data_range (float): 255 or 1.
+
+    Returns:
+        Tensor: N values.
+
+    Examples:
+        >>> black, white = torch.zeros(1, 1, 2, 2), torch.full((1, 1, 2, 2), 255.)
+        >>> mean_squared_error(white, white, black)
+        tensor([0.5000], dtype=torch.float64)
+    """
+    to_ir, to_vi, pixels = _squared_errors(fused, ir, vi, data_range)
+    return (to_ir + to_vi) / (2 * pixels * 255**2)
+
+
+def root_mean_squared_error(fused, ir, vi, *, protocol='tang', data_range=255.0):
+    """RMSE: root of the squared difference to each source, averaged.
+
+    - ``'tang'``: ``[√mean(F − IR)² + √mean(F − VI)²] / 2`` of images in [0, 1], range [0, 1] (the public code has
+      none; this is the textbook's).
+    - ``'vifb'``: ``[√Σ(F − IR)² + √Σ(F − VI)²] / (2·H·W)`` of images in 0–255: the root is taken before the division
+      by the number of pixels, so the value falls with the size of the image.
+
+    Lower is better.
+
+    Args:
+        fused, ir, vi (Tensor): N×1×H×W.
+        protocol (str): ``'tang'`` or ``'vifb'``.
+        data_range (float): 255 or 1.
+
+    Returns:
+        Tensor: N values.
+    """
+    to_ir, to_vi, pixels = _squared_errors(fused, ir, vi, data_range)
+    if protocol == 'vifb':
+        return (to_ir.sqrt() + to_vi.sqrt()) / (2 * pixels)
+    return (to_ir.sqrt() + to_vi.sqrt()) / (2 * 255 * math.sqrt(pixels))
+
+
+def peak_signal_to_noise_ratio(fused, ir, vi, *, protocol='tang', data_range=255.0):
+    """PSNR, in dB, as the public codes compute it; neither is the textbook's.
+
+    ``PSNR = 20 log10(255 / √E)``, higher is better; +∞ where the fused image equals both sources.
+
+    - ``'tang'``: E is :func:`mean_squared_error`, of images in [0, 1], under a peak of 255: values lie 48.13 dB above
+      the textbook's.
+    - ``'vifb'``: E is :func:`root_mean_squared_error` of the same protocol (already a root).
+
+    P. Jagalingam, A. V. Hegde, "A review of quality metrics for fused image", Aquatic Procedia 4, 2015.
+
+    Args:
+        fused, ir, vi (Tensor): N×1×H×W.
+        protocol (str): ``'tang'`` or ``'vifb'``.
+        data_range (float): 255 or 1.
+
+    Returns:
+        Tensor: N values.
+    """
+    to_ir, to_vi, pixels = _squared_errors(fused, ir, vi, data_range)
+    if protocol == 'vifb':
+        error = (to_ir.sqrt() + to_vi.sqrt()) / (2 * pixels)
+    else:
+        error = (to_ir + to_vi) / (2 * pixels * 255**2)
+    return 20 * torch.log10(255 / error.sqrt())
+
+
+def _moments(images, taps):
+    """Local means, and ``cov(i, j)`` giving local covariances of the images, under one window."""
+    mu = [filter_valid(x, taps) for x in images]
+
+    def cov(i, j):
+        return filter_valid(images[i] * images[j], taps).sub_(mu[i] * mu[j])
+
+    return mu, cov
+
+
+_SSIM_C1, _SSIM_C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+
+
+def _ssim_map(mu_a, mu_b, var_a, var_b, cov, c1=_SSIM_C1, c2=_SSIM_C2):
+    luminance = (2 * mu_a * mu_b + c1) / (mu_a**2 + mu_b**2 + c1)
+    return luminance * (2 * cov + c2) / (var_a + var_b + c2)
+
+
+def ssim(fused, ir, vi, *, protocol='tang', data_range=255.0):
+    """SSIM: structural similarity of the fused image to its sources (11×11 Gaussian window, σ = 1.5).
+
+    ``(2 μ_S μ_F + C₁)(2 σ_SF + C₂) / ((μ_S² + μ_F² + C₁)(σ_S² + σ_F² + C₂))``, averaged over the image.
+
+    - ``'tang'``: the mean over both sources of MATLAB's ``ssim`` as the public code calls it: borders replicated, and
+      its default for floating point images, L = 1, although they are in 0–255: ``C₁ = 0.01²``, ``C₂ = 0.03²``. Range
+      [−1, 1]. (Earlier, the code called :func:`mef_ssim` here.)
+    - ``'vifb'``: the sum over both sources, windows inside the image only, ``C₁ = (0.01·255)²``, ``C₂ = (0.03·255)²``.
+      Range [−2, 2].
+
+    Higher is better; defined for constant images.
+
+    Z. Wang et al., "Image quality assessment: from error visibility to structural similarity", IEEE Trans. Image
+    Processing 13(4), 2004.
+
+    Args:
+        fused, ir, vi (Tensor): N×1×H×W, 11 pixels or more each way.
+        protocol (str): ``'tang'`` or ``'vifb'``.
+        data_range (float): 255 or 1.
+
+    Returns:
+        Tensor: N values.
+    """
+    images = prepare(fused, ir, vi, data_range=data_range, min_size=11)
+    if protocol == 'tang':
+        images = [F.pad(x, (5, 5, 5, 5), mode='replicate') for x in images]
+        return each(lambda *row: _ssim_sum(*row, c1=0.01**2, c2=0.03**2) / 2, images)
+    return each(_ssim_sum, images)
+
+
+def _ssim_sum(fused, ir, vi, c1=_SSIM_C1, c2=_SSIM_C2):
+    mu, cov = _moments((fused, ir, vi), gaussian_window(11, 1.5))
+    var_f = cov(0, 0)
+    return sum(image_mean(_ssim_map(mu[k], mu[0], cov(k, k), var_f, cov(k, 0), c1, c2)) for k in (1, 2))
+
+
+def mef_ssim(fused, ir, vi, *, data_range=255.0):
+    """MEF-SSIM: similarity of the fused image's structure to the best that the sources offer.
+
+    In every 11×11 window a desired patch is made from the two sources' mean-free patches (weights by their contrast,
+    the more decided the more consistent the two are) and scaled to the higher contrast; the map is
+    ``(2 σ_rF + C) / (σ_r² + σ_F² + C)`` under Gaussian weights (11×11, σ = 1.5), ``C = (0.03·255)²``. Range [−1, 1],
+    higher is better.
+
+    K. Ma, K. Zeng, Z. Wang, "Perceptual quality assessment for multi-exposure image fusion", IEEE Trans. Image
+    Processing 24(11), 2015.
+
+    Args:
+        fused, ir, vi (Tensor): N×1×H×W, 11 pixels or more each way.
+        data_range (float): 255 or 1.
+
+    Returns:
+        Tensor: N values.
+    """
+    return each(_mef_ssim, prepare(fused, ir, vi, data_range=data_range, min_size=11))
+
+
+def _mef_ssim(fused, ir, vi):
+    """Mean of the MEF structure map of one image (1×1×H×W each)."""
+    eps, area = torch.finfo(torch.float64).eps, 11 * 11
+    _, box = _moments((ir, vi), torch.full((11,), 1 / 11, dtype=torch.float64))
+    var_a, var_b, cov_ab = box(0, 0).clamp_(min=0), box(1, 1).clamp_(min=0), box(0, 1)
+    # Patch norms ‖s_k‖ = √(121 var_k); the constant keeps flat patches stable.
+    norm_a, norm_b = (area * var_a).sqrt_(), (area * var_b).sqrt_()
+    norm_sum = (area * (var_a + var_b + 2 * cov_ab)).clamp_(min=0).sqrt_()
+    consistency = (norm_sum + eps).div_(norm_a + norm_b + eps).clamp_(max=1 - eps)
+    power = torch.tan(consistency.mul_(math.pi / 2)).clamp_(max=10)
+    contrast_a, contrast_b = norm_a + 0.001, norm_b + 0.001
+    weight_a, weight_b = (contrast_a / 11).pow_(power).add_(eps), (contrast_b / 11).pow_(power).add_(eps)
+    share_a, share_b = weight_a / contrast_a, weight_b / contrast_b
+    total = weight_a.add_(weight_b)
+    share_a, share_b = share_a.div_(total), share_b.div_(total)
+    # The desired patch r = share_a s_a + share_b s_b, scaled to the higher contrast.
+    norm = share_a**2 * var_a + share_b**2 * var_b + 2 * share_a * share_b * cov_ab
+    norm = (area * norm).clamp_(min=0).sqrt_()
+    scale = torch.where(norm > 0, torch.maximum(contrast_a, contrast_b) / norm, torch.ones_like(norm))
+    share_a, share_b = share_a.mul_(scale), share_b.mul_(scale)
+    _, cov = _moments((fused, ir, vi), gaussian_window(11, 1.5))
+    var_r = share_a**2 * cov(1, 1) + share_b**2 * cov(2, 2) + 2 * share_a * share_b * cov(1, 2)
+    cov_rf = share_a * cov(0, 1) + share_b * cov(0, 2)
+    return image_mean(cov_rf.mul_(2).add_(_SSIM_C2) / var_r.add_(cov(0, 0)).add_(_SSIM_C2))
+
+
+MS_SSIM_MIN_SIZE = {'tang': 44, 'vifb': 176}
+"""The smallest side whose coarsest scale still holds an 11×11 window (3 scales, 5 scales)."""
+
+
+def ms_ssim(fused, ir, vi, *, protocol='tang', data_range=255.0):
+    """MS-SSIM: structural similarity over several scales, each half the size of the one before.
+
+    - ``'tang'``: MEF-MS-SSIM, ``Π Q_l^(β_l)`` of :func:`mef_ssim` at three scales,
+      β = (0.0448, 0.2856, 0.3001) over their sum. Range [0, 1]; NaN where a scale's similarity is negative, whose
+      power is not real. K. Ma et al. 2015.
+    - ``'vifb'``: the sum over both sources of Z. Wang, E. P. Simoncelli, A. C. Bovik, "Multiscale structural
+      similarity for image quality assessment", Asilomar 2003: contrast-structure at five scales and luminance at the
+      coarsest, β = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333). Range [0, 2] (the benchmark itself publishes none).
+
+    Higher is better.
+
+    Args:
+        fused, ir, vi (Tensor): N×1×H×W, 44 (``'vifb'``: 176) pixels or more each way.
+        protocol (str): ``'tang'`` or ``'vifb'``.
+        data_range (float): 255 or 1.
+
+    Returns:
+        Tensor: N values.
+    """
+    images = prepare(fused, ir, vi, data_range=data_range, min_size=MS_SSIM_MIN_SIZE[protocol])
+    return each(_mef_ms_ssim if protocol == 'tang' else _ms_ssim_sum, images)
+
+
+_BETA = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+
+
+def _mef_ms_ssim(*images):
+    result = 1
+    for level, beta in enumerate(_BETA[:3]):
+        if level:
+            images = [halve(x) for x in images]
+        result = result * _mef_ssim(*images) ** (beta / sum(_BETA[:3]))
+    return result
+
+
+def _ms_ssim_sum(*images):
+    taps, results = gaussian_window(11, 1.5), [1, 1]
+    for level, beta in enumerate(_BETA):
+        if level:
+            images = [halve(x) for x in images]
+        mu, cov = _moments(images, taps)
+        var_f = cov(0, 0)
+        for k in (1, 2):
+            similarity = (2 * cov(k, 0) + _SSIM_C2) / (cov(k, k) + var_f + _SSIM_C2)
+            if level == len(_BETA) - 1:
+                similarity *= (2 * mu[k] * mu[0] + _SSIM_C1) / (mu[k] ** 2 + mu[0] ** 2 + _SSIM_C1)
+            results[k - 1] = results[k - 1] * image_mean(similarity).pow(beta)
+    return results[0] + results[1]
+
+
+def _flat(var_a, var_b, reach=1e-8):
+    """Where both patches are flat up to rounding (variances of 8-bit patches are above 1e-3)."""
+    return var_a + var_b < reach
+
+
+def qy(fused, ir, vi, *, data_range=255.0):
+    """Qy: Yang's similarity metric, which asks for both sources where they agree and for the better one elsewhere.
+
+    With SSIM (7×7 Gaussian, σ = 1.5, no constants) and ``λ = σ_IR² / (σ_IR² + σ_VI²)`` per window:
+    ``λ SSIM(IR, F) + (1 − λ) SSIM(VI, F)`` where ``SSIM(IR, VI) ≥ 0.75``, else ``max(SSIM(IR, F), SSIM(VI, F))``;
+    averaged. Range [−1, 1], higher is better.
+
+    C. Yang et al., "A novel similarity based quality metric for image fusion", Information Fusion 9, 2008, as in Z.
+    Liu's toolbox. Its constants of 2e-16 only keep 0 / 0 away; here flat patches are told by their variance instead,
+    so that rounding does not decide: two flat patches have the similarity of their means, a flat and a textured one 0.
+    The same in both protocols.
+
+    Args:
+        fused, ir, vi (Tensor): N×1×H×W, 7 pixels or more each way.
+        data_range (float): 255 or 1.
+
+    Returns:
+        Tensor: N values.
+    """
+    return each(_qy_one, prepare(fused, ir, vi, data_range=data_range, min_size=7))
+
+
+def _similarity(mu_a, mu_b, var_a, var_b, cov):
+    """SSIM without constants; of flat patches, the luminance part alone."""
+    dark = (mu_a == 0) & (mu_b == 0)
+    luminance = torch.where(dark, torch.ones_like(mu_a), 2 * mu_a * mu_b / (mu_a**2 + mu_b**2))
+    total = var_a + var_b
+    structure = torch.where(_flat(var_a, var_b), torch.ones_like(total), 2 * cov / total)
+    return luminance.mul_(structure)
+
+
+def _qy_one(fused, ir, vi):
+    mu, cov = _moments((fused, ir, vi), gaussian_window(7, 1.5))
+    var = [cov(k, k).clamp_(min=0) for k in range(3)]
+    between = _similarity(mu[1], mu[2], var[1], var[2], cov(1, 2))
+    to_a = _similarity(mu[1], mu[0], var[1], var[0], cov(1, 0))
+    to_b = _similarity(mu[2], mu[0], var[2], var[0], cov(2, 0))
+    share = torch.where(_flat(var[1], var[2]), torch.full_like(to_a, 0.5), var[1] / (var[1] + var[2]))
+    both = share * to_a + (1 - share) * to_b
+    return image_mean(torch.where(between >= 0.75, both, torch.maximum(to_a, to_b)))
+
+
+def qw(fused, ir, vi, *, data_range=255.0):
+    """Qw: Piella's weighted fusion quality index.
+
+    ``Qw = Σ c [λ SSIM(F, IR) + (1 − λ) SSIM(F, VI)]`` with SSIM as in :func:`ssim` (``'vifb'``),
+    ``λ = σ_IR² / (σ_IR² + σ_VI²)`` and ``c`` proportional to ``max(σ_IR², σ_VI²)``, summing to one; range [−1, 1],
+    higher is better; defined for constant images (there λ = 1/2 and all windows count alike).
+
+    G. Piella, H. Heijmans, "A new quality metric for image fusion", ICIP 2003, as in Z. Liu's toolbox. The same in
+    both protocols.
+
+    Args:
+        fused, ir, vi (Tensor): N×1×H×W, 11 pixels or more each way.
+        data_range (float): 255 or 1.
+
+    Returns:
+        Tensor: N values.
+    """
+    return each(_qw_one, prepare(fused, ir, vi, data_range=data_range, min_size=11))
+
+
+def _qw_one(fused, ir, vi):
+    mu, cov = _moments((fused, ir, vi), gaussian_window(11, 1.5))
+    var_f, var_a, var_b = (cov(k, k) for k in range(3))
+    to_a = _ssim_map(mu[1], mu[0], var_a, var_f, cov(1, 0))
+    to_b = _ssim_map(mu[2], mu[0], var_b, var_f, cov(2, 0))
+    flat = _flat(var_a, var_b)
+    var_a, var_b = var_a.masked_fill_(flat, 0.5), var_b.masked_fill_(flat, 0.5)
+    share = var_a / (var_a + var_b)
+    saliency = torch.maximum(var_a, var_b)
+    return image_sum(saliency * (share * to_a + (1 - share) * to_b)) / image_sum(saliency)
+
+
+def qe(fused, ir, vi, *, data_range=255.0):
+    """Qe: Piella's edge-dependent fusion quality index.
+
+    ``Qe = Qw(F, IR, VI) · Qw(F′, IR′, VI′)`` with :func:`qw` and Prewitt gradient magnitudes X′ (zeros around the
+    image); range [−1, 1], higher is better.
+
+    G. Piella, H. Heijmans, "A new quality metric for image fusion", ICIP 2003. Z. Liu's toolbox names ``Q·Qw`` in its
+    code an edge index but never sets Q; this is the paper's formula with α = 1. The same in both protocols.
+
+    Args:
+        fused, ir, vi (Tensor): N×1×H×W, 11 pixels or more each way.
+        data_range (float): 255 or 1.
+
+    Returns:
+        Tensor: N values.
+    """
+    images = prepare(fused, ir, vi, data_range=data_range, min_size=11)
+    return each(_qw_one, images) * each(_qw_one, [_prewitt(x) for x in images])
+
+
+def _prewitt(x):
+    x = F.pad(x, (1, 1, 1, 1))
+    columns = x[..., :-2, :] + x[..., 1:-1, :] + x[..., 2:, :]
+    rows = x[..., :-2] + x[..., 1:-1] + x[..., 2:]
+    gx = columns[..., 2:] - columns[..., :-2]
+    gy = rows[..., 2:, :] - rows[..., :-2, :]
+    return gx.square_().add_(gy.square_()).sqrt_()

@@ -1,0 +1,95 @@
+"""From colour images to values, as each public evaluation does it."""
+
+import math
+
+import torch
+
+from .specs import PROTOCOLS, resolve_metrics
+
+_GREY = (0.298936021293775, 0.587043074451121, 0.114020904255104)
+"""MATLAB's ``rgb2gray``: the first row of the inverse of its NTSC matrix."""
+
+
+def rgb_to_grey(image):
+    """MATLAB's and Octave's ``rgb2gray`` of 8-bit images, rounded to 8 bits as there.
+
+    Args:
+        image (Tensor): N×3×H×W (R, G, B) or N×1×H×W uint8; the latter is returned as it is.
+
+    Returns:
+        Tensor: N×1×H×W uint8.
+
+    Examples:
+        >>> rgb_to_grey(torch.tensor([255, 0, 0], dtype=torch.uint8).view(1, 3, 1, 1)).item()
+        76
+    """
+    if image.shape[1] == 1:
+        return image
+    # The three planes of most "colour" infrared files are equal; sums of products need doubles to round as MATLAB.
+    r, g, b = (plane.double() * weight for plane, weight in zip(image.unbind(1), _GREY, strict=True))
+    return (r + g + b + 0.5).floor().to(torch.uint8)[:, None]
+
+
+def to_8bit(image):
+    """Round images in [0, 1] to the 8 bits of a written file: float N×C×H×W → uint8.
+
+    Raises:
+        ValueError: NaN or infinite values in the image.
+    """
+    if not torch.isfinite(image).all():
+        raise ValueError('the fused image holds NaN or infinite values: the network diverged or divides by zero')
+    return (image * 255).round().clamp(0, 255).to(torch.uint8)
+
+
+def evaluate_images(fused, ir, vi, metrics='all', protocol='tang'):
+    """All metrics of a batch of 8-bit images of one size.
+
+    - ``'tang'``: every colour image becomes grey first (:func:`rgb_to_grey`).
+    - ``'vifb'``: channel by channel, then the mean; a grey source serves every channel of a colour fused image; all
+      images become grey where the fused image is grey. Spatial frequency runs over the channels side by side.
+
+    Args:
+        fused, ir, vi (Tensor): N×1×H×W or N×3×H×W (R, G, B) uint8, each on its own.
+        metrics (str | list[str]): Names, or ``'all'``.
+        protocol (str): ``'tang'`` or ``'vifb'``.
+
+    Returns:
+        tuple[dict[str, Tensor], dict[str, str]]: N values of each metric, and for the metrics with a NaN the reason.
+
+    Raises:
+        ValueError: Sizes differ, a tensor is not uint8, or the protocol or a metric is unknown.
+    """
+    if protocol not in PROTOCOLS:
+        raise ValueError(f'unknown protocol {protocol!r}; known are {", ".join(PROTOCOLS)}')
+    specs = resolve_metrics(metrics)
+    for name, image in (('fused', fused), ('infrared', ir), ('visible', vi)):
+        if image.dtype != torch.uint8 or image.ndim != 4 or image.shape[1] not in (1, 3):
+            raise ValueError(
+                f'the {name} images must be uint8 of shape N×1×H×W or N×3×H×W, got {image.dtype} of '
+                f'{tuple(image.shape)}'
+            )
+        if image.shape[-2:] != fused.shape[-2:]:
+            raise ValueError(
+                f'the {name} image is {image.shape[-1]}×{image.shape[-2]} but the fused image '
+                f'{fused.shape[-1]}×{fused.shape[-2]} (width×height)'
+            )
+    if protocol == 'tang' or fused.shape[1] == 1:
+        fused, ir, vi = (rgb_to_grey(x) for x in (fused, ir, vi))
+    count, channels = fused.shape[:2]
+    # Channels become images of their own; a grey source is every channel's.
+    planes = [x.expand(-1, channels, -1, -1).reshape(-1, 1, *x.shape[-2:]).double() for x in (fused, ir, vi)]
+    values, reasons = {}, {}
+    for spec in specs:
+        smallest = spec.min_size_under(protocol)
+        if min(fused.shape[-2:]) < smallest:
+            values[spec.name] = torch.full((count,), math.nan, dtype=torch.float64)
+            reasons[spec.name] = f'the image is smaller than {smallest}×{smallest} pixels'
+            continue
+        if spec.name == 'SF' and channels == 3:
+            value = spec(fused.transpose(1, 2).flatten(2)[:, None].double(), None, None, protocol)
+        else:
+            value = spec(*planes, protocol=protocol).view(count, channels).mean(1)
+        values[spec.name] = value.cpu()
+        if value.isnan().any():
+            reasons[spec.name] = spec.undefined or 'not defined for this image'
+    return values, reasons

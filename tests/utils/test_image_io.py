@@ -1,0 +1,262 @@
+"""Reading of every common kind of image file, and the refusal of damaged ones."""
+
+import os
+import warnings
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from mmfusion.utils import (
+    ImageReadError,
+    list_images,
+    pair_images,
+    read_four_channels,
+    read_infrared,
+    read_label_map,
+    read_mask,
+    read_visible,
+    write_bytes,
+    write_image,
+)
+
+
+@pytest.fixture
+def rgb():
+    return np.random.default_rng(0).integers(0, 256, (7, 11, 3), np.uint8)
+
+
+def save(path, array, mode=None, **kwargs):
+    image = Image.fromarray(array)
+    (image.convert(mode) if mode else image).save(path, **kwargs)
+    return path
+
+
+def luma(rgb):
+    """BT.601 by hand."""
+    return rgb @ np.array([0.299, 0.587, 0.114])
+
+
+def test_colour_is_read_as_bgr(tmp_path, rgb):
+    file = save(tmp_path / 'a.png', rgb)
+    np.testing.assert_array_equal(read_visible(file), rgb[..., ::-1])
+    np.testing.assert_array_equal(read_visible(file), cv2.imread(str(file)))
+    assert np.abs(read_infrared(file) - luma(rgb)).max() <= 1
+    assert read_visible(file).flags['C_CONTIGUOUS']
+
+
+@pytest.mark.parametrize('suffix', ['png', 'bmp', 'tif'])
+def test_grey_is_repeated(tmp_path, rgb, suffix):
+    grey = rgb[..., 0]
+    file = save(tmp_path / f'a.{suffix}', np.ascontiguousarray(grey))
+    np.testing.assert_array_equal(read_infrared(file), grey)
+    np.testing.assert_array_equal(read_visible(file), np.stack([grey] * 3, 2))
+
+
+def test_jpeg_is_close(tmp_path):
+    ramp = np.tile(np.linspace(0, 255, 64).astype(np.uint8), (48, 1))
+    file = save(tmp_path / 'a.jpg', ramp, quality=95)
+    assert np.abs(read_infrared(file).astype(int) - ramp).max() <= 4
+
+
+def test_transparency_is_dropped(tmp_path, rgb):
+    """The colours are kept as they are stored, whether or not a viewer would show them."""
+    alpha = np.arange(77, dtype=np.uint8).reshape(7, 11)
+    file = save(tmp_path / 'a.png', np.dstack([rgb, alpha]))
+    np.testing.assert_array_equal(read_visible(file), rgb[..., ::-1])
+    assert np.abs(read_infrared(file) - luma(rgb)).max() <= 1
+    file = save(tmp_path / 'la.png', np.dstack([rgb[..., 0], alpha]))
+    np.testing.assert_array_equal(read_infrared(file), rgb[..., 0])
+
+
+def test_palette(tmp_path):
+    """Images take the palette's colours, label maps its indices."""
+    indices = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    colours = np.random.default_rng(0).integers(0, 256, (256, 3), np.uint8)
+    image = Image.fromarray(indices)
+    image.putpalette(colours.tobytes())
+    image.save(tmp_path / 'a.png')
+    np.testing.assert_array_equal(read_visible(tmp_path / 'a.png'), colours[indices][..., ::-1])
+    assert np.abs(read_infrared(tmp_path / 'a.png') - luma(colours[indices])).max() <= 1
+    np.testing.assert_array_equal(read_label_map(tmp_path / 'a.png'), indices)
+
+
+def test_one_bit(tmp_path):
+    bits = np.eye(9, dtype=bool)
+    file = save(tmp_path / 'a.png', bits)
+    np.testing.assert_array_equal(read_infrared(file), bits * 255)
+    np.testing.assert_array_equal(read_mask(file), bits)
+    np.testing.assert_array_equal(read_label_map(file), bits)
+
+
+@pytest.mark.parametrize('suffix', ['png', 'tif'])
+def test_sixteen_bits(tmp_path, suffix):
+    deep = np.linspace(0, 65535, 256).astype(np.uint16).reshape(16, 16)
+    assert cv2.imwrite(str(tmp_path / f'a.{suffix}'), deep)
+    expected = np.arange(256).reshape(16, 16)
+    np.testing.assert_array_equal(read_infrared(tmp_path / f'a.{suffix}'), expected)
+    np.testing.assert_array_equal(read_visible(tmp_path / f'a.{suffix}'), np.stack([expected] * 3, 2))
+
+
+def test_raw_thermal_data(tmp_path):
+    """14-bit counts around 7500: dark by full scale, with a warning; from black to white when stretched."""
+    raw = np.linspace(7000, 8000, 400).astype(np.uint16).reshape(20, 20)
+    cv2.imwrite(str(tmp_path / 'a.png'), raw)
+    with pytest.warns(UserWarning, match=r"a\.png: a 16-bit image whose highest value is 8000.*depth16='stretch'"):
+        assert read_infrared(tmp_path / 'a.png').max() == 31
+    stretched = read_infrared(tmp_path / 'a.png', depth16='stretch')
+    assert (stretched[0, 0], stretched[-1, -1]) == (0, 255)
+    assert abs(int(stretched[10, 0]) - 127) <= 2
+
+
+@pytest.mark.parametrize('suffix', ['png', 'tif'])
+def test_sixteen_bit_colour(tmp_path, suffix):
+    """All 16 bits count: a dim image is stretched from them, and full scale rounds rather than truncates."""
+    deep = np.random.default_rng(0).integers(40000, 41000, (12, 13, 3), np.uint16)
+    cv2.imwrite(str(tmp_path / f'a.{suffix}'), deep)
+    np.testing.assert_array_equal(read_visible(tmp_path / f'a.{suffix}'), np.round(deep / 257))
+    stretched = read_visible(tmp_path / f'a.{suffix}', depth16='stretch')
+    assert len(np.unique(stretched)) > 100
+    grey = read_infrared(tmp_path / f'a.{suffix}')
+    assert np.abs(grey - luma(np.round(deep / 257)[..., ::-1])).max() <= 1
+
+
+def test_float_needs_stretching(tmp_path):
+    """Values in [0, 1] by full scale would all be black."""
+    file = save(tmp_path / 'a.tif', np.linspace(0, 1, 100, dtype=np.float32).reshape(10, 10))
+    with pytest.raises(ImageReadError, match=r"a\.tif: floating-point values from 0 to 1 .*depth16='stretch'"):
+        read_infrared(file)
+    stretched = read_infrared(file, depth16='stretch')
+    assert stretched.min() == 0
+    assert stretched.max() == 255
+
+
+def test_values_that_cannot_be_used(tmp_path):
+    save(tmp_path / 'a.tif', np.full((4, 4), 70000, np.int32))
+    with pytest.raises(ImageReadError, match='values from 70000 to 70000 do not fit 16 bits'):
+        read_infrared(tmp_path / 'a.tif')
+    save(tmp_path / 'b.tif', np.full((4, 4), np.nan, np.float32))
+    with pytest.raises(ImageReadError, match='NaN or infinite'):
+        read_visible(tmp_path / 'b.tif', depth16='stretch')
+    constant = save(tmp_path / 'c.tif', np.full((4, 4), 0.5, np.float32))
+    assert read_infrared(constant, depth16='stretch').max() == 0
+
+
+@pytest.mark.parametrize(('orientation', 'turn'), [
+    (2, lambda a: a[:, ::-1]), (3, lambda a: a[::-1, ::-1]), (4, lambda a: a[::-1]),
+    (5, lambda a: a.swapaxes(0, 1)), (6, lambda a: np.rot90(a, -1)), (8, np.rot90),
+])  # fmt: skip
+def test_exif_orientation(tmp_path, rgb, orientation, turn):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(rgb).save(tmp_path / 'a.png', exif=exif)
+    np.testing.assert_array_equal(read_visible(tmp_path / 'a.png'), turn(rgb)[..., ::-1])
+    assert np.abs(read_infrared(tmp_path / 'a.png') - luma(turn(rgb))).max() <= 1
+
+
+def test_one_pixel(tmp_path):
+    file = save(tmp_path / 'a.png', np.array([[[1, 2, 3]]], np.uint8))
+    assert read_visible(file).tolist() == [[[3, 2, 1]]]
+
+
+@pytest.mark.parametrize(('array', 'mode'), [
+    (np.array([[0, 1, 255]], np.uint8), None),
+    (np.array([[0, 1, 65535]], np.uint16), None),
+    (np.array([[0, 255, 255]], np.uint8), 'RGB'),
+    (np.array([[0, 255, 255]], np.uint8), 'P'),
+])  # fmt: skip
+def test_masks_of_any_kind(tmp_path, array, mode):
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        mask = read_mask(save(tmp_path / 'a.png', array, mode))
+    assert mask.dtype == np.uint8
+    assert mask.tolist() == [[0, 1, 1]]
+
+
+def test_label_maps(tmp_path, rgb):
+    save(tmp_path / 'deep.png', np.array([[0, 14, 255]], np.uint16))
+    assert read_label_map(tmp_path / 'deep.png').tolist() == [[0, 14, 255]]
+    save(tmp_path / 'high.png', np.array([[0, 256]], np.uint16))
+    with pytest.raises(ImageReadError, match=r'high\.png: labels from 0 to 256'):
+        read_label_map(tmp_path / 'high.png')
+    save(tmp_path / 'colour.png', rgb)
+    with pytest.raises(ImageReadError, match=r'colour\.png: a label map must have one channel.*mode RGB'):
+        read_label_map(tmp_path / 'colour.png')
+
+
+@pytest.mark.parametrize('reader', [read_visible, read_infrared, read_mask, read_label_map, read_four_channels])
+def test_damaged_files_are_named(tmp_path, rgb, reader):
+    for suffix in ('png', 'jpg', 'bmp', 'tif', 'webp'):
+        file = save(tmp_path / f'half.{suffix}', np.tile(rgb, (8, 8, 1)))
+        data = file.read_bytes()
+        for size in (0, 10, len(data) // 2):
+            file.write_bytes(data[:size])
+            with pytest.raises(ImageReadError, match=rf'half\.{suffix}: cannot be read as an image'):
+                reader(file)
+    (tmp_path / 'text.png').write_text('no image')
+    with pytest.raises(ImageReadError, match=r'text\.png: cannot be read'):
+        reader(tmp_path / 'text.png')
+    with pytest.raises(ImageReadError, match=r'none\.png: no such file'):
+        reader(tmp_path / 'none.png')
+
+
+def test_write_and_read(tmp_path, rgb):
+    for suffix in ('png', 'bmp', 'tif'):
+        write_image(tmp_path / 'new' / f'a.{suffix}', rgb)
+        np.testing.assert_array_equal(read_visible(tmp_path / 'new' / f'a.{suffix}'), rgb)
+    assert sorted(f.name for f in (tmp_path / 'new').iterdir()) == ['a.bmp', 'a.png', 'a.tif']
+
+
+def test_write_refuses(tmp_path, rgb):
+    with pytest.raises(ValueError, match=r"unknown image suffix '\.xyz'"):
+        write_image(tmp_path / 'a.xyz', rgb)
+    with pytest.raises(ValueError, match='must be uint8, got float32'):
+        write_image(tmp_path / 'a.png', rgb.astype(np.float32))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+    write_bytes(tmp_path / 'a.txt', b'old')
+
+    def fail(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, 'replace', fail)
+    with pytest.raises(KeyboardInterrupt):
+        write_bytes(tmp_path / 'a.txt', b'new')
+    assert [f.name for f in tmp_path.iterdir()] == ['a.txt']
+    assert (tmp_path / 'a.txt').read_bytes() == b'old'
+
+
+def test_written_files_have_ordinary_permissions(tmp_path):
+    write_bytes(tmp_path / 'a', b'')
+    (tmp_path / 'b').touch()
+    assert (tmp_path / 'a').stat().st_mode == (tmp_path / 'b').stat().st_mode
+
+
+def test_listing(tmp_path, rgb):
+    for name in ('b.png', 'a.JPG', '.hidden.png', 'c.d.bmp'):
+        write_image(tmp_path / name, rgb)
+    (tmp_path / 'notes.txt').touch()
+    assert list(list_images(tmp_path)) == ['a', 'b', 'c.d']
+    write_image(tmp_path / 'b.bmp', rgb)
+    with pytest.raises(ValueError, match=r"b\.bmp and b\.png share the stem 'b'"):
+        list_images(tmp_path)
+    with pytest.raises(FileNotFoundError, match='no such folder'):
+        list_images(tmp_path / 'nowhere')
+
+
+def test_pairing(tmp_path, rgb):
+    for folder, names in (('vi', ('1.png', '2.jpg')), ('ir', ('1.bmp', '2.png'))):
+        for name in names:
+            write_image(tmp_path / folder / name, rgb)
+    pairs = pair_images(tmp_path / 'vi', tmp_path / 'ir')
+    assert [(stem, vi.name, ir.name) for stem, vi, ir in pairs] == [('1', '1.png', '1.bmp'), ('2', '2.jpg', '2.png')]
+    for k in range(12):
+        write_image(tmp_path / 'vi' / f'x{k:02d}.png', rgb)
+    with pytest.raises(ValueError, match=r'12 image\(s\) of .*vi have no counterpart .*ir: x00, x01.* and 2 more'):
+        pair_images(tmp_path / 'vi', tmp_path / 'ir')
+    (tmp_path / 'empty').mkdir()
+    with pytest.raises(FileNotFoundError, match='no image .* in either folder'):
+        pair_images(tmp_path / 'empty', tmp_path / 'empty')
