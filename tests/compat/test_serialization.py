@@ -45,7 +45,7 @@ class KeepRandomState(Hook):
     """Keeps what a hook may keep in the message hub: the random states and NumPy scalars."""
 
     def before_save_checkpoint(self, runner, checkpoint):
-        states = {'numpy': np.random.get_state(), 'python': random.getstate()}  # noqa: NPY002 (mmengine seeds this one)
+        states = {'numpy': np.random.get_state(), 'python': random.getstate()}
         runner.message_hub.update_info('states', states)
         runner.message_hub.update_info('scalars', [np.float32(2.5), np.int64(3), np.bool_(True), np.float64(0.1)])
         checkpoint['message_hub'] = runner.message_hub.state_dict()
@@ -79,7 +79,7 @@ def test_a_runner_resumes(tmp_path):
     assert isinstance(checkpoint['message_hub']['log_scalars']['train/loss'], HistoryBuffer)
     assert checkpoint['message_hub']['runtime_info']['scalars'] == [2.5, 3, True, 0.1]
     states = checkpoint['message_hub']['runtime_info']['states']
-    np.random.set_state(states['numpy'])  # noqa: NPY002
+    np.random.set_state(states['numpy'])
     random.setstate(states['python'])
 
     torch.manual_seed(0)

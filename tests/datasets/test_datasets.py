@@ -186,7 +186,7 @@ def test_split_rules():
 
 
 def test_m3fd_lists_are_those_of_the_tool(tmp_path):
-    command = 'm3fd --numbers 4200 --digits 5 --share 0.2 --seed 0'.split()
+    command = ['m3fd', '--numbers', '4200', '--digits', '5', '--share', '0.2', '--seed', '0']
     load_tool('make_split').main([*command, '--out', str(tmp_path)])
     for part, count in (('train', 3360), ('val', 840)):
         written = (ROOT / 'configs' / '_base_' / 'datasets' / 'splits' / f'm3fd_{part}.txt').read_text()
@@ -308,7 +308,7 @@ def test_empty_and_missing_folders(tmp_path, fmb):
     (tmp_path / 'images').mkdir()
     with pytest.raises(FileNotFoundError, match='images: no image'):
         MFNetDataset(data_root=str(tmp_path))
-    with pytest.raises(FileNotFoundError, match='RoadScene.*no such folder'):
+    with pytest.raises(FileNotFoundError, match=r'RoadScene.*no such folder'):
         RoadSceneDataset(data_root=str(tmp_path / 'RoadScene'))
     shutil.rmtree(fmb / 'train' / 'mask_vi')
     assert len(FMBDataset(data_root=str(fmb))) == 3

@@ -49,11 +49,11 @@ def test_seed_and_index_matter(other):
 
 
 def test_numpy_global_state_is_neither_used_nor_changed():
-    np.random.seed(0)  # noqa: NPY002
-    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    np.random.seed(0)
+    before = np.random.get_state()[1].copy()
     first = render_scene(0, 0, SIZE)
-    np.testing.assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
-    np.random.seed(1)  # noqa: NPY002
+    np.testing.assert_array_equal(np.random.get_state()[1], before)
+    np.random.seed(1)
     np.testing.assert_array_equal(first.vi, render_scene(0, 0, SIZE).vi)
 
 
@@ -240,7 +240,7 @@ def test_transform_leaves_out_what_is_not_asked_for():
 def test_transform_errors():
     with pytest.raises(ValueError, match='box_type'):
         TRANSFORMS.build(dict(type='RenderSyntheticPair', box_type='xywh'))
-    with pytest.raises(KeyError, match="a.png: no key 'synthetic'"):
+    with pytest.raises(KeyError, match=r"a\.png: no key 'synthetic'"):
         TRANSFORMS.build(dict(type='RenderSyntheticPair'))(dict(img_path='a.png'))
 
 

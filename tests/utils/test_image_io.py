@@ -258,5 +258,5 @@ def test_pairing(tmp_path, rgb):
     with pytest.raises(ValueError, match=r'12 image\(s\) of .*vi have no counterpart .*ir: x00, x01.* and 2 more'):
         pair_images(tmp_path / 'vi', tmp_path / 'ir')
     (tmp_path / 'empty').mkdir()
-    with pytest.raises(FileNotFoundError, match='no image .* in either folder'):
+    with pytest.raises(FileNotFoundError, match=r'no image .* in either folder'):
         pair_images(tmp_path / 'empty', tmp_path / 'empty')

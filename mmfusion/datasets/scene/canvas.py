@@ -1,6 +1,7 @@
 """The camera of a synthetic scene and the maps that are painted, back to front."""
 
 from dataclasses import dataclass
+from functools import cache
 
 import cv2
 import numpy as np
@@ -66,8 +67,7 @@ class Canvas:
         self.label = np.zeros((h, w), np.uint8)
         self.instance = np.zeros((h, w), np.uint8)
         self.ground = np.zeros((h, w), np.uint8)
-        # A tile that wraps around: every texture of the scene is a window of it at some scale.
-        self.tile = noise((256, 256), rng, octaves=6, base=4, wrap=True)
+        self.tile = _tile()
 
     def remember_backdrop(self):
         """Keep the maps as they are, before persons and cars hide parts of them, in ``backdrop``."""
@@ -106,11 +106,18 @@ class Canvas:
         for name, value in dict(albedo=albedo, temp=temp, **maps).items():
             cv2.line(getattr(self, name), *ends, _scalar(value), thickness, shift=_SHIFT)
 
-    def window(self, rows, cols):
-        """A random window of the noise tile, resized to rows×cols, in about [-1, 1]."""
-        side = 160
-        y, x = self.rng.integers(0, 256 - side, 2)
+    def window(self, rows, cols, side=160):
+        """A random window of the noise tile, ``side`` cells wide, resized to rows×cols; in [-1, 1]."""
+        y, x = self.rng.integers(0, len(self.tile) - side + 1, 2)
         return cv2.resize(self.tile[y : y + side, x : x + side], (cols, rows), interpolation=cv2.INTER_LINEAR)
+
+
+@cache
+def _tile():
+    """A noise tile that wraps around. Every texture of every scene is some window of it, at some scale."""
+    tile = noise((256, 256), np.random.default_rng(0), octaves=6, base=4, wrap=True)
+    tile.flags.writeable = False
+    return tile
 
 
 def _scalar(value):

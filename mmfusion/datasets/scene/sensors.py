@@ -122,28 +122,42 @@ def sense_visible(canvas, camera, scene, smoke, rng):
     texture = shade * (1 + np.float32(0.16) * noise((h, w), rng, octaves=4, base=24))
     opacity = 1 - _clearness(canvas.distance, weather) * (1 - smoke)
     sigma = rng.uniform(3.0, 5.5) if weather.night else rng.uniform(1.0, 2.2)
-    pixels = canvas.instance > 0
-    hidden = 1 - _clearness(canvas.backdrop['distance'][pixels], weather) * (1 - smoke[pixels])
-    planes, change = [], np.zeros(len(hidden), np.float32)
-    layers = map(cv2.split, (canvas.albedo, light, canvas.emission, glow))
-    for c, (albedo, lit, own, veil) in enumerate(zip(*layers, strict=True)):
-        plane = albedo * lit
+    pixels = np.flatnonzero(canvas.instance)
+    behind = _behind(canvas, weather, smoke, light, glow, glare, pixels)
+    planes, change = [], np.zeros(len(pixels), np.float32)
+    # One channel after the other in the same two buffers: fresh memory costs more than the arithmetic.
+    plane, other = np.empty((h, w), np.float32), np.empty((h, w), np.float32)
+    for c in range(3):
+        cv2.extractChannel(canvas.albedo, c, plane)
+        plane *= cv2.extractChannel(light, c, other)
         plane *= texture
-        plane += own
-        behind = canvas.backdrop['albedo'][..., c][pixels] * lit[pixels] + canvas.backdrop['emission'][..., c][pixels]
-        behind += (veil[pixels] - behind) * hidden
-        veil -= plane
-        veil *= opacity
-        plane += veil
+        plane += cv2.extractChannel(canvas.emission, c, other)
+        cv2.extractChannel(glow, c, other)
+        other -= plane
+        other *= opacity
+        plane += other
         if glare is not None:
-            plane += glare[..., c]
-            behind += glare[..., c][pixels]
-        plane = cv2.sqrt(np.clip(plane, 0, 1))
-        change = np.maximum(change, np.abs(plane[pixels] - np.sqrt(np.minimum(behind, 1))))
-        planes.append(_digitise(cv2.GaussianBlur(plane, (5, 5), 0.55) * 255, sigma, rng))
+            plane += cv2.extractChannel(glare, c, other)
+        cv2.sqrt(np.clip(plane, 0, 1, out=plane), plane)
+        change = np.maximum(change, np.abs(plane.ravel()[pixels] - behind[:, c]))
+        planes.append(_digitise(cv2.GaussianBlur(plane, (5, 5), 0.55, dst=other), 255, sigma, rng))
     contrast = np.zeros((h, w), np.float32)
-    contrast[pixels] = 255 * change
+    contrast.ravel()[pixels] = 255 * change
     return cv2.merge(planes), contrast
+
+
+def _behind(canvas, weather, smoke, light, glow, glare, pixels):
+    """What the visible camera would show at some pixels (flat indices) without persons and cars: N×3 in [0, 1]."""
+
+    def take(image):
+        return image.reshape(-1, 3)[pixels]
+
+    opacity = 1 - _clearness(canvas.backdrop['distance'].ravel()[pixels], weather) * (1 - smoke.ravel()[pixels])
+    radiance = take(canvas.backdrop['albedo']) * take(light) + take(canvas.backdrop['emission'])
+    radiance += (take(glow) - radiance) * opacity[:, None]
+    if glare is not None:
+        radiance += take(glare)
+    return np.sqrt(np.clip(radiance, 0, 1))
 
 
 def _clearness(distance, weather):
@@ -151,12 +165,13 @@ def _clearness(distance, weather):
     return np.exp(np.maximum(distance / np.float32(-weather.fog), np.float32(np.log(0.1))))
 
 
-def _digitise(image, sigma, rng):
-    """Add Gaussian noise of ``sigma`` grey levels and round to uint8."""
+def _digitise(image, scale, sigma, rng):
+    """Multiply ``image`` by ``scale``, add Gaussian noise of ``sigma`` grey levels and round to uint8; overwrites it."""
     # Random bytes through a table of 256 quantiles are many times faster than normal numbers.
     grains = rng.integers(0, 256, image.shape, np.uint8)
-    image = image + cv2.LUT(grains, _QUANTILES * np.float32(sigma))
-    return np.clip(np.rint(image), 0, 255).astype(np.uint8)
+    image *= scale
+    image += cv2.LUT(grains, _QUANTILES * np.float32(sigma))
+    return cv2.convertScaleAbs(np.maximum(image, 0, out=image))
 
 
 def sense_infrared(canvas, scene, smoke, rng):
@@ -186,4 +201,4 @@ def sense_infrared(canvas, scene, smoke, rng):
     contrast[pixels] = np.abs(display(canvas.temp[pixels], canvas.distance[pixels], smoke[pixels]) - behind)
     image = cv2.GaussianBlur(image, (0, 0), max(0.0022 * h, 0.5))
     image += rng.standard_normal(w, np.float32) * 0.5
-    return _digitise(image, rng.uniform(1.5, 2.8), rng), contrast
+    return _digitise(image, 1, rng.uniform(1.5, 2.8), rng), contrast

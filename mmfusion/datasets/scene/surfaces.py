@@ -64,7 +64,8 @@ def paint_ground(canvas, camera, street, weather):
         return np.clip(distance_inside * ppm + 0.5, 0, 1)
 
     # The texture repeats every 256 cells; 37 cells a metre for the grain, 4 for the patches.
-    across, ahead = x * 37 + 256 * 64, np.repeat(z * 37, w, axis=1)
+    shift = canvas.rng.uniform(64, 65, 2).astype(np.float32) * 256
+    across, ahead = x * 37 + shift[0], np.repeat(z * 37 + shift[1], w, axis=1)
     grain = _wrapped(canvas.tile, across, ahead)
     patches = _wrapped(canvas.tile, across / 9, ahead / 9)
     half = street.half_width
@@ -201,9 +202,7 @@ def paint_plant(canvas, camera, plant, weather):
     u = (np.arange(left, right, dtype=np.float32) - cx) / rx * 1.25
     v = ((np.arange(up, low, dtype=np.float32) - cy) / ry * 1.25)[:, None]
     rows, cols = low - up, right - left
-    edge = canvas.window(rows, cols)
-    leaves = canvas.window(rows, cols) if min(rows, cols) < 40 else np.tile(canvas.window(160, 160), (4, 5))
-    leaves = cv2.resize(leaves[: max(rows, 40) * 2, : max(cols, 40) * 2], (cols, rows), interpolation=cv2.INTER_AREA)
+    edge, leaves = canvas.window(rows, cols), canvas.window(rows, cols, side=250)
     mask = u * u + v * v + 0.75 * edge < 0.85
     light = np.clip(0.75 - 0.3 * v + 0.9 * leaves + 0.3 * edge, 0.15, 1.6)
     box = np.s_[up:low, left:right]

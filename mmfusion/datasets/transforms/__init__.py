@@ -5,6 +5,7 @@ from .formatting import PackFusionInputs
 from .labels import LoadSegLabels
 from .loading import LoadImagePair, LoadSaliencyMasks
 from .mfnet import LoadMFNetPair
+from .stock import adapt_pipeline
 from .synthetic import RenderSyntheticPair
 from .wrappers import ForEachModality, VisibleOnly
 
@@ -18,4 +19,5 @@ __all__ = [
     'PackFusionInputs',
     'RenderSyntheticPair',
     'VisibleOnly',
+    'adapt_pipeline',
 ]

@@ -39,7 +39,8 @@ class ForegroundCrop(BaseTransform):
         """Cut one sample; None where it is skipped."""
         if 'gt_bboxes' in results:
             raise ValueError('ForegroundCrop does not cut boxes; use mmdet.RandomCrop in pipelines with boxes')
-        rows, cols = np.nonzero(results['gt_mask_vi'] | results['gt_mask_ir'])
+        # Transforms pad maps with 255 ("ignore"): what is not 1 is no object.
+        rows, cols = np.nonzero((results['gt_mask_vi'] == 1) | (results['gt_mask_ir'] == 1))
         if len(rows) == 0:
             if self.empty != 'random':
                 return self._no_patch(results)

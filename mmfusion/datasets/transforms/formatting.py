@@ -29,17 +29,21 @@ class PackFusionInputs(BaseTransform):
     """Pack a pair and its annotations.
 
     Gives ``inputs``, a 4×H×W uint8 tensor (B, G, R, IR), and ``data_samples``, a :class:`FusionDataSample` with what
-    the results hold of segmentation labels, boxes and salient-object masks.
+    the results hold of segmentation labels (and mmseg's ``gt_edge_map``), boxes and salient-object masks.
 
     Args:
         meta_keys (Sequence[str]): Keys kept as meta information where present.
+        labels_at_ori_shape (bool): The segmentation labels were loaded after a resize and have the size of the file,
+            at which mmseg scores predictions: so do mmseg's own test pipelines.
 
     Raises:
-        ValueError: The image has not four channels, is not uint8, or a map has another size than the image.
+        ValueError: The image has not four channels, is not uint8, a map has another size than the image, or there are
+            annotations that cannot be packed.
     """
 
-    def __init__(self, meta_keys=META_KEYS):
+    def __init__(self, meta_keys=META_KEYS, labels_at_ori_shape=False):
         self.meta_keys = tuple(meta_keys)
+        self.labels_at_ori_shape = labels_at_ori_shape
 
     def transform(self, results):
         """Pack one sample."""
@@ -55,15 +59,12 @@ class PackFusionInputs(BaseTransform):
                 f'{results.get("img_path")}: the pipeline gave an image of type {img.dtype}; expected uint8. Leave '
                 'normalisation to the data preprocessors.'
             )
+        self._check_annotations(results)
         sample = FusionDataSample()
-        for key in ('gt_seg_map', 'gt_mask_vi', 'gt_mask_ir'):
-            if key in results and results[key].shape != img.shape[:2]:
-                raise ValueError(
-                    f'{results.get("img_path")}: {key} is {results[key].shape} but the image {img.shape[:2]} '
-                    '(height, width) after the transforms: one of them moved the image and not this map.'
-                )
         if 'gt_seg_map' in results:
-            sample.gt_sem_seg = PixelData(data=to_tensor(results['gt_seg_map'][None].astype(np.int64)))
+            sample.gt_sem_seg = _map(results['gt_seg_map'])
+        if 'gt_edge_map' in results:
+            sample.set_data(dict(gt_edge_map=_map(results['gt_edge_map'])))
         if 'gt_mask_vi' in results:
             # Transforms pad maps with 255 ("ignore"): what is not 1 is no object.
             sample.gt_saliency = PixelData(
@@ -75,10 +76,30 @@ class PackFusionInputs(BaseTransform):
         inputs = torch.from_numpy(np.ascontiguousarray(img.transpose(2, 0, 1)))
         return dict(inputs=inputs, data_samples=sample)
 
+    def _check_annotations(self, results):
+        name = results.get('img_path')
+        for key in ('gt_masks', 'gt_keypoints', 'gt_depth_map', 'proposals'):
+            if key in results:
+                raise ValueError(f'{name}: PackFusionInputs does not pack {key}, and does not drop it silently.')
+        for key in ('gt_seg_map', 'gt_edge_map', 'gt_mask_vi', 'gt_mask_ir'):
+            late = self.labels_at_ori_shape and key == 'gt_seg_map'
+            size = tuple(results['ori_shape'] if late else results['img'].shape[:2])
+            if key in results and results[key].shape != size:
+                hint = (
+                    'labels_at_ori_shape=True is for labels loaded after all geometric transforms.'
+                    if late
+                    else 'One of them moved the image and not this map, or the map was loaded after them (for labels to '
+                    'score at full size, set labels_at_ori_shape=True).'
+                )
+                what = 'file' if late else 'image after the transforms'
+                raise ValueError(
+                    f'{name}: {key} is {results[key].shape} but the {what} {size} (height, width). {hint}'
+                )
+
     @staticmethod
     def _pack_boxes(results, sample):
         bboxes = results['gt_bboxes']
-        bboxes = bboxes.tensor if hasattr(bboxes, 'tensor') else to_tensor(np.asarray(bboxes, np.float32))
+        bboxes = bboxes.tensor if hasattr(bboxes, 'tensor') else to_tensor(np.asarray(bboxes, np.float32).reshape(-1, 4))
         labels = to_tensor(np.asarray(results['gt_bboxes_labels'], np.int64))
         ignore = np.asarray(results.get('gt_ignore_flags', np.zeros(len(labels))), bool)
         keep = torch.from_numpy(~ignore)
@@ -86,4 +107,10 @@ class PackFusionInputs(BaseTransform):
         sample.ignored_instances = InstanceData(bboxes=bboxes[~keep], labels=labels[~keep])
 
     def __repr__(self):
-        return f'{type(self).__name__}(meta_keys={self.meta_keys})'
+        return (
+            f'{type(self).__name__}(meta_keys={self.meta_keys}, labels_at_ori_shape={self.labels_at_ori_shape})'
+        )
+
+
+def _map(array):
+    return PixelData(data=to_tensor(array[None].astype(np.int64)))

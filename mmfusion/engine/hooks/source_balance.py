@@ -47,7 +47,8 @@ class SourceBalanceHook(Hook):
 
     Correlation with each source and its share (:func:`source_shares`) over the whole image and, where the samples have
     masks, inside and outside the salient objects; logged as ``balance/<region>_<number>``. A source whose share falls
-    below ``min_share``, or that comes out inverted, is warned about.
+    below ``min_share`` is warned about, in other words where it comes out inverted. (A negative correlation alone says
+    little: the sources themselves are often negatively correlated.)
 
     Args:
         min_share (float): Between 0 and 0.5.
@@ -111,7 +112,7 @@ class SourceBalanceHook(Hook):
 
     def _warn(self, runner, place, numbers):
         for m, (corr, share) in numbers.items():
-            if corr < -0.1:
+            if corr < -0.1 and share <= self.min_share:
                 runner.logger.warning(
                     f'In {place} the fused image is the NEGATIVE of the {_NAMES[m]} one (correlation {corr:.2f}): what is '
                     f'bright there comes out dark. {_ADVICE[m]}'

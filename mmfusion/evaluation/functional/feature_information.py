@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from .checks import each, prepare
 
 _CELLS = 9
-_CHUNK = 1 << 13
+_CHUNK = 1 << 14
 
 # Low-pass decomposition filter of the discrete Meyer wavelet ('dmey'): a zero, then these, then mirrored.
 _DMEY_HALF = (

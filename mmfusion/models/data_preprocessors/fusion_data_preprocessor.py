@@ -30,7 +30,7 @@ class FusionDataPreprocessor(BaseDataPreprocessor):
             3×H×W and 1×H×W where sizes differ; and ``data_samples``.
 
         Raises:
-            ValueError: An image has not four channels.
+            ValueError: An image has not four channels, or is not uint8.
         """
         data = self.cast_data(data)
         images = list(data['inputs'])
@@ -39,6 +39,11 @@ class FusionDataPreprocessor(BaseDataPreprocessor):
                 raise ValueError(
                     f'inputs must be 4×H×W pairs (B, G, R, IR), got {tuple(image.shape)}. Load with LoadImagePair and '
                     'pack with PackFusionInputs.'
+                )
+            if image.dtype != torch.uint8:
+                raise ValueError(
+                    f'inputs must be uint8 in 0…255, which this preprocessor scales to [0, 1]; got {image.dtype}. Pack '
+                    'with PackFusionInputs, and leave scaling out of the pipeline.'
                 )
         if len({image.shape for image in images}) == 1:
             batch = torch.stack(images).float() / 255

@@ -8,6 +8,7 @@ from mmengine.model import BaseModel
 from mmengine.structures import PixelData
 from torch import nn
 
+from mmfusion.models.layers import at_least_float32
 from mmfusion.registry import MODELS
 from mmfusion.structures import FusionDataSample
 
@@ -23,7 +24,7 @@ class ImageFuser(BaseModel):
 
     A loss is any module whose ``forward`` takes, by name, some of ``fused``, ``vi``, ``ir`` (N×1×H×W float32), ``vi_rgb``
     (N×3×H×W), ``mask_vi``, ``mask_ir`` (N×1×H×W bool), and gives a scalar, or a scalar and a dict of scalars for the log.
-    Its name in the log is its ``loss_name``.
+    Its name in the log is its ``loss_name``, numbered from the second of the same name on (``texture``, ``texture_2``).
 
     Args:
         network (dict): Config of the fusion network.
@@ -34,7 +35,7 @@ class ImageFuser(BaseModel):
         init_cfg (dict, optional): As in mmengine.
 
     Raises:
-        ValueError: Unknown test mode.
+        ValueError: Unknown test mode; a loss asks for what a fuser does not have.
     """
 
     def __init__(self, network, losses=(), test_cfg=None, data_preprocessor=None, init_cfg=None):
@@ -44,7 +45,10 @@ class ImageFuser(BaseModel):
         self.test_cfg = dict(test_cfg or dict(mode='whole'))
         if self.test_cfg.get('mode') not in ('whole', 'slide'):
             raise ValueError(f"test_cfg.mode must be 'whole' or 'slide', got {self.test_cfg.get('mode')!r}")
-        self._wants = [tuple(inspect.signature(loss.forward).parameters) for loss in self.losses]
+        self._wants = [_wanted(loss) for loss in self.losses]
+        names = [loss.loss_name for loss in self.losses]
+        seen = [names[: i + 1].count(name) for i, name in enumerate(names)]
+        self._names = [f'{name}_{k}' if k > 1 else name for name, k in zip(names, seen, strict=True)]
 
     def forward(self, inputs, data_samples=None, mode='tensor'):
         """Run in one of mmengine's modes.
@@ -96,8 +100,8 @@ class ImageFuser(BaseModel):
     @staticmethod
     def colorize(y, vi):
         """Give fused luminance N×1×H×W the Cb and Cr of the visible image N×3×H×W; clipped to [0, 1]."""
-        ycbcr = rgb_to_ycbcr(vi.float())
-        return ycbcr_to_rgb(torch.cat([y.float(), ycbcr[:, 1:]], dim=1)).clamp(0, 1)
+        ycbcr = rgb_to_ycbcr(at_least_float32(vi))
+        return ycbcr_to_rgb(torch.cat([at_least_float32(y), ycbcr[:, 1:]], dim=1)).clamp(0, 1)
 
     def loss(self, inputs, data_samples):
         """All losses of a batch.
@@ -122,17 +126,17 @@ class ImageFuser(BaseModel):
         """Losses of a fused luminance (N×1×H×W) that was computed before; see :meth:`loss`."""
         # Relative distances and second moments overflow or cancel in half precision.
         with torch.autocast(fused.device.type, enabled=False):
-            vi, ir = vi.float(), ir.float()
-            given = dict(fused=fused.float(), vi=luminance(vi), ir=ir, vi_rgb=vi)
+            fused, vi, ir = (at_least_float32(x) for x in (fused, vi, ir))
+            given = dict(fused=fused, vi=luminance(vi), ir=ir, vi_rgb=vi)
             if any('mask_vi' in w or 'mask_ir' in w for w in self._wants):
                 given.update(_stack_masks(data_samples))
             out, log = {}, {}
-            for loss, wants in zip(self.losses, self._wants, strict=True):
-                value = loss(**{name: given[name] for name in wants})
+            for name, loss, wants in zip(self._names, self.losses, self._wants, strict=True):
+                value = loss(**{key: given[key] for key in wants})
                 if isinstance(value, tuple):
                     value, terms = value
-                    log.update({f'{loss.loss_name}/{k}': v for k, v in terms.items()})
-                out[f'loss_{loss.loss_name}'] = value
+                    log.update({f'{name}/{k}': v for k, v in terms.items()})
+                out[f'loss_{name}'] = value
         if out and not torch.isfinite(sum(v.detach() for v in out.values())):
             values = ', '.join(f'{k} = {v.item():g}' for k, v in out.items())
             files = ', '.join(str(s.get('img_path')) for s in data_samples or ())
@@ -158,7 +162,25 @@ def luminance(rgb):
     return rgb_to_ycbcr(rgb)[:, :1]
 
 
+_GIVEN = ('fused', 'vi', 'ir', 'vi_rgb', 'mask_vi', 'mask_ir')
+
+
+def _wanted(loss):
+    """Names of what a loss takes; parameters of other names keep their defaults."""
+    parameters = inspect.signature(loss.forward).parameters.values()
+    parameters = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    unknown = [p.name for p in parameters if p.name not in _GIVEN and p.default is p.empty]
+    if unknown:
+        raise ValueError(
+            f'{type(loss).__name__}.forward asks for {", ".join(unknown)}, which a fuser does not have. It gives, by name: '
+            f'{", ".join(_GIVEN)}.'
+        )
+    return tuple(p.name for p in parameters if p.name in _GIVEN)
+
+
 def _stack_masks(data_samples):
+    if not data_samples:
+        raise ValueError('a loss needs the masks of salient objects, and the batch came without data samples')
     missing = [str(s.get('img_path')) for s in data_samples if 'gt_saliency' not in s]
     if missing:
         raise ValueError(

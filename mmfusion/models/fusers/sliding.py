@@ -32,9 +32,14 @@ def slide(network, vi, ir, crop_size, stride=None, exact=True):
 
     Returns:
         Tensor: N×1×H×W in [0, 1].
+
+    Raises:
+        ValueError: A stride that is not between 1 and the window's size would leave pixels out.
     """
     crop_size = tuple(crop_size)
     stride = tuple(stride or (max(1, c * 3 // 4) for c in crop_size))
+    if any(not 1 <= s <= c for s, c in zip(stride, crop_size, strict=True)):
+        raise ValueError(f'test_cfg: stride {stride} must be between 1 and crop_size {crop_size} (height, width)')
     if exact and hasattr(network, 'fuse_tiled'):
         return network.fuse_tiled(vi, ir, crop_size)
     height, width = vi.shape[2:]

@@ -4,6 +4,8 @@ import torch
 import torch.distributed as dist
 from torch.distributed.nn.functional import all_gather
 
+from .precision import at_least_float32
+
 
 def _over_ranks(x, reduce):
     """``reduce`` of a scalar tensor over all ranks, with gradient to the rank that holds the extremum."""
@@ -13,13 +15,18 @@ def _over_ranks(x, reduce):
 
 
 def rescale(x, low, high):
-    """(x − low) / (high − low) in float32; 0 where the range is empty, as in a constant image."""
+    """(x − low) / (high − low), half precision in float32; 0 where the range is empty, as in a constant image.
+
+    NaN and infinity stay: a diverged network must not pass for a black image.
+    """
+    x, low, high = (at_least_float32(v) for v in (x, low, high))
     span = high - low
-    return torch.where(span > 0, (x.float() - low) / torch.where(span > 0, span, torch.ones_like(span)), 0)
+    empty = span == 0
+    return torch.where(empty, 0, (x - low) / torch.where(empty, torch.ones_like(span), span))
 
 
 def min_max_normalize(x, per_image):
-    """Stretch ``x`` to [0, 1]: (x − min x) / (max x − min x), in float32 whatever autocast says.
+    """Stretch ``x`` to [0, 1]: (x − min x) / (max x − min x), in float32 (or float64) whatever autocast says.
 
     Args:
         x (Tensor): N×1×H×W, any range.
@@ -27,9 +34,9 @@ def min_max_normalize(x, per_image):
             the gradient also reaches the extrema, on whichever rank they lie).
 
     Returns:
-        Tensor: N×1×H×W float32 in [0, 1]; a constant image gives 0.
+        Tensor: N×1×H×W in [0, 1], float32 (float64 for float64); a constant image gives 0, NaN stays NaN.
     """
-    x = x.float()
+    x = at_least_float32(x)
     if per_image:
         low, high = x.amin((1, 2, 3), keepdim=True), x.amax((1, 2, 3), keepdim=True)
     else:

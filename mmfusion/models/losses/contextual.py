@@ -4,7 +4,10 @@ import torch
 import torch.nn.functional as F
 from torch.utils.checkpoint import checkpoint
 
+from mmfusion.models.layers import at_least_float32
+
 _EPS = 1e-5  # of the public code
+PAPER_FORMS = ('exp', 'subtract', 'literal')
 
 
 def _points(x):
@@ -72,7 +75,7 @@ def contextual_distance(x, y, variant='official', omega3=0.5, paper_form='exp', 
     ``'paper'`` (eq. 9-12): s = mean_i max_k softmax_k(1 − S_ik), S the cosine distance (eq. 9). Eq. 12 as printed,
     −log(s + ω3 e), falls as the Euclidean distance e grows, and is negative once s + ω3 e > 1. ``paper_form``:
 
-    - ``'exp'``: −log((s + ω3 exp(−e)) / (1 + ω3)), e the root mean square of φ1 − φ2: falls to 0 as both agree;
+    - ``'exp'``: −log((s + ω3 exp(−e)) / (1 + ω3)), e the root mean square of φ1 − φ2: never negative, falls as both agree;
     - ``'subtract'``: −log(s) + ω3 e;
     - ``'literal'``: −log(s + ω3 ‖φ1 − φ2‖₂), as printed.
 
@@ -86,9 +89,16 @@ def contextual_distance(x, y, variant='official', omega3=0.5, paper_form='exp', 
         max_points (int, optional): Compare at most that many random points.
 
     Returns:
-        Tensor: ``groups`` distances, float32.
+        Tensor: ``groups`` distances, float32 (float64 for float64).
+
+    Raises:
+        ValueError: Unknown variant or paper_form.
     """
-    x, y = _points(x.float()), _points(y.float())
+    if variant not in ('official', 'paper'):
+        raise ValueError(f"variant must be 'official' or 'paper', got {variant!r}")
+    if paper_form not in PAPER_FORMS:
+        raise ValueError(f"paper_form must be 'exp', 'subtract' or 'literal', got {paper_form!r}")
+    x, y = _points(at_least_float32(x)), _points(at_least_float32(y))
     spread = (x - y).unflatten(0, (groups, -1)).flatten(1)
     mean = y.unflatten(0, (groups, -1)).mean((1, 2))
     mean = mean.repeat_interleave(x.shape[0] // groups, 0)[:, None]
@@ -108,4 +118,4 @@ def contextual_distance(x, y, variant='official', omega3=0.5, paper_form='exp', 
 
 def euclidean_distance(x, y, groups=1):
     """Mean squared difference of two feature maps; (groups·n)×C×h×w → ``groups``."""
-    return (x.float() - y.float()).square().unflatten(0, (groups, -1)).flatten(1).mean(1)
+    return (at_least_float32(x) - at_least_float32(y)).square().unflatten(0, (groups, -1)).flatten(1).mean(1)

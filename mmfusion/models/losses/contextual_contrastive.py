@@ -5,7 +5,7 @@ import torch
 from mmfusion.models.priors import PriorHolder
 from mmfusion.registry import MODELS
 
-from .contextual import contextual_distance, euclidean_distance
+from .contextual import PAPER_FORMS, contextual_distance, euclidean_distance
 from .pixel import split_masks
 
 # anchor's region → (positive, negative) modality of each ratio; the shared region is contrasted both ways (eq. 6, 7)
@@ -68,7 +68,7 @@ class ContextualContrastiveLoss(PriorHolder):
             raise ValueError(f"space must be 'contextual' or 'euclidean', got {space!r}")
         if variant not in ('official', 'paper'):
             raise ValueError(f"variant must be 'official' or 'paper', got {variant!r}")
-        if paper_form not in ('exp', 'subtract', 'literal'):
+        if paper_form not in PAPER_FORMS:
             raise ValueError(f"paper_form must be 'exp', 'subtract' or 'literal', got {paper_form!r}")
         self.layers = dict(layers or {'relu4_4': 0.25, 'relu5_4': 1.0})
         self.hold('vgg', MODELS.build(dict(prior, layers=tuple(self.layers))))
@@ -101,7 +101,8 @@ class ContextualContrastiveLoss(PriorHolder):
         terms = {}
         for name, region, positive, negative in _TERMS:
             terms[name] = self._term(features, region, positive, negative) if len(present[region]) else zero
-        terms['background'] = self._background(fused[:n], sources, regions['background'], n)
+        background = regions['background']
+        terms['background'] = self._background(fused[:n], sources, background, n) if background[:n].any() else zero
         w1, w2 = self.omega[:2]
         total = terms['unique_vi'] + terms['unique_ir'] + w1 * terms['shared_vi'] + w2 * terms['shared_ir']
         return self.loss_weight * (total + terms['background']), {k: v.detach() for k, v in terms.items()}
@@ -160,7 +161,7 @@ class ContextualContrastiveLoss(PriorHolder):
         return contextual_distance(x, y, self.variant, self.omega[2], groups=groups, **self.options)
 
     def _background(self, anchors, sources, region, n):
-        """Eq. 8 with eq. 14: l2 on the first layer, over the whole batch whether or not a background is empty."""
+        """Eq. 8 with eq. 14: l2 on the first layer, over all images of a group whether or not a background is empty."""
         shallow = self.prior('vgg').shallow
         x = shallow(anchors * region[:n])
         with torch.no_grad():

@@ -70,8 +70,8 @@ class TextureLoss(nn.Module):
 
     Args:
         loss_weight (float): Factor on the loss (ω5).
-        separate (bool): Compare ∂x and ∂y each for itself and add both (OCCO's public code, and SeAFusion's reading
-            differs only by a constant), instead of |∇| = |∂x| + |∂y|.
+        separate (bool): Compare |∂x| and |∂y| each for itself and add both (OCCO's public code), instead of
+            |∇| = |∂x| + |∂y|.
         padding_mode (str): Border of the Sobel operator.
     """
 

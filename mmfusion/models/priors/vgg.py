@@ -62,7 +62,7 @@ class VGGPrior(FrozenPrior):
         self.arch, self.weights, self.layers = arch, weights, tuple(layers)
         # The same random weights in every run and on every rank: a prior is not in the checkpoint.
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
+            torch.default_generator.manual_seed(0)  # torch.manual_seed would seed the GPUs, too
             self.features = make_layers(cfg)
             if weights == 'random':
                 for m in self.features:

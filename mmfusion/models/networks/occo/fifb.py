@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from mmfusion.models.layers.precision import at_least_float32
+
 
 def to_tokens(x):
     """N×C×H×W → N×(HW)×C; a view where ``x`` is channels-last."""
@@ -26,9 +28,9 @@ def to_map(tokens, size):
 
 
 def gram(tokens):
-    """tᵀ t of N×L×C tokens, N×C×C, in float32: sums over 10⁵ tokens overflow and cancel in half precision."""
+    """tᵀ t of N×L×C tokens, N×C×C, at least in float32: sums over 10⁵ tokens overflow and cancel in half precision."""
     with torch.autocast(tokens.device.type, enabled=False):
-        tokens = tokens.float()
+        tokens = at_least_float32(tokens)
         return tokens.transpose(1, 2) @ tokens
 
 
@@ -102,7 +104,7 @@ class SpatialWeights(nn.Module):
     def forward(self, tokens):
         """N×L×C tokens → N×L×1 weights in (0, 1)."""
         logits = self.mlp(tokens)
-        return logits.float().softmax(dim=1).to(logits.dtype) if self.softmax else torch.sigmoid(logits)
+        return at_least_float32(logits).softmax(dim=1) if self.softmax else torch.sigmoid(logits)
 
 
 class CrossAttention(nn.Module):
@@ -149,7 +151,7 @@ class CrossAttention(nn.Module):
     def context(self, name, gram_matrix):
         """Context of one modality from the Gram matrix of its tokens, as one block-diagonal N×C×C float32 matrix."""
         with torch.autocast(gram_matrix.device.type, enabled=False):
-            wk, wv = self.kv[name].weight.float().chunk(2)
+            wk, wv = at_least_float32(self.kv[name].weight).chunk(2)
             n, c = gram_matrix.shape[0], gram_matrix.shape[1]
             k = wk.unflatten(0, (self.num_heads, -1)) @ gram_matrix[:, None]  # N×heads×C_head×C
             logits = k @ wv.unflatten(0, (self.num_heads, -1)).transpose(1, 2)
@@ -168,7 +170,8 @@ class CrossAttention(nn.Module):
         if self.kind == 'spatial':
             return F.scaled_dot_product_attention(q, k, v)
         with torch.autocast(q.device.type, enabled=False):
-            attention = (q.float().transpose(1, 2) @ k.float() / q.shape[1]).softmax(dim=-1)  # N×C×C
+            q, k = at_least_float32(q).transpose(1, 2), at_least_float32(k)
+            attention = (q @ k / k.shape[1]).softmax(dim=-1)  # N×C×C
         return v @ attention.to(v.dtype).transpose(1, 2)
 
 
@@ -322,7 +325,7 @@ class FIFB(nn.Module):
             s = self.spatial['vi' if self.shared_spatial else own](x)
             if self.softmax and self.softmax != 'literal':
                 s = s * s.shape[1]
-            out = out.addcmul_(s, F.linear(x, maps.pop(0)).to(out.dtype))
+            out = out.addcmul_(s.to(out.dtype), F.linear(x, maps.pop(0)).to(out.dtype))
         if self.attention is not None:
             out = self._attend(out, own, other, t, contexts, maps.pop(0))
         norm = self.norm[own]
@@ -334,7 +337,7 @@ class FIFB(nn.Module):
             return out + F.linear(self.attention.quadratic(other, t[other], own, t[own]), weight)
         context = contexts[0 if other == 'vi' else 1]
         with torch.autocast(context.device.type, enabled=False):
-            folded = (weight.float() @ context.transpose(1, 2)).transpose(1, 2)
+            folded = (at_least_float32(weight) @ context.transpose(1, 2)).transpose(1, 2).to(t[own].dtype)
         if torch.is_autocast_enabled(out.device.type):
-            return out + t[own] @ folded.to(t[own].dtype)
+            return out + t[own] @ folded
         return out.baddbmm_(t[own], folded)

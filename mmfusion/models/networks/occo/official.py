@@ -68,9 +68,15 @@ def to_official(state):
     """State dict of :class:`FIFN` (``variant='official'``, all parts on) → of the public implementation.
 
     Raises:
-        KeyError: A name that has no counterpart there, as those of the paper variant.
+        KeyError: A name that has no counterpart there, as those of the paper variant, or parts are missing.
     """
     official = official_names()
+    missing = sorted(official.keys() - state.keys())
+    if missing:
+        raise KeyError(
+            f"{', '.join(missing[:3])}: {len(missing)} parameters of OCCO's public implementation are not in this state "
+            "dict. Only FIFN with variant='official' and all its parts can be written in that form."
+        )
     out = {}
     for name, value in state.items():
         if name not in official:

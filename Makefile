@@ -1,0 +1,52 @@
+# Everything in two commands: `make demo` and `make test`. Both may be interrupted and repeated: each step of the
+# set-up leaves a stamp in the virtual environment when it has succeeded, and is not done again.
+#
+#   make venv VENV=/tmp/venv                     another place for the virtual environment
+#   make venv TORCH='torch==2.6.0 torchvision==0.21.0 --index-url https://download.pytorch.org/whl/cu124'
+#   make test PYTEST_ARGS='tests/compat -x'      a part of the tests
+
+VENV ?= .venv
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+# Installed together, and first, so that nothing else chooses versions that do not fit each other.
+TORCH ?= torch==2.14.1 torchvision==0.29.1
+PYTEST_ARGS ?=
+
+BIN := $(abspath $(VENV))/bin
+
+.PHONY: help demo test lint venv clean
+
+help:
+	@echo 'make demo   install, make synthetic pairs, train a narrow OCCO on them, test it: see demo/output'
+	@echo 'make test   install and run the whole test suite'
+	@echo 'make lint   check style and format'
+	@echo 'make venv   install only, into $(VENV)'
+	@echo 'make clean  remove what builds, tests and the demo leave (not $(VENV))'
+
+demo: venv
+	PATH="$(BIN):$$PATH" bash demo/run.sh
+
+test: venv
+	"$(BIN)/python" -m pytest $(PYTEST_ARGS)
+
+lint: venv
+	"$(BIN)/ruff" check .
+	"$(BIN)/ruff" format --check .
+
+venv: $(VENV)/.stamp-installed
+
+$(VENV)/.stamp-created:
+	"$(PYTHON)" -m venv --clear "$(VENV)"
+	touch "$@"
+
+$(VENV)/.stamp-torch: $(VENV)/.stamp-created
+	"$(BIN)/python" -m pip install $(TORCH)
+	touch "$@"
+
+$(VENV)/.stamp-installed: $(VENV)/.stamp-torch setup.py pyproject.toml $(wildcard requirements/*.txt)
+	"$(BIN)/python" -m pip install 'setuptools<81' wheel
+	"$(BIN)/python" -m pip install -e '.[lite,tests]'
+	touch "$@"
+
+clean:
+	rm -rf build dist mmfusion.egg-info .pytest_cache .ruff_cache demo/output
+	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +

@@ -1,0 +1,5 @@
+_base_ = '../occo_fmb.py'
+
+losses = _base_.model.losses
+losses[3].omega = (1.0, 0.0, 0.5)  # Table 6, ω1:ω2
+model = dict(losses=losses)

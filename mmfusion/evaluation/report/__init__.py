@@ -1,0 +1,30 @@
+"""Evaluation of folders, and what is made of the values: tables, an HTML report, figure panels."""
+
+from .folders import Results, evaluate_files, evaluate_folders, load, load_image, pair_folders, save
+from .html import best_and_worst, choose_pictures, write_html
+from .panels import magnify, make_panel, parse_box
+from .tables import format_value, notes, print_table, rank, split_day_night, summarize, to_latex, to_markdown
+
+__all__ = [
+    'Results',
+    'best_and_worst',
+    'choose_pictures',
+    'evaluate_files',
+    'evaluate_folders',
+    'format_value',
+    'load',
+    'load_image',
+    'magnify',
+    'make_panel',
+    'notes',
+    'pair_folders',
+    'parse_box',
+    'print_table',
+    'rank',
+    'save',
+    'split_day_night',
+    'summarize',
+    'to_latex',
+    'to_markdown',
+    'write_html',
+]

@@ -1,0 +1,335 @@
+"""Evaluation of folders of fused images: pairing, computing in processes, resuming, and the files of results."""
+
+import csv
+import io
+import json
+import math
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from mmfusion.utils import list_images, read_visible, write_bytes
+from mmfusion.version import __version__
+
+from ..protocols import evaluate_images
+from ..specs import METRIC_SPECS, PROTOCOLS, resolve_metrics
+
+_GREY_MODES = ('1', 'L', 'LA', 'I', 'F', 'I;16', 'I;16L', 'I;16B', 'I;16N')
+
+
+@dataclass
+class Results:
+    """Values of methods on images.
+
+    Attributes:
+        protocol (str): ``'tang'`` or ``'vifb'``.
+        methods, images, metrics (list[str]): In the order of tables.
+        values (dict[str, dict[str, dict[str, float]]]): method → metric → image → value (NaN where undefined).
+        reasons (dict[str, dict[str, dict[str, str]]]): The same keys → why the value is NaN.
+        files (dict[str, dict[str, str]]): ``'ir'``, ``'vi'`` and each method → image → path.
+        signatures (dict[str, dict[str, list]]): method → image → sizes and times of the files the values are from.
+        depth16 (str): How more than 8 bits were read.
+    """
+
+    protocol: str
+    methods: list
+    images: list
+    metrics: list
+    values: dict = field(default_factory=dict)
+    reasons: dict = field(default_factory=dict)
+    files: dict = field(default_factory=dict)
+    signatures: dict = field(default_factory=dict)
+    depth16: str = 'full'
+
+    def value(self, method, metric, image):
+        """One value; NaN where it is not defined or the image is missing."""
+        return self.values.get(method, {}).get(metric, {}).get(image, math.nan)
+
+    def mean(self, method, metric, images=None):
+        """Mean over the images with a value; NaN if there is none."""
+        found = [self.value(method, metric, image) for image in (self.images if images is None else images)]
+        found = [v for v in found if not math.isnan(v)]
+        return math.fsum(found) / len(found) if found and math.inf not in found else (found and math.inf) or math.nan
+
+    def undefined(self, method, metric, images=None):
+        """dict[str, str]: image → reason, for the images that the mean leaves out."""
+        images = self.images if images is None else images
+        return {i: r for i, r in self.reasons.get(method, {}).get(metric, {}).items() if i in images}
+
+
+def pair_folders(ir_dir, vi_dir, fused_dirs, allow_missing=False):
+    """Find the images that both sources and every method have, by file name without suffix.
+
+    Args:
+        ir_dir, vi_dir (str | Path): The sources.
+        fused_dirs (dict[str, str | Path]): Method → folder.
+        allow_missing (bool): Take what is there: images that miss a source are left out, and a method is evaluated on
+            the images that it has.
+
+    Returns:
+        tuple[list[str], dict[str, dict[str, Path]], list[str]]: Images, files by folder's name and image, and what is
+        missing in words.
+
+    Raises:
+        FileNotFoundError: A folder does not exist, or there is no image to evaluate.
+        ValueError: Images without a counterpart (all of them named).
+    """
+    files = {name: list_images(folder) for name, folder in {'ir': ir_dir, 'vi': vi_dir, **fused_dirs}.items()}
+    folders = {'ir': ir_dir, 'vi': vi_dir, **fused_dirs}
+    wanted = sorted(set().union(*(files[name] for name in fused_dirs)))
+    missing = []
+    for name in ('ir', 'vi', *fused_dirs):
+        absent = [stem for stem in wanted if stem not in files[name]]
+        if absent:
+            missing.append(f'{folders[name]} ({name}) lacks {len(absent)} of {len(wanted)} images: {", ".join(absent)}')
+    if missing and not allow_missing:
+        raise ValueError(
+            '; '.join(missing) + '. Images are paired by file name without suffix. Add them, or evaluate what is there '
+            'with --allow-missing.'
+        )
+    images = [stem for stem in wanted if stem in files['ir'] and stem in files['vi']]
+    if not images:
+        raise FileNotFoundError(f'no fused image of {", ".join(map(str, fused_dirs.values()))} has both sources')
+    return images, files, missing
+
+
+def load_image(path, depth16='full'):
+    """Read an image as the protocols want it: 1×C×H×W uint8, R, G, B, or one channel where the file has one."""
+    image = torch.from_numpy(read_visible(path, depth16)[..., ::-1].copy()).permute(2, 0, 1)[None]
+    with Image.open(path) as header:
+        return image[:, :1] if header.mode in _GREY_MODES else image
+
+
+def evaluate_files(fused, ir, vi, metrics, protocol, depth16='full'):
+    """Evaluate one fused image.
+
+    Args:
+        fused, ir, vi (str | Path): Files.
+        metrics (list[str]): Names.
+        protocol (str): ``'tang'`` or ``'vifb'``.
+        depth16 (str): As in :func:`mmfusion.utils.read_visible`.
+
+    Returns:
+        tuple[dict[str, float], dict[str, str]]: Metric → value, and metric → reason where it is NaN.
+
+    Raises:
+        ImageReadError: A file cannot be read.
+        ValueError: The sizes differ; all three files are named.
+    """
+    images = [load_image(path, depth16) for path in (fused, ir, vi)]
+    if len({image.shape[-2:] for image in images}) > 1:
+        sizes = ', '.join(f'{p} is {x.shape[-1]}×{x.shape[-2]}' for p, x in zip((fused, ir, vi), images, strict=True))
+        raise ValueError(f'{sizes} (width×height): fused and source images must be of one size')
+    values, reasons = evaluate_images(*images, metrics, protocol)
+    values = {name: value.item() for name, value in values.items()}
+    return values, {name: reason for name, reason in reasons.items() if math.isnan(values[name])}
+
+
+def _work(job):
+    method, image, paths, metrics, protocol, depth16 = job
+    return method, image, *evaluate_files(*paths, metrics, protocol, depth16)
+
+
+def _one_thread():
+    torch.set_num_threads(1)
+
+
+def _signature(paths):
+    stats = [Path(path).stat() for path in paths]
+    return [value for stat in stats for value in (stat.st_size, stat.st_mtime_ns)]
+
+
+def evaluate_folders(
+    ir_dir,
+    vi_dir,
+    fused_dirs,
+    metrics='all',
+    protocol='tang',
+    out_dir=None,
+    allow_missing=False,
+    depth16='full',
+    workers=1,
+    progress=None,
+):
+    """Evaluate methods' folders of fused images, going on where an interrupted run stopped.
+
+    Args:
+        ir_dir, vi_dir (str | Path): The sources.
+        fused_dirs (dict[str, str | Path]): Method → folder.
+        metrics (str | list[str]): Names, or ``'all'``.
+        protocol (str): ``'tang'`` or ``'vifb'``.
+        out_dir (str | Path, optional): Where ``metrics.csv`` and ``metrics.json`` are kept. Values found there are
+            taken over if the protocol is the same and their files have not changed.
+        allow_missing (bool): See :func:`pair_folders`.
+        depth16 (str): ``'full'`` or ``'stretch'``, see :func:`mmfusion.utils.read_visible`.
+        workers (int): Processes; each computes with one thread. 1 computes here.
+        progress (Callable, optional): Called with (done, total, text) after each image.
+
+    Returns:
+        tuple[Results, list[str]]: The values, and what was missing in words.
+
+    Raises:
+        FileNotFoundError, ValueError: See :func:`pair_folders` and :func:`evaluate_files`. What was computed until then
+            is in ``out_dir``.
+    """
+    if protocol not in PROTOCOLS:
+        raise ValueError(f'unknown protocol {protocol!r}; known are {", ".join(PROTOCOLS)}')
+    names = [spec.name for spec in resolve_metrics(metrics)]
+    reserved = {'ir', 'vi'} & fused_dirs.keys()
+    if reserved:
+        raise ValueError(f'{", ".join(reserved)}: a method cannot have the name of a source; choose another NAME=')
+    images, files, missing = pair_folders(ir_dir, vi_dir, fused_dirs, allow_missing)
+    results = Results(protocol, list(fused_dirs), images, names, depth16=depth16)
+    results.files = {n: {i: str(files[n][i]) for i in images if i in files[n]} for n in ('ir', 'vi', *fused_dirs)}
+    earlier = _load_earlier(out_dir, results)
+    jobs = []
+    for method in results.methods:
+        results.signatures[method] = {}
+        for image in results.files[method]:
+            paths = [results.files[n][image] for n in (method, 'ir', 'vi')]
+            results.signatures[method][image] = _signature(paths)
+            todo = [n for n in names if not _take_over(earlier, results, method, image, n)]
+            if todo:
+                jobs.append((method, image, paths, todo, protocol, depth16))
+    try:
+        _run(jobs, workers, results, out_dir, progress)
+    finally:
+        if out_dir is not None:
+            save(results, out_dir)
+    return results, missing
+
+
+def _run(jobs, workers, results, out_dir, progress):
+    def keep(done, outcome):
+        method, image, values, reasons = outcome
+        for name, value in values.items():
+            _store(results, method, name, image, value, reasons.get(name))
+        if out_dir is not None and done % 50 == 0:
+            save(results, out_dir)
+        if progress:
+            progress(done, len(jobs), f'{method} {image}')
+
+    if workers <= 1 or len(jobs) < 2 * workers:
+        for done, job in enumerate(jobs, 1):
+            keep(done, _work(job))
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context('spawn'), initializer=_one_thread) as pool:
+        futures = [pool.submit(_work, job) for job in jobs]
+        try:
+            for done, future in enumerate(as_completed(futures), 1):
+                keep(done, future.result())
+        except BaseException:
+            for future in futures:
+                future.cancel()
+            raise
+
+
+def _store(results, method, metric, image, value, reason):
+    results.values.setdefault(method, {}).setdefault(metric, {})[image] = value
+    if reason:
+        results.reasons.setdefault(method, {}).setdefault(metric, {})[image] = reason
+
+
+def _load_earlier(out_dir, results):
+    file = Path(out_dir or '.', 'metrics.json')
+    if out_dir is None or not file.is_file():
+        return None
+    earlier = load(file)
+    return earlier if (earlier.protocol, earlier.depth16) == (results.protocol, results.depth16) else None
+
+
+def _take_over(earlier, results, method, image, metric):
+    if earlier is None or image not in earlier.values.get(method, {}).get(metric, {}):
+        return False
+    if earlier.signatures.get(method, {}).get(image) != results.signatures[method][image]:
+        return False
+    reason = earlier.reasons.get(method, {}).get(metric, {}).get(image)
+    _store(results, method, metric, image, earlier.value(method, metric, image), reason)
+    return True
+
+
+def save(results, out_dir):
+    """Write ``metrics.csv`` (``method,image,metric,value``, full precision) and ``metrics.json`` into ``out_dir``."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator='\n')
+    writer.writerow(['method', 'image', 'metric', 'value'])
+    for method in results.methods:
+        for image in results.images:
+            for metric in results.metrics:
+                if image in results.values.get(method, {}).get(metric, {}):
+                    writer.writerow([method, image, metric, repr(results.value(method, metric, image))])
+    write_bytes(Path(out_dir, 'metrics.csv'), buffer.getvalue().encode())
+    write_bytes(Path(out_dir, 'metrics.json'), json.dumps(as_dict(results), ensure_ascii=False, indent=1).encode())
+
+
+def as_dict(results):
+    """What ``metrics.json`` holds: no NaN or infinity (``null``, ``"inf"``), and each metric's direction and range."""
+    column = PROTOCOLS.index(results.protocol)
+
+    def plain(value):
+        return None if math.isnan(value) else value if math.isfinite(value) else repr(value)
+
+    return dict(
+        mmfusion=__version__,
+        protocol=results.protocol,
+        depth16=results.depth16,
+        methods=results.methods,
+        images=results.images,
+        metrics=[
+            dict(
+                name=spec.name,
+                title=spec.title,
+                family=spec.family,
+                higher_is_better=spec.higher_is_better,
+                range=spec.range[column],
+                paper=spec.paper,
+                published=results.protocol in spec.published,
+            )
+            for spec in (METRIC_SPECS[name] for name in results.metrics)
+        ],
+        means={m: {n: plain(results.mean(m, n)) for n in results.metrics} for m in results.methods},
+        values={
+            method: {metric: {i: plain(v) for i, v in found.items()} for metric, found in by_metric.items()}
+            for method, by_metric in results.values.items()
+        },
+        reasons=results.reasons,
+        files=results.files,
+        signatures=results.signatures,
+    )
+
+
+def load(file):
+    """Read ``metrics.json`` back.
+
+    Raises:
+        ValueError: The file is none of :func:`save`'s.
+    """
+    try:
+        data = json.loads(Path(file).read_text())
+        results = Results(
+            data['protocol'],
+            data['methods'],
+            data['images'],
+            [m['name'] for m in data['metrics']],
+            reasons=data['reasons'],
+            files=data['files'],
+            signatures=data['signatures'],
+            depth16=data['depth16'],
+        )
+        results.values = {
+            method: {
+                metric: {i: math.nan if v is None else float(v) for i, v in found.items()}
+                for metric, found in by_metric.items()
+            }
+            for method, by_metric in data['values'].items()
+        }
+    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as e:
+        raise ValueError(f'{file}: not a metrics.json of tools/evaluate.py ({e!r}). Remove it, or name another --out.') from e
+    unknown = [name for name in results.metrics if name not in METRIC_SPECS]
+    if unknown:
+        raise ValueError(f'{file}: has metrics that this version does not know: {", ".join(unknown)}')
+    return results

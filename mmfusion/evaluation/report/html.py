@@ -1,0 +1,97 @@
+"""The report: one HTML file that needs no other file and no network."""
+
+import base64
+import json
+import math
+from importlib.resources import files
+from pathlib import Path
+
+import cv2
+
+from mmfusion.utils import read_visible, write_bytes
+
+from ..specs import METRIC_SPECS
+from .folders import as_dict
+from .tables import notes, summarize
+
+
+def choose_pictures(results, limit):
+    """The images whose pictures go into the gallery: the best and worst of each method and metric first.
+
+    Args:
+        results (Results): The values.
+        limit (int | None): At most so many; None for all.
+
+    Returns:
+        list[str]: Images in the order of ``results.images``.
+    """
+    if limit is None or limit >= len(results.images):
+        return list(results.images)
+    chosen = {}
+    for name in results.metrics:
+        for method in results.methods:
+            found = [(results.value(method, name, i), i) for i in results.images]
+            found = sorted((v, i) for v, i in found if not math.isnan(v))
+            if found:
+                chosen.update(dict.fromkeys((found[0][1], found[-1][1])))
+    step = len(results.images) / max(1, limit)
+    chosen.update(dict.fromkeys(results.images[int(k * step)] for k in range(limit)))
+    kept = set(list(chosen)[:limit])
+    return [image for image in results.images if image in kept]
+
+
+def _picture(path, size, quality):
+    """An image file as a data URI, JPEG, no side longer than ``size``."""
+    img = read_visible(path)
+    factor = size / max(img.shape[:2])
+    if factor < 1:
+        new = max(1, round(img.shape[1] * factor)), max(1, round(img.shape[0] * factor))
+        img = cv2.resize(img, new, interpolation=cv2.INTER_AREA)
+    _, data = cv2.imencode('.jpg', img, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return 'data:image/jpeg;base64,' + base64.b64encode(data).decode()
+
+
+def write_html(results, file, gallery=60, picture_size=720, quality=88):
+    """Write the report: ranking table, best and worst images, a plot per metric, and the gallery.
+
+    Args:
+        results (Results): The values, with their files.
+        file (str | Path): Where to.
+        gallery (int | None): Pictures of so many images go in (each once per source and method); None for all.
+        picture_size (int): Longest side of a picture, in pixels.
+        quality (int): Of JPEG.
+
+    Raises:
+        ImageReadError: A picture cannot be read.
+    """
+    data = as_dict(results)
+    summary = summarize(results)
+    data['ranks'] = summary['ranks']
+    data['mean_rank'] = {m: None if math.isnan(r) else r for m, r in summary['mean_rank'].items()}
+    data['notes'] = notes(results, summary)
+    del data['signatures']
+    columns = data.pop('files')
+    data['pictures'] = {
+        image: {name: _picture(found[image], picture_size, quality) for name, found in columns.items() if image in found}
+        for image in choose_pictures(results, gallery)
+    }
+    # In a script element only "</" and "<!--" could end the data early.
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False).replace('<', '\\u003c')
+    template = files(__package__).joinpath('template.html').read_text(encoding='utf-8')
+    write_bytes(Path(file), template.replace('@@DATA@@', text).encode())
+
+
+def best_and_worst(results, metric):
+    """The best and the worst image of each method under a metric.
+
+    Returns:
+        dict[str, tuple[str, str]]: Method → (best, worst); methods without a defined value are left out.
+    """
+    sign = -1 if METRIC_SPECS[metric].higher_is_better else 1
+    found = {}
+    for method in results.methods:
+        values = [(sign * results.value(method, metric, i), i) for i in results.images]
+        values = sorted(v for v in values if not math.isnan(v[0]))
+        if values:
+            found[method] = values[0][1], values[-1][1]
+    return found

@@ -1,0 +1,126 @@
+"""Figure panels as papers print them: sources and methods in a grid, with a magnified region."""
+
+import cv2
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from mmfusion.utils import read_visible
+
+BOX_COLOURS = ((40, 40, 230), (40, 200, 40))
+"""Of the first and second box, B, G, R."""
+
+
+def parse_box(text):
+    """``'x,y,width,height'`` → four integers.
+
+    Raises:
+        ValueError: Not four whole numbers, or an empty region.
+
+    Examples:
+        >>> parse_box('10,20,64,48')
+        (10, 20, 64, 48)
+    """
+    try:
+        x, y, width, height = (int(part) for part in text.split(','))
+    except ValueError as e:
+        raise ValueError(f"box {text!r}: expected four whole numbers 'x,y,width,height'") from e
+    if x < 0 or y < 0 or width < 1 or height < 1:
+        raise ValueError(f'box {text!r}: x and y must not be negative, width and height not below 1')
+    return x, y, width, height
+
+
+def magnify(img, boxes, share=0.4):
+    """Draw each box and its magnified content: the first at the bottom right, the second at the bottom left.
+
+    Args:
+        img (np.ndarray): H×W×3 uint8 (B, G, R).
+        boxes (Sequence[tuple]): At most two (x, y, width, height).
+        share (float): Side of the magnified region as a share of the image's.
+
+    Returns:
+        np.ndarray: A new image of the same size.
+
+    Raises:
+        ValueError: More than two boxes, or a box that leaves the image.
+    """
+    if len(boxes) > 2:
+        raise ValueError(f'{len(boxes)} boxes: a panel has room for two')
+    height, width = img.shape[:2]
+    out = img.copy()
+    line = max(1, round(min(height, width) / 200))
+    for k, (x, y, w, h) in enumerate(boxes):
+        if x + w > width or y + h > height:
+            raise ValueError(f'box {x},{y},{w},{h} leaves the image of {width}×{height} (width×height)')
+        factor = min(share * width / w, share * height / h)
+        size = max(1, round(w * factor)), max(1, round(h * factor))
+        patch = cv2.resize(img[y : y + h, x : x + w], size, interpolation=cv2.INTER_CUBIC)
+        left = width - size[0] if k == 0 else 0
+        cv2.rectangle(out, (x, y), (x + w - 1, y + h - 1), BOX_COLOURS[k], line)
+        out[height - size[1] :, left : left + size[0]] = patch
+        cv2.rectangle(out, (left, height - size[1]), (left + size[0] - 1, height - 1), BOX_COLOURS[k], 2 * line)
+    return out
+
+
+def _titled(img, title, bar):
+    """Put the image over a white bar with its title, in the font that Pillow brings along."""
+    canvas = Image.new('RGB', (img.shape[1], img.shape[0] + bar), 'white')
+    canvas.paste(Image.fromarray(np.ascontiguousarray(img[..., ::-1])))
+    draw = ImageDraw.Draw(canvas)
+    font = ImageFont.load_default(size=round(bar * 0.7))
+    draw.text((img.shape[1] / 2, img.shape[0] + bar / 2), title, fill='black', font=font, anchor='mm')
+    return np.asarray(canvas)[..., ::-1]
+
+
+def make_panel(columns, rows, boxes=None, width=320, gap=4, per_line=None, by_row=False):
+    """A panel of images, one column for each source and method.
+
+    Args:
+        columns (dict[str, dict[str, str | Path]]): Title → image's name → file.
+        rows (Sequence[str]): Names of images; one that a column lacks is left white.
+        boxes (dict[str, Sequence[tuple]], optional): Image's name → regions to magnify, in pixels of the file.
+        width (int): Of one image in the panel, in pixels.
+        gap (int): White space between images.
+        per_line (int, optional): Break each row after so many columns.
+        by_row (bool): Titles under every row, not the last only.
+
+    Returns:
+        np.ndarray: The panel, uint8 (B, G, R).
+
+    Raises:
+        ValueError: No row, a row that no column has, or a box that leaves its image.
+    """
+    if not rows:
+        raise ValueError('a panel needs at least one image')
+    titles, bar = list(columns), max(16, width // 11)
+    per_line = per_line or len(titles)
+    lines = []
+    for row_index, row in enumerate(rows):
+        cells = {t: _cell(columns[t].get(row), (boxes or {}).get(row, ()), width) for t in titles}
+        heights = [cell.shape[0] for cell in cells.values() if cell is not None]
+        if not heights:
+            raise ValueError(f'{row}: none of {", ".join(titles)} has this image')
+        for start in range(0, len(titles), per_line):
+            last = by_row or row_index == len(rows) - 1 or per_line < len(titles)
+            lines.append(_line(titles[start : start + per_line], cells, max(heights), width, gap, bar if last else 0))
+    full = max(line.shape[1] for line in lines)
+    padded = [cv2.copyMakeBorder(x, 0, gap, 0, full - x.shape[1], cv2.BORDER_CONSTANT, value=(255,) * 3) for x in lines]
+    return np.concatenate(padded)
+
+
+def _cell(path, boxes, width):
+    if path is None:
+        return None
+    img = magnify(read_visible(path), boxes)
+    height = max(1, round(img.shape[0] * width / img.shape[1]))
+    return cv2.resize(img, (width, height), interpolation=cv2.INTER_AREA if img.shape[1] > width else cv2.INTER_CUBIC)
+
+
+def _line(titles, cells, height, width, gap, bar):
+    parts = []
+    for title in titles:
+        tile = np.full((height, width, 3), 255, np.uint8)
+        if cells[title] is not None:
+            tile[: cells[title].shape[0]] = cells[title]
+        tile = _titled(tile, title, bar) if bar else tile
+        parts.append(cv2.copyMakeBorder(tile, 0, 0, 0, gap, cv2.BORDER_CONSTANT, value=(255,) * 3))
+    return np.concatenate(parts, axis=1)

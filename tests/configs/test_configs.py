@@ -1,0 +1,79 @@
+"""Every config resolves, says what it means, and builds."""
+
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+
+from mmfusion.registry import MODELS
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIGS = sorted(p for p in (ROOT / 'configs').rglob('*.py') if '_base_' not in p.parts)
+NARROW = dict(channels=(8, 12, 16, 20))
+
+
+def load(name, monkeypatch):
+    monkeypatch.setenv('MMFUSION_VGG19', 'random')
+    return Config.fromfile(ROOT / 'configs' / name)
+
+
+def contrastive(cfg):
+    return cfg.model.losses[3]
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda p: str(p.relative_to(ROOT / 'configs')))
+def test_config_builds_and_dumps_equal(path, monkeypatch, tmp_path):
+    monkeypatch.setenv('MMFUSION_VGG19', 'random')
+    cfg = Config.fromfile(path)
+    cfg.dump(tmp_path / 'dumped.py')
+    assert Config.fromfile(tmp_path / 'dumped.py').to_dict() == cfg.to_dict()
+    for loss in cfg.model.losses:
+        if 'prior' in loss:
+            loss.prior.update(weights='random', width=1 / 32)
+    cfg.model.network.update(NARROW)
+    model = MODELS.build(cfg.model)
+    assert len(model.losses) == len(cfg.model.losses)
+
+
+@pytest.mark.parametrize(
+    ('name', 'key', 'value'),
+    [
+        ('ablations/occo_omega1-0.8.py', 'omega', (0.8, 0.2, 0.5)),
+        ('ablations/occo_omega1-0.0.py', 'omega', (0.0, 1.0, 0.5)),
+        ('ablations/occo_omega6-100.py', 'loss_weight', 100.0),
+        ('ablations/occo_model1_euclidean-deep.py', 'space', 'euclidean'),
+        ('ablations/occo_model5_no-l2.py', 'omega', (0.5, 0.5, 0.0)),
+        ('occo_fmb.py', 'omega', (0.5, 0.5, 0.5)),
+        ('occo_fmb.py', 'groups', 4),
+        ('occo_fmb.py', 'loss_weight', 10.0),
+        ('occo_fmb_paper.py', 'variant', 'paper'),
+    ],
+)
+def test_numbers_of_the_paper(name, key, value, monkeypatch):
+    assert contrastive(load(f'occo/{name}', monkeypatch))[key] == value
+
+
+def test_occo_settings_of_section_4_1_2(monkeypatch):
+    cfg = load('occo/occo_fmb.py', monkeypatch)
+    assert cfg.train_dataloader.batch_size == 12
+    assert cfg.optim_wrapper.optimizer == dict(type='Adam', lr=1e-4)
+    assert [loss.get('loss_weight') for loss in cfg.model.losses] == [1.0, 10.0, 1.0, 10.0]
+    crop = next(t for t in cfg.train_dataloader.dataset.pipeline if t.type == 'mmfusion.ForegroundCrop')
+    assert tuple(crop.crop_size) == (256, 256)
+
+
+def test_paths_come_from_the_environment(monkeypatch):
+    monkeypatch.setenv('MMFUSION_DATA', '/somewhere')
+    cfg = load('occo/occo_fmb.py', monkeypatch)
+    assert cfg.train_dataloader.dataset.data_root == '/somewhere/FMB'
+    assert contrastive(cfg).prior.weights == 'random'
+    monkeypatch.delenv('MMFUSION_DATA')
+    monkeypatch.delenv('MMFUSION_VGG19')
+    cfg = Config.fromfile(ROOT / 'configs/occo/occo_fmb.py')
+    assert cfg.train_dataloader.dataset.data_root == 'data/FMB'
+    assert contrastive(cfg).prior.weights == 'imagenet'
+
+
+@pytest.mark.parametrize('path', sorted((ROOT / 'configs/occo/ablations').glob('*.py')), ids=lambda p: p.stem)
+def test_ablations_are_short(path):
+    assert len(path.read_text().splitlines()) < 15

@@ -1,0 +1,71 @@
+"""Write the two lists of names of a split, for datasets that come without an official one.
+
+Names come from a folder of images, or, where the data is not at hand, from a range of numbers. They are sorted before
+they are divided, so that the same command gives the same lists everywhere.
+
+Examples (these made the lists in configs/_base_/datasets/splits):
+    python tools/dataset_converters/make_split.py roadscene --images data/RoadScene/cropinfrared --every 10
+    python tools/dataset_converters/make_split.py m3fd --numbers 4200 --digits 5 --share 0.2 --seed 0
+"""
+
+import argparse
+import random
+from pathlib import Path
+
+from mmfusion.utils import list_images, write_bytes
+
+DEFAULT_OUT = Path(__file__).resolve().parents[2] / 'configs' / '_base_' / 'datasets' / 'splits'
+
+
+def split_every(names, every):
+    """Sorted names; every ``every``-th one (the 10th, the 20th, …) is for validation.
+
+    Returns:
+        tuple[list, list]: Names for training and for validation.
+    """
+    names = sorted(names)
+    held = names[every - 1 :: every]
+    return sorted(set(names) - set(held)), held
+
+
+def split_random(names, share, seed):
+    """A random ``share`` of the sorted names is for validation; the same names, share and seed give the same lists.
+
+    Returns:
+        tuple[list, list]: Names for training and for validation, each sorted.
+    """
+    names = sorted(names)
+    held = sorted(random.Random(seed).sample(names, round(share * len(names))))
+    return sorted(set(names) - set(held)), held
+
+
+def main(argv=None):
+    """Write NAME_train.txt and NAME_val.txt."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('name', help='what the lists are called: NAME_train.txt and NAME_val.txt')
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument('--images', type=Path, help='folder of images')
+    source.add_argument('--numbers', type=int, help='names are the numbers 0 … NUMBERS-1')
+    parser.add_argument('--digits', type=int, default=5, help='digits of such a number (default: 5)')
+    rule = parser.add_mutually_exclusive_group(required=True)
+    rule.add_argument('--every', type=int, help='every EVERY-th name is for validation')
+    rule.add_argument('--share', type=float, help='a random share in (0, 1) is for validation')
+    parser.add_argument('--seed', type=int, default=0, help='of the random share (default: 0)')
+    parser.add_argument('--out', type=Path, default=DEFAULT_OUT, help='folder of the lists')
+    args = parser.parse_args(argv)
+    names = list(list_images(args.images)) if args.images else [f'{k:0{args.digits}d}' for k in range(args.numbers)]
+    if not names:
+        parser.error(f'{args.images}: no image in this folder')
+    if args.every is not None and not 2 <= args.every <= len(names):
+        parser.error(f'--every must be between 2 and the number of names ({len(names)}), got {args.every}')
+    if args.share is not None and not 0 < args.share < 1:
+        parser.error(f'--share must be between 0 and 1, got {args.share}')
+    train, val = split_every(names, args.every) if args.every else split_random(names, args.share, args.seed)
+    for part, lines in (('train', train), ('val', val)):
+        file = args.out / f'{args.name}_{part}.txt'
+        write_bytes(file, ''.join(f'{line}\n' for line in lines).encode())
+        print(f'{file}: {len(lines)} names')
+
+
+if __name__ == '__main__':
+    main()
