@@ -4,22 +4,27 @@ import argparse
 
 from mmengine.runner import Runner
 
-import mmfusion  # noqa: F401
+from mmfusion.apis import drop_losses
+from mmfusion.utils.checkpoint import check_weights
 from mmfusion.utils.cli import add_config_arguments, load_config
 
 
-def parse_args():
+def parse_args(argv=None):
     parser = argparse.ArgumentParser(description=__doc__)
     add_config_arguments(parser)
     parser.add_argument('checkpoint', help='checkpoint file')
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
-def main():
-    args = parse_args()
+def main(argv=None):
+    args = parse_args(argv)
     cfg = load_config(args)
-    cfg.load_from = args.checkpoint
-    Runner.from_cfg(cfg).test()
+    cfg.load_from, cfg.resume = args.checkpoint, False
+    drop_losses(cfg.model)  # their priors need weights that a test does not
+    runner = Runner.from_cfg(cfg)
+    # The Runner loads what fits and warns about the rest. It does load it by itself, since hooks (EMA) take part in that.
+    check_weights(runner.model, args.checkpoint)
+    runner.test()
 
 
 if __name__ == '__main__':

@@ -5,10 +5,11 @@ import argparse
 from mmengine.runner import Runner
 
 import mmfusion  # noqa: F401
+from mmfusion.utils.checkpoint import check_start
 from mmfusion.utils.cli import add_config_arguments, load_config
 
 
-def parse_args():
+def parse_args(argv=None):
     parser = argparse.ArgumentParser(description=__doc__)
     add_config_arguments(parser)
     parser.add_argument(
@@ -18,11 +19,11 @@ def parse_args():
     parser.add_argument(
         '--auto-scale-lr', action='store_true', help='scale the learning rate with the global batch size'
     )
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
-def main():
-    args = parse_args()
+def main(argv=None):
+    args = parse_args(argv)
     cfg = load_config(args)
     if args.amp:
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
@@ -33,7 +34,9 @@ def main():
     if args.resume:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume
-    Runner.from_cfg(cfg).train()
+    runner = Runner.from_cfg(cfg)
+    check_start(runner.model, cfg)
+    runner.train()
 
 
 if __name__ == '__main__':

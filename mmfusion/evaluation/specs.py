@@ -12,7 +12,7 @@ PROTOCOLS = ('tang', 'vifb')
 """``tang``: Linfeng-Tang/Evaluation-for-Image-Fusion; ``vifb``: the benchmark VIFB."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class MetricSpec:
     """One metric.
 
@@ -29,7 +29,7 @@ class MetricSpec:
         published (tuple[str, ...]): The protocols whose public code has this metric.
         min_size (int | dict): The smallest side of an image it is defined for, or that by protocol.
         undefined (str): When the value is NaN; empty where it never is.
-        options (dict): Fixed keyword arguments.
+        options (tuple[tuple[str, object], ...]): Fixed keyword arguments.
     """
 
     name: str

@@ -191,7 +191,7 @@ def check_start(model, cfg):
         )
     if fit.missing or fit.unexpected or fit.reshaped:
         print_log(
-            f'load_from={str(path)!r}: {len(fit.fitting)} of the model\'s {len(_unwrap(model).state_dict())} tensors are '
+            f"load_from={str(path)!r}: {len(fit.fitting)} of the model's {len(_unwrap(model).state_dict())} tensors are "
             f'loaded; the others keep their initial values. {_describe(model, state, fit)}.',
             'current',
             logging.WARNING,
@@ -221,7 +221,8 @@ def _describe(model, state, fit):
     if fit.reshaped:
         shapes = [f'{n} {list(state[n].shape)} in the file, {list(own[n].shape)} in the model' for n in fit.reshaped]
         parts.append(f'of another shape: {_some(shapes)}')
-    return '; '.join(parts).capitalize()[:1] + '; '.join(parts)[1:]
+    text = '; '.join(parts)
+    return text[0].upper() + text[1:]
 
 
 def _advice(state, meta):

@@ -82,24 +82,24 @@ class PackFusionInputs(BaseTransform):
             if key in results:
                 raise ValueError(f'{name}: PackFusionInputs does not pack {key}, and does not drop it silently.')
         for key in ('gt_seg_map', 'gt_edge_map', 'gt_mask_vi', 'gt_mask_ir'):
-            late = self.labels_at_ori_shape and key == 'gt_seg_map'
-            size = tuple(results['ori_shape'] if late else results['img'].shape[:2])
+            what, size = 'image after the transforms', results['img'].shape[:2]
+            hint = 'One of the transforms moved the image and not this map.'
+            if key == 'gt_seg_map' and self.labels_at_ori_shape:
+                what, size = 'file of the image', tuple(results['ori_shape'])
+                hint = 'labels_at_ori_shape=True is for labels that are loaded after all geometric transforms.'
+            elif key == 'gt_seg_map':
+                hint += (
+                    ' If the labels were loaded after a resize, to score at full size, set labels_at_ori_shape=True.'
+                )
             if key in results and results[key].shape != size:
-                hint = (
-                    'labels_at_ori_shape=True is for labels loaded after all geometric transforms.'
-                    if late
-                    else 'One of them moved the image and not this map, or the map was loaded after them (for labels to '
-                    'score at full size, set labels_at_ori_shape=True).'
-                )
-                what = 'file' if late else 'image after the transforms'
-                raise ValueError(
-                    f'{name}: {key} is {results[key].shape} but the {what} {size} (height, width). {hint}'
-                )
+                raise ValueError(f'{name}: {key} is {results[key].shape} but the {what} {size} (height, width). {hint}')
 
     @staticmethod
     def _pack_boxes(results, sample):
         bboxes = results['gt_bboxes']
-        bboxes = bboxes.tensor if hasattr(bboxes, 'tensor') else to_tensor(np.asarray(bboxes, np.float32).reshape(-1, 4))
+        bboxes = (
+            bboxes.tensor if hasattr(bboxes, 'tensor') else to_tensor(np.asarray(bboxes, np.float32).reshape(-1, 4))
+        )
         labels = to_tensor(np.asarray(results['gt_bboxes_labels'], np.int64))
         ignore = np.asarray(results.get('gt_ignore_flags', np.zeros(len(labels))), bool)
         keep = torch.from_numpy(~ignore)
@@ -107,9 +107,7 @@ class PackFusionInputs(BaseTransform):
         sample.ignored_instances = InstanceData(bboxes=bboxes[~keep], labels=labels[~keep])
 
     def __repr__(self):
-        return (
-            f'{type(self).__name__}(meta_keys={self.meta_keys}, labels_at_ori_shape={self.labels_at_ori_shape})'
-        )
+        return f'{type(self).__name__}(meta_keys={self.meta_keys}, labels_at_ori_shape={self.labels_at_ori_shape})'
 
 
 def _map(array):

@@ -60,7 +60,8 @@ class LoadSaliencyMasks(BaseTransform):
     """Load the masks of the objects that each modality shows (OCCO's ``mask_vi`` and ``mask_ir``).
 
     Required keys: ``mask_vi_path``, ``mask_ir_path``, ``img``. Added keys: ``gt_mask_vi``, ``gt_mask_ir`` (H×W uint8
-    of 0 and 1), listed in ``seg_fields``, so that mmseg's geometric transforms move them with the image.
+    of 0 and 1), listed in ``seg_fields``, so that mmseg's geometric transforms move them with the image. Those of mmcv
+    and mmdet do not (a flip by ``mmdet.RandomFlip`` leaves the masks behind): do not mix them with masks.
 
     Raises:
         KeyError: The dataset gives no masks.

@@ -284,7 +284,9 @@ class _Adapter:
     def _annotations(self, cfg, name):
         for option in ('with_mask', 'with_keypoints'):
             if cfg.get(option):
-                raise ValueError(f'{cfg["type"]}: {option}=True, but mmfusion.PackFusionInputs does not pack what it loads.')
+                raise ValueError(
+                    f'{cfg["type"]}: {option}=True, but mmfusion.PackFusionInputs does not pack what it loads.'
+                )
         if self.annotations is not None:
             return _plain(self.annotations)
         # Stock test pipelines of mmseg load labels after the resize, since predictions are scored at full size.
@@ -309,7 +311,9 @@ class _Adapter:
             cfg['resize_type'] = self._scoped(cfg.get('resize_type', 'Resize'), library)
             inner = library_name(self._class(cfg['resize_type']))
             if inner not in ANY_CHANNELS:
-                raise ValueError(f'{cfg["type"]}: resize_type={cfg["resize_type"]!r} is not known to suit four channels.')
+                raise ValueError(
+                    f'{cfg["type"]}: resize_type={cfg["resize_type"]!r} is not known to suit four channels.'
+                )
             moves_maps = inner in MOVE_SEG_FIELDS
         if self.masks and not moves_maps:
             raise ValueError(
@@ -343,5 +347,7 @@ class _Adapter:
                 f'for four). Give one for each of B, G, R and IR: ({value}, {value}, {value}, {value}).'
             )
         if len(value) not in (3, 4):
-            raise ValueError(f'{kind}: the fill value {value} has {len(value)} numbers; expected 3 (B, G, R) or 4 (and IR)')
+            raise ValueError(
+                f'{kind}: the fill value {value} has {len(value)} numbers; expected 3 (B, G, R) or 4 (and IR)'
+            )
         return (*value, value[0]) if len(value) == 3 else tuple(value)

@@ -9,36 +9,48 @@ from mmcv.transforms import BaseTransform, Compose
 
 from mmfusion.registry import TRANSFORMS
 
+from .stock import GEOMETRIC, library_name
+
 
 @TRANSFORMS.register_module()
 class VisibleOnly(BaseTransform):
     """Run photometric transforms on the visible channels and leave the infrared one as it is.
 
-    Stock photometric transforms take three channels; on four they raise, do nothing, or alter the infrared channel.
+    Stock photometric transforms take three channels; on four they raise, do nothing, or alter the infrared channel. Some
+    give floating-point values, even beyond 0 and 255: those are rounded and clipped to uint8.
 
     Args:
         transforms (list[dict]): Configs of the transforms, such as ``dict(type='mmdet.YOLOXHSVRandomAug')``.
 
     Raises:
-        ValueError: A transform changed the size of the image: it is geometric.
+        ValueError: A transform is known to be geometric, or changed the size or number of channels of the image; or the
+            image is no pair.
     """
 
     def __init__(self, transforms):
         self.transforms = Compose(transforms)
+        for transform in self.transforms.transforms:
+            if library_name(transform) in GEOMETRIC:
+                raise ValueError(
+                    f'VisibleOnly: {transform} is geometric; the infrared image would no longer lie on the visible one. '
+                    'Use it unwrapped or, if it knows three channels only, in mmfusion.ForEachModality.'
+                )
 
     def transform(self, results):
         """Change the visible channels of ``img``."""
-        pair = results['img']
+        pair = _pair(results, 'VisibleOnly')
         results['img'] = np.ascontiguousarray(pair[..., :3])
         results = self.transforms(results)
         if results is None:
             return None
-        if results['img'].shape != (*pair.shape[:2], 3):
-            raise ValueError(
-                f'VisibleOnly: {self.transforms} turned a {pair.shape[:2]} image into {results["img"].shape}; the infrared '
-                'image would no longer lie on it. Wrap geometric transforms in mmfusion.ForEachModality.'
-            )
         vi = results['img']
+        if vi.shape != (*pair.shape[:2], 3):
+            hint = (
+                'a visible image has three channels (RandomGrayscale: keep_channels=True)'
+                if vi.shape[:2] == pair.shape[:2]
+                else 'the infrared image would no longer lie on it. Wrap geometric transforms in mmfusion.ForEachModality'
+            )
+            raise ValueError(f'VisibleOnly: {self.transforms} turned {(*pair.shape[:2], 3)} into {vi.shape}; {hint}.')
         if vi.dtype != np.uint8:
             vi = np.clip(np.round(vi), 0, 255).astype(np.uint8)
         results['img'] = np.concatenate([vi, pair[..., 3:]], axis=2)
@@ -56,20 +68,27 @@ class ForEachModality(BaseTransform):
     channels. For Mosaic, MixUp, Expand, RandomCutOut, RandomAffine with a border value, and Pad with three values: those
     either raise on four channels or fill the infrared one wrongly. Annotations are taken from the visible pass.
 
-    In a ``MultiImageMixDataset`` the transform's ``get_indexes`` and ``mix_results`` work as usual.
+    In a ``MultiImageMixDataset`` (mmdet's or mmseg's) the transform's ``get_indexes`` or ``get_indices`` and
+    ``mix_results`` work as usual.
 
     Args:
         transform (dict): Config of one transform.
 
     Raises:
-        ValueError: The two passes gave different sizes, so the transform drew its randomness elsewhere.
+        ValueError: The two passes gave different sizes, so the transform drew its randomness elsewhere; or an image is
+            no pair.
     """
 
     def __init__(self, transform):
         # Two instances: a transform with a cache (CachedMosaic) keeps one for each modality.
         self.vi, self.ir = TRANSFORMS.build(transform), TRANSFORMS.build(transform)
-        if hasattr(self.vi, 'get_indexes'):
-            self.get_indexes = self.vi.get_indexes
+
+    def __getattr__(self, name):
+        # What to mix in is asked for under one name by mmdet's MultiImageMixDataset, under another by mmseg's. Not kept as
+        # an attribute: mmcv's bound methods hold a weak reference, which cannot be sent to a worker process.
+        if name in ('get_indexes', 'get_indices'):
+            return getattr(self.vi, name)
+        raise AttributeError(f'{type(self).__name__!r} object has no attribute {name!r}')
 
     def transform(self, results):
         """Run both passes and join them."""
@@ -93,7 +112,8 @@ class ForEachModality(BaseTransform):
     @classmethod
     def _part(cls, results, infrared, duplicate):
         """One modality of ``results`` as three channels, and of the samples that are to be mixed in."""
-        pair = results.pop('img')
+        pair = _pair(results, 'ForEachModality')
+        del results['img']
         mixed = results.pop('mix_results', None)
         if duplicate:
             annotations = copy.deepcopy(results)
@@ -106,3 +126,14 @@ class ForEachModality(BaseTransform):
 
     def __repr__(self):
         return f'{type(self).__name__}(transform={self.vi})'
+
+
+def _pair(results, wrapper):
+    """The image of ``results``, which must have four channels."""
+    img = results['img']
+    if img.ndim != 3 or img.shape[2] != 4:
+        raise ValueError(
+            f'{wrapper}: {results.get("img_path")} came as an array of shape {img.shape}; expected H×W×4 (B, G, R, IR), as '
+            'mmfusion.LoadImagePair gives it.'
+        )
+    return img

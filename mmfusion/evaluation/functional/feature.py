@@ -94,6 +94,8 @@ def variance(fused, *, protocol='tang', data_range=255.0):
 
     Range [0, 127.5²] and [0, 127.5]; higher is better; 0 for a constant image.
 
+    Y.-J. Rao, "In-fibre Bragg grating sensors", Meas. Sci. Technol. 8, 1997 (VIFB's reference).
+
     Args:
         fused (Tensor): N×1×H×W.
         protocol (str): ``'tang'`` or ``'vifb'``.

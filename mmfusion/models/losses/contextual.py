@@ -61,7 +61,7 @@ def _sample(x, y, max_points):
     return x[:, index], y[:, index]
 
 
-def contextual_distance(x, y, variant='official', omega3=0.5, paper_form='exp', groups=1, chunk=4096, max_points=None):
+def contextual_distance(x, y, variant='official', omega3=0.5, paper_form='exp', groups=1, chunk=512, max_points=None):
     """Contextual distance CS of two feature maps.
 
     ``'official'`` (public code of OCCO)::

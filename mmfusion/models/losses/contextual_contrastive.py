@@ -58,9 +58,9 @@ class ContextualContrastiveLoss(PriorHolder):
         variant='official',
         omega=(0.5, 0.5, 0.5),
         paper_form='exp',
-        chunk=4096,
+        chunk=512,
         max_points=None,
-        vgg_batch=8,
+        vgg_batch=4,
         loss_weight=1.0,
     ):
         super().__init__()
@@ -114,28 +114,27 @@ class ContextualContrastiveLoss(PriorHolder):
             dict: (region, ``'fused'``) → features of the m anchors that have the region; (region, modality) → features of
             the same images of each group, (groups·m); of the first group only where it serves as positive alone.
         """
-        vgg = self.prior('vgg')
         fixed, moving = {}, {}
         for region, index in present.items():
             if len(index) == 0:
                 continue
-            moving[region, 'fused'] = (anchors * regions[region][:n])[index]
+            moving[region, 'fused'] = (anchors[index], regions[region][index])
             rows = (torch.arange(self.groups, device=index.device)[:, None] * n + index).flatten()
             for modality in ('vi', 'ir'):
                 only_positive = region == f'unique_{modality}'
                 chosen = index if only_positive else rows
-                fixed[region, modality] = (sources[modality] * regions[region])[chosen]
-        out = self._run(vgg, moving) if moving else {}
+                fixed[region, modality] = (sources[modality][chosen], regions[region][chosen])
         with torch.no_grad():
-            out.update(self._run(vgg, fixed, self.vgg_batch) if fixed else {})
-        return out
+            out = self._run(fixed)
+        return {**out, **self._run(moving)}
 
-    @staticmethod
-    def _run(vgg, images, batch=None):
-        stacked = torch.cat(list(images.values()))
-        parts = [vgg(part) for part in (stacked.split(batch) if batch else [stacked])]
-        layers = {name: torch.cat([p[name] for p in parts]) for name in parts[0]}
-        sizes = [len(v) for v in images.values()]
+    def _run(self, images):
+        """Features of all (images, regions), by key, in one call."""
+        if not images:
+            return {}
+        stacked, regions = (torch.cat(parts) for parts in zip(*images.values(), strict=True))
+        sizes = [len(v) for v, _ in images.values()]
+        layers = self.prior('vgg').masked(stacked, regions, self.vgg_batch)
         split = {name: value.split(sizes) for name, value in layers.items()}
         return {key: {name: split[name][i] for name in layers} for i, key in enumerate(images)}
 

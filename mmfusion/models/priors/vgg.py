@@ -12,6 +12,7 @@ from torchvision.models.vgg import cfgs, make_layers
 from mmfusion.registry import MODELS
 
 from .frozen import FrozenPrior
+from .masked_vgg import MaskedFeatures, bounding_windows
 
 _ARCHS = {'vgg16': (cfgs['D'], VGG16_Weights.IMAGENET1K_V1), 'vgg19': (cfgs['E'], VGG19_Weights.IMAGENET1K_V1)}
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet, R, G, B
@@ -71,6 +72,7 @@ class VGGPrior(FrozenPrior):
                         nn.init.zeros_(m.bias)
         self._load(arch, weights)
         self._names = names
+        self._masked = MaskedFeatures(self.features, {k: v for k, v in names.items() if v in self.layers})
         first = self.features[0]
         # BT.601 weights on the first layer turn it into one that takes a grey image (OCCO's background term).
         luma = torch.tensor(_LUMA).view(1, 3, 1, 1)
@@ -132,6 +134,39 @@ class VGGPrior(FrozenPrior):
                 if len(out) == len(wanted):
                     break
         return out
+
+    def masked(self, images, regions, batch=8):
+        """Features of grey images within regions, black elsewhere.
+
+        On a CPU each image costs what the window of its region costs (:mod:`.masked_vgg`); on a GPU, where small
+        convolutions do not pay, whole images go through in batches.
+
+        Args:
+            images (Tensor): N×1×H×W in [0, 1].
+            regions (Tensor): N×1×H×W bool.
+            batch (int): Images at a time.
+
+        Returns:
+            dict[str, Tensor]: Layer name → N×C×h×w.
+        """
+        images = images * regions
+        if images.is_cuda or not self._masked.covers(self.layers):
+            parts, order = [self(part) for part in images.split(batch)], None
+        else:
+            normalized = (images - self.mean) / self.std
+            black = (torch.zeros_like(images[:1], requires_grad=False) - self.mean) / self.std
+            windows = bounding_windows(regions)
+            parts, order = [], []
+            for window in dict.fromkeys(windows):
+                index = [i for i, w in enumerate(windows) if w == window]
+                for chunk in (index[i : i + batch] for i in range(0, len(index), batch)):
+                    parts.append(self._masked(normalized[chunk], black, window))
+                    order += chunk
+        joined = {layer: torch.cat([part[layer] for part in parts]) for layer in self.layers}
+        if order is None or order == sorted(order):
+            return joined
+        back = torch.tensor(order, device=images.device).argsort()
+        return {layer: value[back] for layer, value in joined.items()}
 
     def shallow(self, x):
         """relu1_1 of grey images through the first convolution folded to one channel by BT.601.

@@ -18,8 +18,8 @@ from mmfusion.models.layers.precision import at_least_float32
 
 
 def to_tokens(x):
-    """N×C×H×W → N×(HW)×C; a view where ``x`` is channels-last."""
-    return x.permute(0, 2, 3, 1).flatten(1, 2)
+    """N×C×H×W → contiguous N×(HW)×C; a view where ``x`` is channels-last."""
+    return x.permute(0, 2, 3, 1).flatten(1, 2).contiguous()
 
 
 def to_map(tokens, size):
@@ -104,7 +104,10 @@ class SpatialWeights(nn.Module):
     def forward(self, tokens):
         """N×L×C tokens → N×L×1 weights in (0, 1)."""
         logits = self.mlp(tokens)
-        return at_least_float32(logits).softmax(dim=1) if self.softmax else torch.sigmoid(logits)
+        if not self.softmax:
+            return torch.sigmoid(logits)
+        # Over the last axis, where PyTorch sums in parts: over 10⁵ tokens float32 loses a digit otherwise.
+        return at_least_float32(logits).transpose(1, 2).softmax(dim=-1).transpose(1, 2)
 
 
 class CrossAttention(nn.Module):
@@ -222,7 +225,8 @@ class FIFB(nn.Module):
             with projected queries; eq. 3 needs a projection 2C → C that is not printed).
         spatial (bool): Spatial enhancement (SE).
         channel (bool): Cross channel (CroC).
-        attention (bool): Cross attention (CA).
+        attention (bool): Cross attention (CA). Without it the channel-enhanced features ϱ stand in its place in eq. 3;
+            otherwise the cross channel part, which only the attention reads, would go with it.
         attention_kind (str, optional): See :class:`CrossAttention`; by default the variant's.
         spatial_softmax (bool, optional): See :class:`SpatialWeights`; by default off for ``'official'``. For ``'paper'``
             the weights are multiplied by HW when it is on, unless ``spatial_softmax='literal'``: over HW tokens a softmax
@@ -260,7 +264,7 @@ class FIFB(nn.Module):
         self.shared_spatial = not paper
         if spatial and self.shared_spatial:
             self.spatial['ir'].requires_grad_(False)
-        branches = int(spatial) + int(attention)
+        branches = int(spatial) + int(attention or channel)
         self.merge = nn.ModuleDict({m: nn.Linear(branches * channels, channels) for m in ('vi', 'ir') if branches})
         norm = nn.BatchNorm1d if paper else nn.LayerNorm
         self.norm = nn.ModuleDict({m: norm(channels) for m in ('vi', 'ir')})
@@ -312,10 +316,14 @@ class FIFB(nn.Module):
             t = dict(zip(('vi', 'ir'), self.attention_tokens(x['vi'], x['ir'], weights), strict=True))
             if self.attention.kind == 'linear' and contexts is None:
                 contexts = tuple(self.attention.context(m, gram(t[m])) for m in ('vi', 'ir'))
-        merged = [self._merge(own, other, x[own], t, contexts) for own, other in (('vi', 'ir'), ('ir', 'vi'))]
-        return self.refine(*merged, size)
+        merged = [
+            self._merge(own, other, x[own], t, contexts, weight)
+            for (own, other), weight in zip((('vi', 'ir'), ('ir', 'vi')), weights, strict=True)
+        ]
+        layout = torch.channels_last if vi.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
+        return self.refine(*merged, size).contiguous(memory_format=layout)
 
-    def _merge(self, own, other, x, t, contexts):
+    def _merge(self, own, other, x, t, contexts, weight):
         """Ω(x + Linear(spatial branch, attention branch)) of one modality (eq. 3), N×L×C."""
         out = x
         if self.merge:
@@ -328,6 +336,8 @@ class FIFB(nn.Module):
             out = out.addcmul_(s.to(out.dtype), F.linear(x, maps.pop(0)).to(out.dtype))
         if self.attention is not None:
             out = self._attend(out, own, other, t, contexts, maps.pop(0))
+        elif weight is not None:
+            out = out + F.linear(x * weight[:, None], maps.pop(0))
         norm = self.norm[own]
         return norm(out) if isinstance(norm, nn.LayerNorm) else norm(out.transpose(1, 2)).transpose(1, 2)
 

@@ -1,0 +1,24 @@
+"""A narrow OCCO with a RANDOM VGG19 for `make demo`: it shows that and how everything runs, not what OCCO can do."""
+
+_base_ = './occo_fmb.py'
+
+losses = _base_.model.losses
+# No weights are downloaded: the contrastive features are those of a random VGG19, an eighth as wide. Random features are
+# a poor judge of images, so that they get a tenth of the paper's weight.
+losses[3].prior = dict(type='mmfusion.VGGPrior', arch='vgg19', weights='random', width=0.125)
+losses[3].loss_weight = 1.0
+model = dict(network=dict(channels=(8, 16, 24, 32)), losses=losses)
+
+train_pipeline = _base_.train_pipeline
+train_pipeline[2].crop_size = (128, 128)
+train_dataloader = dict(batch_size=4, num_workers=1, dataset=dict(pipeline=train_pipeline))
+val_dataloader = dict(num_workers=1)
+test_dataloader = dict(num_workers=1)
+
+# Minutes instead of hours: a larger learning rate than the paper's 1e-4, falling to zero.
+optim_wrapper = dict(optimizer=dict(lr=2e-3))
+param_scheduler = [dict(type='CosineAnnealingLR', T_max=16, by_epoch=True, convert_to_iter_based=True)]
+train_cfg = dict(max_epochs=16, val_interval=8)
+default_hooks = dict(logger=dict(interval=8), checkpoint=dict(max_keep_ckpts=2))
+custom_hooks = _base_.custom_hooks
+custom_hooks[1].num = -1  # panels of all test images

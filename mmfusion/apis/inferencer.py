@@ -1,0 +1,375 @@
+"""Fusing images by a trained model: paths, folders or arrays in, fused arrays out."""
+
+import difflib
+import logging
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.logging import print_log
+from mmengine.registry import DefaultScope
+from PIL import Image
+from tqdm import tqdm
+
+from mmfusion.datasets.transforms.loading import stack_pair
+from mmfusion.registry import INFERENCERS, MODELS
+from mmfusion.utils import pair_images, read_infrared, read_visible, write_image
+from mmfusion.utils.checkpoint import load_weights
+from mmfusion.visualization.fusion_visualizer import to_uint8
+
+RANDOM = 'random'
+
+
+def _config_folder():
+    """``configs/`` of the installed package (``.mim``) or of the checkout."""
+    package = Path(__file__).resolve().parents[1]
+    folders = (package / '.mim' / 'configs', package.parent / 'configs')
+    for folder in folders:
+        if folder.is_dir():
+            return folder
+    raise FileNotFoundError(
+        f"mmfusion's configs are in neither {folders[0]} nor {folders[1]}. Install the package from a wheel or a "
+        'complete checkout, or give the path of a config.'
+    )
+
+
+def list_models():
+    """Names of mmfusion's own configs, which :class:`FusionInferencer` takes as a model.
+
+    Returns:
+        dict[str, Path]: Name → config file, sorted.
+    """
+    folder = _config_folder()
+    files = sorted(f for f in folder.rglob('*.py') if '_base_' not in f.relative_to(folder).parts)
+    return {file.stem: file for file in sorted(files, key=lambda f: f.stem)}
+
+
+def find_config(model):
+    """The config file of a name such as ``'occo_fmb'``, of ``'mmfusion::occo/occo_fmb.py'``, or of a path.
+
+    Returns:
+        Path: An existing file.
+
+    Raises:
+        FileNotFoundError: There is none; names that are alike are told.
+    """
+    text = str(model)
+    if text.startswith('mmfusion::'):
+        file = _config_folder() / text.removeprefix('mmfusion::')
+    elif text.endswith('.py') or '/' in text or '\\' in text:
+        file = Path(text)
+    else:
+        models = list_models()
+        if text in models:
+            return models[text]
+        near = difflib.get_close_matches(text, models, n=3, cutoff=0.5)
+        raise FileNotFoundError(
+            f'{text!r} is no config of mmfusion. '
+            + (f'Did you mean {" or ".join(near)}? ' if near else '')
+            + 'Give a name of mmfusion.apis.list_models(), or the path of a config.'
+        )
+    if not file.is_file():
+        raise FileNotFoundError(f'{text}: no such config')
+    return file
+
+
+def load_model_config(model, cfg_options=None, tile=None):
+    """A config, made ready for fusing: without losses, whose priors need weights that fusing does not.
+
+    Args:
+        model (str | Path | Config): See :func:`find_config`, or a config that was loaded already; it is not changed.
+        cfg_options (dict, optional): Overrides, such as ``{'model.test_cfg.mode': 'slide'}``.
+        tile (tuple[int, int], optional): Height and width: fuse window by window, as
+            ``test_cfg=dict(mode='slide', crop_size=tile)`` does.
+
+    Returns:
+        Config: With ``model.losses`` empty.
+
+    Raises:
+        FileNotFoundError: No such config.
+        ValueError: The config has no model.
+    """
+    if isinstance(model, Config):
+        cfg = Config(model.to_dict(), filename=model.filename)
+    else:
+        cfg = Config.fromfile(find_config(model))
+    cfg.merge_from_dict(cfg_options or {})
+    if 'model' not in cfg:
+        raise ValueError(f'{cfg.filename}: the config has no model; give one that can be trained, such as occo_fmb')
+    drop_losses(cfg.model)
+    if tile is not None:
+        cfg.model.test_cfg = dict(mode='slide', crop_size=tuple(tile))
+    return cfg
+
+
+def drop_losses(node):
+    """Empty ``losses`` of every ImageFuser in a model config (dict), wherever it stands in it; changes it in place."""
+    if isinstance(node, dict):
+        if str(node.get('type')).split('.')[-1] == 'ImageFuser':
+            node['losses'] = []
+        for value in node.values():
+            drop_losses(value)
+    elif isinstance(node, (list, tuple)):
+        for value in node:
+            drop_losses(value)
+
+
+def init_model(cfg, weights, device=None):
+    """Build the model of a config, in eval mode, with weights.
+
+    Args:
+        cfg (Config): From :func:`load_model_config`.
+        weights (str | Path): Checkpoint, or the word ``'random'`` for an untrained model.
+        device (str, optional): By default a GPU where there is one.
+
+    Returns:
+        nn.Module: The model.
+
+    Raises:
+        CheckpointError: The checkpoint cannot be read, or is one of another network.
+        ValueError: The device is not there.
+    """
+    device = torch.device(device or get_device())
+    if device.type == 'cuda' and not torch.cuda.is_available():
+        raise ValueError(f"device={str(device)!r}: this torch sees no GPU. Use device='cpu'.")
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmfusion'):
+        model = MODELS.build(cfg.model)
+    if str(weights) == RANDOM:
+        print_log('The weights are RANDOM, as asked for: the fused images mean nothing.', 'current', logging.WARNING)
+    else:
+        load_weights(model, weights)
+    return model.to(device).eval()
+
+
+@INFERENCERS.register_module()
+class FusionInferencer:
+    """Fuse visible and infrared images by a trained model.
+
+    Args:
+        model (str | Path | Config): Name of one of mmfusion's configs (``'occo_fmb'``; see :func:`list_models`), path of
+            a config, or a config.
+        weights (str | Path): Checkpoint, or the word ``'random'``, which is said in the log. A checkpoint of another
+            network is an error.
+        device (str, optional): By default a GPU where there is one.
+        cfg_options (dict, optional): Overrides of the config, such as those that the model was trained with.
+        tile (tuple[int, int], optional): Fuse window by window of this height and width, for images that do not fit the
+            memory.
+        depth16 (str, optional): How files of more than 8 bits become 8: ``'full'`` or ``'stretch'`` (raw thermal data);
+            see :class:`LoadImagePair`. By default as the config's test dataloader says, otherwise ``'full'``.
+        show_progress (bool): Whether to draw a progress bar.
+
+    Raises:
+        FileNotFoundError: No such config.
+        CheckpointError: The checkpoint cannot be read, or does not belong to the config.
+
+    Examples:
+        >>> import numpy as np
+        >>> options = {'model.network.channels': (4, 4, 4, 4)}
+        >>> inferencer = FusionInferencer('occo_fmb', 'random', 'cpu', options, show_progress=False)
+        >>> vi, ir = np.zeros((16, 24, 3), np.uint8), np.zeros((16, 24), np.uint8)
+        >>> inferencer(vi, ir).shape
+        (16, 24, 3)
+    """
+
+    def __init__(self, model, weights, device=None, cfg_options=None, tile=None, depth16=None, show_progress=True):
+        self.cfg = load_model_config(model, cfg_options, tile)
+        self.depth16 = depth16 or _depth16_of(self.cfg) or 'full'
+        if self.depth16 not in ('full', 'stretch'):
+            raise ValueError(f"depth16 must be 'full' or 'stretch', got {self.depth16!r}")
+        self.model = init_model(self.cfg, weights, device)
+        self.show_progress = show_progress
+
+    def __call__(self, vi, ir, batch_size=1, out_dir=None, suffix='.png'):
+        """Fuse.
+
+        Args:
+            vi (str | Path | np.ndarray | Sequence): Visible: a file, an array (H×W×3 uint8, B, G, R, or H×W grey), a
+                folder, or a sequence of files and arrays.
+            ir (str | Path | np.ndarray | Sequence): Infrared, of the same kind; an array is H×W uint8. Folders are paired
+                by file name without suffix, sequences by position.
+            batch_size (int): Pairs that go to the model together; of these, those of one size share a pass.
+            out_dir (str | Path, optional): Where to write the fused images, under the names of the visible ones; arrays
+                are numbered by their position.
+            suffix (str): Format of the written images.
+
+        Returns:
+            np.ndarray | list[np.ndarray]: H×W×3 uint8, B, G, R, at the size of the input; a list, in the order of the
+            input, where the input is a folder or a sequence. For more images than fit the memory use :meth:`fuse_pairs`.
+
+        Raises:
+            ValueError: Unpaired inputs, by name or number; a pair of two sizes; an array of another kind.
+            ImageReadError: A file is missing or damaged.
+            FileNotFoundError: A folder does not exist, or holds no image.
+        """
+        pairs, single = collect_pairs(vi, ir)
+        targets = None if out_dir is None else _targets(pairs, Path(out_dir), suffix)
+        fused = [None] * len(pairs)
+        for index, image in self.fuse_pairs(pairs, batch_size):
+            fused[index] = image
+            if targets is not None:
+                write_image(targets[index], image)
+        return fused[0] if single else fused
+
+    def fuse_pairs(self, pairs, batch_size=1):
+        """Fuse many pairs and keep none: each is handed on when it is done.
+
+        Args:
+            pairs (Sequence[tuple]): (visible, infrared) of each pair, files or arrays.
+            batch_size (int): As in :meth:`__call__`. With more than one, pairs are taken in the order of their size, so
+                that equal sizes meet.
+
+        Yields:
+            tuple[int, np.ndarray]: Position in ``pairs``, and the fused image as H×W×3 uint8, B, G, R.
+        """
+        if batch_size < 1:
+            raise ValueError(f'batch_size must be at least 1, got {batch_size}')
+        order = range(len(pairs))
+        if batch_size > 1:
+            order = sorted(order, key=lambda i: _size(pairs[i][0]))
+        with tqdm(total=len(pairs), desc='fusing', unit='pair', disable=not self.show_progress) as bar:
+            for start in range(0, len(pairs), batch_size):
+                index = order[start : start + batch_size]
+                for i, image in zip(index, self._fuse_batch([pairs[i] for i in index], index), strict=True):
+                    yield i, image
+                    bar.update()
+
+    @torch.inference_mode()
+    def _fuse_batch(self, pairs, index):
+        """Load and fuse one batch; a list of H×W×3 uint8."""
+        names = [_name(vi, f'pair {i}') for (vi, _), i in zip(pairs, index, strict=True)]
+        inputs = [self._load(*pair, i) for pair, i in zip(pairs, index, strict=True)]
+        try:
+            data = self.model.data_preprocessor(dict(inputs=inputs), False)
+            samples = self.model(**data, mode='predict')
+        except torch.OutOfMemoryError as e:
+            height, width = inputs[0].shape[1:]
+            raise RuntimeError(
+                f'out of memory at {", ".join(names)} ({width}×{height}, batch_size {len(names)}): use a smaller '
+                'batch_size, or tile=(512, 512) (--tile 512 512).'
+            ) from e
+        except ValueError as e:  # such as an image too small for the network, which knows no file names
+            raise ValueError(f'{", ".join(names)}: {e}') from e
+        for name, sample in zip(names, samples, strict=True):
+            if not torch.isfinite(sample.fused.data).all():
+                raise ValueError(f'{name}: the fused image holds NaN or infinite values. Did the training diverge?')
+        return [to_uint8(sample.fused.data) for sample in samples]
+
+    def _load(self, vi, ir, position):
+        """One pair as a 4×H×W uint8 tensor (B, G, R, IR)."""
+        vi_name, ir_name = _name(vi, f'visible array {position}'), _name(ir, f'infrared array {position}')
+        vi = _visible(vi, vi_name) if isinstance(vi, np.ndarray) else read_visible(vi, self.depth16)
+        ir = _infrared(ir, ir_name) if isinstance(ir, np.ndarray) else read_infrared(ir, self.depth16)
+        pair = stack_pair(vi, ir, vi_name, ir_name)
+        return torch.from_numpy(np.ascontiguousarray(pair.transpose(2, 0, 1)))
+
+
+def collect_pairs(vi, ir):
+    """Bring the inputs of :class:`FusionInferencer` to one form.
+
+    Returns:
+        tuple[list[tuple], bool]: (visible, infrared) of each pair, files or arrays; and whether a single pair was given
+        by itself.
+
+    Raises:
+        ValueError: The two inputs are of different kinds, differ in number, or folders hold unpaired images, by name.
+        FileNotFoundError: A folder holds no image.
+        TypeError: An input that is none of the kinds.
+    """
+    kinds = _kind(vi, 'vi'), _kind(ir, 'ir')
+    if kinds[0] != kinds[1]:
+        raise ValueError(
+            f'vi is {kinds[0]} but ir is {kinds[1]}. Give two files or arrays, two folders, or two sequences.'
+        )
+    if kinds[0] == 'a folder':
+        return [(v, i) for _, v, i in pair_images(vi, ir)], False
+    if kinds[0] == 'a sequence':
+        if len(vi) != len(ir):
+            raise ValueError(
+                f'{len(vi)} visible but {len(ir)} infrared images: sequences are paired by position and must be of one '
+                'length.'
+            )
+        for name, items in (('vi', vi), ('ir', ir)):
+            for k, item in enumerate(items):
+                if _kind(item, f'{name}[{k}]') != 'an image':
+                    raise ValueError(
+                        f'{name}[{k}] is {_kind(item, name)}: a sequence holds files and arrays. Give folders by '
+                        'themselves, one pair of folders a call.'
+                    )
+        return list(zip(vi, ir, strict=True)), False
+    return [(vi, ir)], True
+
+
+def _kind(item, name):
+    if isinstance(item, np.ndarray):
+        return 'an image'
+    if isinstance(item, (str, Path)):
+        return 'a folder' if Path(item).is_dir() else 'an image'
+    if isinstance(item, (list, tuple)):
+        return 'a sequence'
+    raise TypeError(f'{name}: expected a path, a uint8 array, or a list of these, got {type(item).__name__}')
+
+
+def _name(item, otherwise):
+    return otherwise if isinstance(item, np.ndarray) else str(item)
+
+
+def _visible(array, name):
+    """Check a visible array; grey becomes H×W×3."""
+    if array.dtype != np.uint8 or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)):
+        raise ValueError(
+            f'{name}: expected H×W×3 uint8 (B, G, R) or H×W uint8, got shape {array.shape} of type {array.dtype}.'
+        )
+    return np.repeat(array[..., None], 3, axis=2) if array.ndim == 2 else array
+
+
+def _infrared(array, name):
+    """Check an infrared array; H×W×1 becomes H×W."""
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[..., 0]
+    if array.dtype != np.uint8 or array.ndim != 2:
+        raise ValueError(
+            f'{name}: expected H×W uint8, got shape {array.shape} of type {array.dtype}. Take one channel of a grey '
+            'picture saved in colour; bring raw thermal data to 8 bits first.'
+        )
+    return array
+
+
+def _size(item):
+    """(height, width) of an image for sorting, from the header of a file; it may be turned by EXIF."""
+    if isinstance(item, np.ndarray):
+        return item.shape[:2]
+    try:
+        with Image.open(item) as img:
+            return img.size[::-1]
+    except OSError:
+        return (0, 0)  # comes first, and is refused with its name when it is read
+
+
+def _targets(pairs, out_dir, suffix):
+    """File to write for each pair."""
+    stems = [f'{i:06d}' if isinstance(vi, np.ndarray) else Path(vi).stem for i, (vi, _) in enumerate(pairs)]
+    twice = sorted({stem for stem in stems if stems.count(stem) > 1}) if len(set(stems)) < len(stems) else []
+    if twice:
+        raise ValueError(
+            f'{out_dir}: several visible images are called {", ".join(twice[:5])}; fuse them in several calls'
+        )
+    targets = [out_dir / f'{stem}{suffix}' for stem in stems]
+    sources = {Path(item).resolve() for pair in pairs for item in pair if not isinstance(item, np.ndarray)}
+    for target in targets:
+        if target.resolve() in sources:
+            raise ValueError(f'{target}: the fused image would overwrite its source. Choose another out_dir.')
+    return targets
+
+
+def _depth16_of(node):
+    """What the first LoadImagePair of the config's test dataloader (a nested dict) says about deep files."""
+    node = node.get('test_dataloader') if isinstance(node, Config) else node
+    if isinstance(node, dict):
+        if str(node.get('type')).split('.')[-1] == 'LoadImagePair':
+            return node.get('depth16', 'full')
+        node = node.values()
+    elif not isinstance(node, (list, tuple)):
+        return None
+    return next(filter(None, map(_depth16_of, node)), None)

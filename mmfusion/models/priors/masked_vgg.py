@@ -1,0 +1,146 @@
+"""VGG features of masked images, computed only where the mask can be seen.
+
+Outside its mask a masked image is black, and so are, layer by layer, its features those of a black image: the response of
+a black image is computed once for each size, and of each masked image only the window that its mask's bounding box, grown
+by the receptive field, can change. Results are those of the whole image.
+"""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+class Window(NamedTuple):
+    """Rows and columns [top, bottom) × [left, right)."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+    def grown(self, margin, size):
+        """Larger by ``margin`` on each side, within a map of ``size`` (height, width)."""
+        return Window(
+            max(0, self.top - margin),
+            min(size[0], self.bottom + margin),
+            max(0, self.left - margin),
+            min(size[1], self.right + margin),
+        )
+
+    def pooled(self, size):
+        """The cells of a 2×2 pooled map that it touches; ``size`` is the pooled map's."""
+        return Window(
+            self.top // 2, min(-(-self.bottom // 2), size[0]), self.left // 2, min(-(-self.right // 2), size[1])
+        )
+
+    def doubled(self):
+        """The pixels under the cells of a pooled map."""
+        return Window(*(2 * v for v in self))
+
+    def within(self, other=None):
+        """Index of this window in a map, or in the piece of a map cut out by ``other``."""
+        top, left = (other.top, other.left) if other else (0, 0)
+        return (..., slice(self.top - top, self.bottom - top), slice(self.left - left, self.right - left))
+
+    def overlap(self, other):
+        """The part that both share."""
+        return Window(
+            max(self.top, other.top),
+            min(self.bottom, other.bottom),
+            max(self.left, other.left),
+            min(self.right, other.right),
+        )
+
+
+def bounding_windows(regions):
+    """Bounding boxes of N×1×H×W boolean regions; None for an empty one."""
+    rows, cols = regions.any(3)[:, 0].int(), regions.any(2)[:, 0].int()
+    height, width = regions.shape[2:]
+    boxes = torch.stack(
+        [
+            rows.argmax(1),
+            height - rows.flip(1).argmax(1),
+            cols.argmax(1),
+            width - cols.flip(1).argmax(1),
+        ],
+        dim=1,
+    )
+    return [Window(*box) if full else None for box, full in zip(boxes.tolist(), rows.any(1).tolist(), strict=True)]
+
+
+class MaskedFeatures:
+    """Features of masked images for one VGG.
+
+    Args:
+        features (nn.Sequential): Of a torchvision VGG without batch norm.
+        layers (dict[int, str]): Index in ``features`` → name of each feature to give. Each must be the last of its stage.
+    """
+
+    def __init__(self, features, layers):
+        self.stages, self.names, start = [], [], 0
+        pools = [i for i, m in enumerate(features) if isinstance(m, nn.MaxPool2d)]
+        for end in [*pools, len(features)]:
+            if start < end and len([n for n in self.names if n]) < len(layers):
+                self.stages.append(features[start:end])
+                self.names.append(layers.get(end - 1))
+            start = end + 1
+        self._black = (None, None)
+
+    def covers(self, layers):
+        """Whether all of ``layers`` lie at the end of a stage."""
+        return set(layers) <= set(self.names)
+
+    @torch.no_grad()
+    def _black_response(self, black):
+        """Input and output of every stage for a black image, kept for the last size; ``black`` is 1×3×H×W, normalised."""
+        key = (tuple(black.shape), black.device, black.dtype)
+        if self._black[0] != key:
+            x, inputs, outputs = black, [], []
+            for stage in self.stages:
+                inputs.append(x)
+                outputs.append(stage(x))
+                x = F.max_pool2d(outputs[-1], 2)
+            self._black = (key, (inputs, outputs))
+        return self._black[1]
+
+    def __call__(self, images, black, window):
+        """Features of images that are black outside one window.
+
+        Args:
+            images (Tensor): N×3×H×W, normalised.
+            black (Tensor): 1×3×H×W, a black image, normalised.
+            window (Window | None): Where they may differ from it; None for nowhere.
+
+        Returns:
+            dict[str, Tensor]: Name → N×C×h×w.
+        """
+        inputs, outputs = self._black_response(black)
+        n, result, changed = len(images), {}, None
+        for stage, name, x, y in zip(self.stages, self.names, inputs, outputs, strict=True):
+            if window is None:
+                if name:
+                    result[name] = y.expand(n, -1, -1, -1)
+                continue
+            size, reach = x.shape[2:], sum(isinstance(m, nn.Conv2d) for m in stage)
+            out = window.grown(reach, size)
+            # Zero padding at a cut border spoils as many pixels as there are convolutions; they are read in addition.
+            read = out.grown(reach, size)
+            patch = images[read.within()] if changed is None else _paste(x, read, changed, window, n)
+            value = stage(patch)[out.within(read)]
+            if name:
+                result[name] = _paste(y, Window(0, size[0], 0, size[1]), value, out, n)
+            window = out.pooled((size[0] // 2, size[1] // 2))
+            changed = F.max_pool2d(_paste(y, window.doubled(), value, out, n), 2)
+        return result
+
+
+def _paste(background, piece, value, window, n):
+    """The piece of a 1×C×H×W background, N times, with ``value``, which lies at ``window``, pasted in."""
+    shared = window.overlap(piece)
+    if shared == piece:
+        return value[piece.within(window)]
+    canvas = background[piece.within()].repeat(n, 1, 1, 1)
+    canvas[shared.within(piece)] = value[shared.within(window)]
+    return canvas

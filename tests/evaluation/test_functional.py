@@ -1,0 +1,261 @@
+"""Metrics against second, direct computations and known values."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torchmetrics.functional.image import visual_information_fidelity as torchmetrics_vif
+
+from mmfusion.evaluation.functional import feature, feature_information, information, perception, structure
+from mmfusion.evaluation.functional.filters import filter_same, filter_valid, gaussian_window, halve
+
+
+def _plane(x, i=0):
+    return x[i, 0].numpy()
+
+
+def _joint_entropy(*images):
+    _, counts = np.unique(np.stack([x.ravel() for x in images]), axis=1, return_counts=True)
+    p = counts / counts.sum()
+    return -(p * np.log2(p)).sum()
+
+
+def test_mutual_information_by_counting(triple):
+    f, a, b = (_plane(x) for x in triple)
+    f = f.copy()
+    f[0, :3] = 253, 254, 255  # the levels that the public code lets fall together
+    direct = sum(_joint_entropy(f) + _joint_entropy(s) - _joint_entropy(f, s) for s in (a, b))
+    images = [torch.from_numpy(x)[None, None] for x in (f, a, b)]
+    nats = information.mutual_information(*images, protocol='vifb').item()
+    assert nats == pytest.approx(direct * math.log(2), rel=1e-12)
+    saturated = sum(
+        _joint_entropy(f) + _joint_entropy(s) - _joint_entropy(np.minimum(f, 254), np.minimum(s, 254)) for s in (a, b)
+    )
+    assert information.mutual_information(*images).item() == pytest.approx(saturated, rel=1e-12)
+    assert saturated != pytest.approx(direct, rel=1e-6)
+    nmi = sum(
+        2 * (_joint_entropy(f) + _joint_entropy(s) - _joint_entropy(f, s)) / (_joint_entropy(f) + _joint_entropy(s))
+        for s in (a, b)
+    )
+    assert information.normalized_mutual_information(*images).item() == pytest.approx(nmi, rel=1e-12)
+
+
+def test_information_of_equal_images(triple):
+    f = triple[0][:1]
+    h = information.entropy(f).item()
+    assert information.normalized_mutual_information(f, f, f).item() == pytest.approx(2)
+    assert information.mutual_information(f, f, f).item() == pytest.approx(2 * h)
+    assert information.cross_entropy(f, f, f).item() == 0
+    # I_q of an image with itself: (1 − Σ p^(2−q)) / (1 − q).
+    p = np.unique(f.numpy(), return_counts=True)[1] / f.numel()
+    assert information.tsallis_entropy(f, f, f).item() == pytest.approx(2 * (1 - (p ** (2 - 1.85)).sum()) / (1 - 1.85))
+
+
+def test_tsallis_limit_is_mutual_information(triple):
+    near = information.tsallis_entropy(*triple, q=1 + 1e-6)
+    torch.testing.assert_close(near, information.mutual_information(*triple, protocol='vifb'), rtol=1e-4, atol=0)
+    with pytest.raises(ValueError, match='q must not be 1'):
+        information.tsallis_entropy(*triple, q=1)
+
+
+def test_qncie_bounds():
+    flat = [torch.full((1, 1, 4, 4), v) for v in (1.0, 2.0, 3.0)]
+    # Nothing is correlated: three equal eigenvalues, 1 + log256(1/3).
+    assert information.qncie(*flat).item() == pytest.approx(1 - math.log(3, 256))
+
+
+def test_vif_equals_torchmetrics(triple):
+    f, a, b = triple
+    both = torchmetrics_vif(f, a, reduction='none') + torchmetrics_vif(f, b, reduction='none')
+    torch.testing.assert_close(perception.visual_information_fidelity(f, a, b), both.double(), rtol=1e-6, atol=0)
+
+
+def test_gradients_of_a_ramp():
+    """A plane of slope (3, 4): every gradient is known."""
+    x = 3 * torch.arange(16.0)[None, :] + 4 * torch.arange(12.0)[:, None]
+    x = x[None, None].double()
+    assert feature.spatial_frequency(x).item() == pytest.approx(5)
+    assert feature.spatial_frequency(x, protocol='vifb').item() == pytest.approx(math.sqrt(9 * 15 / 16 + 16 * 11 / 12))
+    assert feature.average_gradient(x).item() == pytest.approx(math.sqrt(12.5) * 192 / 165)
+    inner = 14 * 10 * 8 * 5 + 2 * 10 * 4 * math.hypot(3, 8) + 2 * 14 * 4 * math.hypot(6, 4) + 4 * 4 * 5
+    assert feature.edge_intensity(x).item() == pytest.approx(inner / 192)
+    assert feature.variance(x).item() == pytest.approx(x.var(correction=0).item())
+    assert feature.variance(x, protocol='vifb').item() == pytest.approx(feature.standard_deviation(x).item())
+
+
+def test_edge_transfer_of_a_copy(triple):
+    _, a, _ = triple
+    assert (feature.qabf(a, a, a) > 0.98).all()
+    assert (feature.labf(a, a, a) < 0.01).all()
+    assert (feature.nabf(a, a, a, protocol='vifb') == 0).all()
+
+
+def test_losses_gains_and_artefacts_share_the_whole(triple):
+    """Qabf of Petrović + Labf + Nabf = 1: the three parts of all weighted edges."""
+    f, a, b = (x[:1] for x in triple)
+    _, (qa, qb), (wa, wb) = feature._petrovic(f, a, b)
+    kept = ((qa * wa + qb * wb).sum() / (wa + wb).sum()).item()
+    assert kept + feature.labf(f, a, b).item() + feature.nabf(f, a, b, protocol='vifb').item() == pytest.approx(1)
+
+
+def test_nabf_of_tang_hands_over_the_infrared_image(triple):
+    f, a, b = triple
+    torch.testing.assert_close(feature.nabf(f, a, b), feature.nabf(a, b, f, protocol='vifb'))
+
+
+def test_correlations_with_numpy(triple):
+    f, a, b = (_plane(x, 1).ravel() for x in triple)
+    cc = (np.corrcoef(f, a)[0, 1] + np.corrcoef(f, b)[0, 1]) / 2
+    scd = np.corrcoef(f - b, a)[0, 1] + np.corrcoef(f - a, b)[0, 1]
+    assert structure.correlation_coefficient(*triple)[1].item() == pytest.approx(cc)
+    assert structure.sum_of_correlations_of_differences(*triple)[1].item() == pytest.approx(scd)
+
+
+def test_errors_of_known_differences():
+    f, a, b = (torch.full((1, 1, 6, 10), v).double() for v in (100, 151, 49))
+    assert structure.mean_squared_error(f, a, b).item() == pytest.approx(0.04)
+    assert structure.root_mean_squared_error(f, a, b).item() == pytest.approx(0.2)
+    assert structure.root_mean_squared_error(f, a, b, protocol='vifb').item() == pytest.approx(51 / math.sqrt(60))
+    assert structure.peak_signal_to_noise_ratio(f, a, b).item() == pytest.approx(20 * math.log10(255 / 0.2))
+    assert structure.peak_signal_to_noise_ratio(f, f, f).item() == math.inf
+
+
+def test_structure_of_equal_images(triple):
+    a = triple[1]
+    one, two = torch.ones(2).double(), torch.full((2,), 2.0).double()
+    torch.testing.assert_close(structure.ssim(a, a, a), one)
+    torch.testing.assert_close(structure.ssim(a, a, a, protocol='vifb'), two)
+    for function in (structure.mef_ssim, structure.ms_ssim, structure.qy, structure.qw, structure.qe, perception.qcb):
+        torch.testing.assert_close(function(a, a, a), one)
+    torch.testing.assert_close(perception.qcv(a, a, a), torch.zeros(2).double())
+
+
+def test_mef_ssim_patch_by_patch(triple):
+    """The definition, window by window."""
+    f, a, b = (_plane(x)[:15, :16] for x in triple)
+    taps = gaussian_window(11, 1.5).numpy()
+    window, eps, found = np.outer(taps, taps), np.finfo(float).eps, []
+    for r in range(5):
+        for c in range(6):
+            ys, x = [s[r : r + 11, c : c + 11] for s in (a, b)], f[r : r + 11, c : c + 11]
+            mean_free = [y - y.mean() for y in ys]
+            norms = [np.linalg.norm(y) for y in mean_free]
+            consistency = min((np.linalg.norm(sum(mean_free)) + eps) / (sum(norms) + eps), 1 - eps)
+            power, contrast = min(math.tan(math.pi / 2 * consistency), 10), [n + 0.001 for n in norms]
+            weights = [(k / 11) ** power + eps for k in contrast]
+            wanted = sum(w / sum(weights) * y / k for w, y, k in zip(weights, mean_free, contrast, strict=True))
+            wanted *= max(contrast) / np.linalg.norm(wanted)
+            mu_r, mu_f = (window * wanted).sum(), (window * x).sum()
+            cov = (window * (wanted - mu_r) * (x - mu_f)).sum()
+            var = (window * (wanted - mu_r) ** 2).sum() + (window * (x - mu_f) ** 2).sum()
+            found.append((2 * cov + 7.65**2) / (var + 7.65**2))
+    images = [torch.from_numpy(x.copy())[None, None] for x in (f, a, b)]
+    assert structure.mef_ssim(*images).item() == pytest.approx(np.mean(found), rel=1e-9)
+
+
+def _window_fmi(s, f):
+    """Fast-FMI of two 3×3 windows, cell by cell."""
+    if (s == f).all():
+        return 1.0
+
+    def distribution(x):
+        x = x.T.ravel()
+        x = np.ones(9) if x.max() == x.min() else (x - x.min()) / (x.max() - x.min())
+        return x / x.sum()
+
+    def bits(p):
+        return -sum(v * math.log2(abs(v)) for v in np.ravel(p) if v)
+
+    p, q = distribution(f), distribution(s)
+    p_, q_ = p - p.mean(), q - q.mean()
+    c = (p_ * q_).sum() / math.sqrt((p_**2).sum() * (q_**2).sum())
+    position = np.arange(1, 10)
+    spread = [math.sqrt(max(0, (position**2 * x).sum() - (position * x).sum() ** 2)) for x in (p, q)]
+    rows, columns = p.cumsum()[:, None], q.cumsum()[None]
+    bound = np.minimum(rows, columns) if c >= 0 else np.maximum(rows + columns - 1, 0)
+    share = c / ((bound - rows * columns).sum() / (spread[0] * spread[1])) if spread[0] * spread[1] else 0
+    mass = np.diff(np.diff(np.pad(bound, ((1, 0), (1, 0))), axis=0), axis=1)
+    joint = share * mass + (1 - share) * np.outer(p, q)
+    return 2 * (bits(p) + bits(q) - bits(joint)) / (bits(p) + bits(q))
+
+
+@pytest.mark.parametrize('name', ['none', 'gradient', 'dct', 'wavelet', 'edge'])
+def test_fmi_cell_by_cell(triple, name):
+    images = [x[:1, :, :14, :17] for x in triple]
+    maps = [feature_information._FEATURES[name](x[0, 0]).double().numpy() for x in images]
+    found = [
+        (_window_fmi(a[r : r + 3, c : c + 3], f[r : r + 3, c : c + 3]) for a in maps[1:])
+        for f in maps[:1]
+        for r in range(f.shape[0] - 2)
+        for c in range(f.shape[1] - 2)
+    ]
+    direct = np.mean([list(pair) for pair in found])
+    value = feature_information.feature_mutual_information(*images, feature=name).item()
+    assert value == pytest.approx(direct, rel=1e-5)
+
+
+def test_fmi_of_unknown_feature(triple):
+    with pytest.raises(ValueError, match="unknown feature 'sift'; known are edge"):
+        feature_information.feature_mutual_information(*triple, feature='sift')
+
+
+@pytest.mark.parametrize('shape', [(8, 9), (13, 6)])
+def test_dct_is_the_orthonormal_one(shape):
+    x = torch.rand(shape, dtype=torch.float64)
+
+    def matrix(n):
+        k, i = np.mgrid[:n, :n]
+        return np.where(k == 0, math.sqrt(1 / n), math.sqrt(2 / n)) * np.cos(math.pi * (2 * i + 1) * k / (2 * n))
+
+    direct = matrix(shape[0]) @ x.numpy() @ matrix(shape[1]).T
+    np.testing.assert_allclose(feature_information._dct(x).numpy(), direct, atol=1e-12)
+
+
+def test_wavelet_against_pywavelets():
+    pywt = pytest.importorskip('pywt')
+    x = torch.rand(21, 70, dtype=torch.float64)
+    a, (h, v, d) = pywt.dwt2(x.numpy(), 'dmey', mode='symmetric')
+    np.testing.assert_allclose(feature_information._wavelet(x).numpy(), np.block([[a, h], [v, d]]), atol=1e-9)
+
+
+def test_wavelet_of_a_constant_and_energy():
+    bands = feature_information._wavelet(torch.full((20, 24), 3.0, dtype=torch.float64))
+    assert bands.shape == (80, 84)
+    np.testing.assert_allclose(bands[:40, :42].numpy(), 6, rtol=1e-5)  # cA: the low-pass taps sum to √2 each way
+    np.testing.assert_allclose(bands[40:, 42:].numpy(), 0, atol=1e-5)
+
+
+def test_edge_of_a_step():
+    x = torch.zeros(9, 12, dtype=torch.float64)
+    x[:, 6:] = 100
+    edge = feature_information._edge(x)
+    assert edge.any(1).all()
+    assert edge.sum() == 9  # one pixel wide
+    assert edge[:, 5:7].sum() == 9
+
+
+@pytest.mark.parametrize('size', [3, 4, 7])
+def test_filters_against_conv2d(size):
+    x, taps = torch.rand(2, 1, 12, 15, dtype=torch.float64), torch.rand(size, dtype=torch.float64)
+    for weights in (taps, taps + taps.flip(0)):
+        direct = torch.nn.functional.conv2d(x, torch.outer(weights, weights)[None, None])
+        torch.testing.assert_close(filter_valid(x, weights), direct)
+        if size % 2:
+            padded = torch.nn.functional.conv2d(x, torch.outer(weights, weights)[None, None], padding=size // 2)
+            torch.testing.assert_close(filter_same(x, weights), padded)
+
+
+def test_halve_repeats_the_last_row():
+    assert halve(torch.tensor([[[[1.0, 3.0], [5.0, 7.0], [2.0, 4.0]]]])).flatten().tolist() == [4.0, 3.0]
+
+
+def test_qcv_weights_regions_by_saliency():
+    """An error counts where the source has edges, and not where it is flat."""
+    rng = torch.Generator().manual_seed(0)
+    source = torch.full((1, 1, 32, 64), 100.0, dtype=torch.float64)
+    source[..., :32] = torch.rand(32, 32, generator=rng).mul(255).round()
+    left, right = source.clone(), source.clone()
+    left[..., 4:28, 4:28] = left[..., 4:28, 4:28].flip(-1)
+    right[..., 4:28, 36:60] = source[..., 4:28, 4:28].flip(-1)
+    assert perception.qcv(left, source, source) > 20 * perception.qcv(right, source, source)

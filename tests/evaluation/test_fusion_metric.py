@@ -1,0 +1,134 @@
+"""The evaluator: per-image values, sizes, and no image twice or lost in two processes."""
+
+import csv
+import logging
+import math
+import socket
+
+import pytest
+import torch
+import torch.multiprocessing as mp
+from mmengine.structures import PixelData
+
+from mmfusion.evaluation import FusionMetric, evaluate_images, to_8bit
+from mmfusion.registry import METRICS
+from mmfusion.structures import FusionDataSample
+
+SIZES = [(24, 30), (24, 30), (18, 40), (24, 30), (18, 40)]
+
+
+def _sample(index):
+    generator = torch.Generator().manual_seed(index)
+    height, width = SIZES[index]
+    pair = torch.randint(0, 256, (4, height, width), dtype=torch.uint8, generator=generator)
+    sample = FusionDataSample(metainfo=dict(img_path=f'{index}.png', img_id=str(index)))
+    sample.fused = PixelData(data=torch.rand(3, height, width, generator=generator))
+    return pair, sample
+
+
+def _feed(metric, indices, batch=2):
+    for start in range(0, len(indices), batch):
+        pairs, samples = zip(*[_sample(i) for i in indices[start : start + batch]], strict=True)
+        metric.process(dict(inputs=list(pairs)), [s.to_dict() for s in samples])
+
+
+def _expected(name):
+    values = []
+    for index in range(len(SIZES)):
+        pair, sample = _sample(index)
+        images = to_8bit(sample.fused.data[None]), pair[None, 3:], pair[None, [2, 1, 0]]
+        values.append(evaluate_images(*images, [name])[0][name].item())
+    return values
+
+
+def test_built_from_a_config_and_equal_to_single_images(tmp_path):
+    file = tmp_path / 'values.csv'
+    metric = METRICS.build(dict(type='mmfusion.FusionMetric', metrics=['EN', 'CC'], outfile=str(file), method='ours'))
+    _feed(metric, range(5), batch=3)
+    results = metric.evaluate(5)
+    assert set(results) == {'fusion/EN', 'fusion/CC'}
+    for name in ('EN', 'CC'):
+        assert results[f'fusion/{name}'] == pytest.approx(sum(_expected(name)) / 5)
+    with open(file, newline='') as handle:
+        rows = list(csv.DictReader(handle))
+    assert list(rows[0]) == ['method', 'image', 'metric', 'value']
+    assert [float(r['value']) for r in rows if r['metric'] == 'CC'] == pytest.approx(_expected('CC'), rel=1e-12)
+    assert [r['image'] for r in rows if r['metric'] == 'CC'] == list('01234')
+    assert {r['method'] for r in rows} == {'ours'}
+
+
+def test_stacked_inputs_and_second_epoch():
+    metric = FusionMetric(['EN'], prefix='val')
+    for _ in range(2):
+        pairs, samples = zip(*[_sample(i) for i in (0, 1, 3)], strict=True)
+        metric.process(dict(inputs=torch.stack(pairs)), [s.to_dict() for s in samples])
+        assert metric.evaluate(3)['val/EN'] == pytest.approx(sum(_expected('EN')[i] for i in (0, 1, 3)) / 3)
+
+
+def test_undefined_values_are_left_out_and_explained(caplog):
+    metric = FusionMetric(['SCD', 'MS_SSIM'])
+    _feed(metric, [0, 1])
+    pair, sample = _sample(3)
+    pair[3] = 7
+    metric.process(dict(inputs=[pair]), [sample.to_dict()])
+    with caplog.at_level(logging.WARNING):
+        results = metric.evaluate(3)
+    assert results['fusion/SCD'] == pytest.approx(sum(_expected('SCD')[:2]) / 2)
+    assert math.isnan(results['fusion/MS_SSIM'])
+    assert 'constant' in metric.reasons['3', 'SCD']
+    assert metric.reasons['0', 'MS_SSIM'] == 'the image is smaller than 44×44 pixels'
+
+
+def test_errors_say_what_to_do():
+    with pytest.raises(ValueError, match='unknown metric'):
+        FusionMetric(['EM'])
+    with pytest.raises(ValueError, match='unknown protocol'):
+        FusionMetric(protocol='other')
+    metric = FusionMetric(['EN'])
+    pair, sample = _sample(0)
+    with pytest.raises(ValueError, match=r'0\.png: the fused image is 30×24 .* but its sources 29×24'):
+        metric.process(dict(inputs=[pair[..., 1:]]), [sample.to_dict()])
+    with pytest.raises(ValueError, match='neither img_path nor img_id'):
+        metric.process(dict(inputs=[pair]), [dict(fused=sample.fused)])
+    _feed(metric, [0, 1])
+    with pytest.raises(RuntimeError, match='2 distinct images were evaluated, but the data set has 3'):
+        metric.evaluate(3)
+
+
+def _work(rank, port, shares, queue):
+    torch.distributed.init_process_group('gloo', init_method=f'tcp://127.0.0.1:{port}', rank=rank, world_size=2)
+    torch.set_num_threads(1)
+    found = []
+    for share in shares:
+        metric = FusionMetric(['EN', 'SF'])
+        _feed(metric, share[rank])
+        found.append((metric.evaluate(len(SIZES)), len(metric.per_image)))
+    queue.put((rank, found))
+    torch.distributed.destroy_process_group()
+
+
+def test_two_processes_count_every_image_once():
+    """Five images on two processes: interleaved and in blocks, the last batch filled up by the sampler or not."""
+    shares = [
+        ([0, 2, 4], [1, 3, 0]),
+        ([0, 1, 2], [3, 4, 0]),
+        ([0, 1, 2, 3], [4]),
+        ([4, 2, 0, 4], [3, 1, 0, 2]),
+    ]
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        port = s.getsockname()[1]
+    context = mp.get_context('spawn')
+    queue = context.Queue()
+    workers = [context.Process(target=_work, args=(rank, port, shares, queue)) for rank in range(2)]
+    for worker in workers:
+        worker.start()
+    outcomes = dict(queue.get(timeout=120) for _ in workers)
+    for worker in workers:
+        worker.join(timeout=30)
+        assert worker.exitcode == 0
+    for rank in range(2):
+        for results, _ in outcomes[rank]:
+            assert results['fusion/EN'] == pytest.approx(sum(_expected('EN')) / 5, rel=1e-12)
+            assert results['fusion/SF'] == pytest.approx(sum(_expected('SF')) / 5, rel=1e-12)
+    assert [count for _, count in outcomes[0]] == [10] * len(shares)

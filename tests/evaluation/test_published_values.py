@@ -1,0 +1,73 @@
+"""Equal to what the reference evaluations published."""
+
+import pytest
+
+from mmfusion.evaluation import evaluate_images
+from mmfusion.evaluation.report import load_image
+
+TANG = ('EN', 'SF', 'SD', 'PSNR', 'MSE', 'MI', 'VIF', 'AG', 'CC', 'SCD', 'Qabf', 'Nabf', 'MS_SSIM')
+VIFB = {
+    'Entropy': 'EN',
+    'Cross_entropy': 'CE',
+    'Mutinf': 'MI',
+    'Psnr': 'PSNR',
+    'Avg_gradient': 'AG',
+    'Edge_intensity': 'EI',
+    'Qabf': 'Qabf',
+    'Variance': 'Variance',
+    'Spatial_frequency': 'SF',
+    'Rmse': 'RMSE',
+    'Ssim': 'SSIM',
+    'Qcb': 'Qcb',
+    'Qcv': 'Qcv',
+}
+
+
+def _evaluate(folder, sources, method, image, metrics, protocol):
+    images = [load_image(p / image) for p in (folder / method, sources / 'ir', sources / 'vi')]
+    values, reasons = evaluate_images(*images, list(metrics), protocol)
+    assert not reasons
+    return {name: value.item() for name, value in values.items()}
+
+
+@pytest.mark.data
+@pytest.mark.parametrize('method', ['SeAFusion', 'DenseFuse', 'U2Fusion'])
+def test_tang_published(data_dir, read_values, method):
+    folder = data_dir / 'reference_fusions' / 'TNO'
+    published = {k: v for k, v in read_values(folder / 'published_metrics.csv').items() if k[0] == method}
+    assert len(published) == 42
+    for image in sorted(image for _, image in published)[::5]:
+        expected = published[method, image]
+        found = _evaluate(folder, data_dir / 'TNO', method, image, expected, 'tang')
+        found['SF'] /= 255  # published when the public code still worked on images in [0, 1]
+        for name, (value, _) in expected.items():
+            assert found[name] == pytest.approx(value, rel=1e-9), (image, name)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize('method', ['SeAFusion', 'DenseFuse'])
+def test_tang_reference_code(data_dir, read_values, method):
+    folder = data_dir / 'reference_fusions' / 'TNO'
+    published = {k: v for k, v in read_values(folder / 'reference_code_metrics.csv').items() if k[0] == method}
+    assert len(published) == 4
+    for (_, image), expected in published.items():
+        assert set(expected) == set(TANG)
+        found = _evaluate(folder, data_dir / 'TNO', method, image, TANG, 'tang')
+        for name, (value, _) in expected.items():
+            assert found[name] == pytest.approx(value, rel=1e-9), (image, name)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize('method', ['GFF', 'IFCNN', 'LatLRR', 'U2Fusion'])
+def test_vifb(data_dir, read_values, method):
+    """Within the five published digits: JPEG decoding differs in none of these images by enough to be seen."""
+    folder = data_dir / 'reference_fusions' / 'VIFB'
+    published = {k: v for k, v in read_values(folder / 'published_metrics.csv').items() if k[0] == method}
+    assert len(published) == 6
+    for image in sorted(image for _, image in published)[::3]:
+        expected = published[method, image]
+        assert set(expected) == set(VIFB)
+        found = _evaluate(folder, folder, method, image, VIFB.values(), 'vifb')
+        for name, (value, _) in expected.items():
+            # Five significant digits: half a unit of the last one is at most 5e-5 of the value.
+            assert found[VIFB[name]] == pytest.approx(value, rel=5.1e-5), (image, name)

@@ -1,0 +1,131 @@
+"""Every metric: batches, sizes, constants, ranges, directions, docstrings."""
+
+import math
+
+import pytest
+import torch
+
+from mmfusion.evaluation import METRIC_SPECS, PROTOCOLS, evaluate_images, resolve_metrics
+
+CASES = [(name, protocol) for name in METRIC_SPECS for protocol in PROTOCOLS]
+WANTED = (
+    'EN MI NMI CE FMI_pixel FMI_dct FMI_w QNCIE TE SF AG SD EI Qabf Nabf Labf Variance CC SCD SSIM MS_SSIM Qy Qw Qe '
+    'PSNR MSE RMSE VIF Qcb Qcv'
+)
+
+
+def test_suite_is_complete():
+    assert set(METRIC_SPECS) == set(WANTED.split())
+
+
+@pytest.fixture(scope='module')
+def large(make_triple):
+    return make_triple(2, 176, 180)
+
+
+@pytest.mark.parametrize(('name', 'protocol'), CASES)
+def test_batch_equals_single_images(large, name, protocol):
+    spec = METRIC_SPECS[name]
+    together = spec(*large, protocol=protocol)
+    apart = torch.cat([spec(*(x[i : i + 1] for x in large), protocol=protocol) for i in range(2)])
+    assert together.shape == (2,)
+    assert together.dtype == torch.float64
+    assert together.isfinite().all()
+    torch.testing.assert_close(together, apart, rtol=1e-6, atol=1e-9)
+    assert together[0] != together[1]
+
+
+@pytest.mark.parametrize('name', list(METRIC_SPECS))
+def test_unit_range_and_dtype(triple, name):
+    """data_range=1 is the same metric; uint8 and float32 images give the value of double ones."""
+    spec = METRIC_SPECS[name]
+    images = triple if spec.sources else triple[:1]
+    options = dict(spec.options)
+    value = spec.function(*images, **options)
+    torch.testing.assert_close(spec.function(*(x / 255 for x in images), data_range=1, **options), value, rtol=1e-6, atol=1e-9)
+    torch.testing.assert_close(spec.function(*(x.to(torch.uint8) for x in images), **options), value)
+    torch.testing.assert_close(spec.function(*(x.float() for x in images), **options), value)
+
+
+@pytest.mark.parametrize(('name', 'protocol'), CASES)
+def test_direction(make_triple, name, protocol):
+    """A fusion that keeps both sources is better than one half drowned in noise, where a metric looks at the sources."""
+    spec = METRIC_SPECS[name]
+    if not spec.sources or name in ('Nabf', 'Labf', 'CE'):
+        pytest.skip('does not rank a good fusion over noise: looks at the fused image alone, or at one kind of error')
+    fused, ir, vi = make_triple(1, 176, 180)
+    noise = torch.rand(fused.shape, generator=torch.Generator().manual_seed(1)).mul(255).double()
+    noise = ((fused + noise) / 2).round()
+    good, bad = spec(fused, ir, vi, protocol), spec(noise, ir, vi, protocol)
+    assert good > bad if spec.higher_is_better else good < bad
+
+
+@pytest.mark.parametrize(('name', 'protocol'), CASES)
+@pytest.mark.parametrize('constant', ['fused', 'ir', 'vi', 'sources', 'all', 'black'])
+def test_constant_images_are_defined_or_explained(make_triple, name, protocol, constant):
+    fused, ir, vi = (x.to(torch.uint8) for x in make_triple(1, 176, 177))
+    flat = torch.full_like(ir, 0 if constant == 'black' else 90)
+    fused = flat if constant in ('fused', 'all', 'black') else fused
+    ir = flat if constant in ('ir', 'sources', 'all', 'black') else ir
+    vi = flat if constant in ('vi', 'sources', 'all', 'black') else vi
+    values, reasons = evaluate_images(fused, ir, vi, [name], protocol)
+    value = values[name].item()
+    assert math.isnan(value) == (name in reasons)
+    if math.isnan(value):
+        assert METRIC_SPECS[name].undefined
+        assert reasons[name] == METRIC_SPECS[name].undefined
+    elif math.isinf(value):
+        assert name == 'PSNR'
+        assert constant in ('all', 'black')
+
+
+@pytest.mark.parametrize(('name', 'protocol'), CASES)
+def test_window_larger_than_image(make_triple, name, protocol):
+    """At its declared smallest size a metric has a value; one pixel less gives NaN with the reason."""
+    smallest = METRIC_SPECS[name].min_size_under(protocol)
+    images = [x.to(torch.uint8) for x in make_triple(1, smallest, max(smallest, 20))]
+    values, reasons = evaluate_images(*images, [name], protocol)
+    if smallest > 1:
+        assert not values[name].isnan()
+        small = [x[..., 1:, :] for x in images]
+        values, reasons = evaluate_images(*small, [name], protocol)
+        assert values[name].isnan()
+        assert reasons[name] == f'the image is smaller than {smallest}×{smallest} pixels'
+        images = [x.double() for x in small]
+        with pytest.raises(ValueError, match='smaller than'):
+            METRIC_SPECS[name](*images, protocol)
+
+
+@pytest.mark.parametrize('spec', METRIC_SPECS.values(), ids=list(METRIC_SPECS))
+def test_docstrings_say_what_tables_need(spec):
+    text = ' '.join(spec.function.__doc__.split())
+    assert ('higher is better' in text.lower()) or ('lower is better' in text.lower())
+    assert ('higher is better' in text.lower()) == spec.higher_is_better
+    assert any(year in text for year in ('19', '20')), 'no paper'
+    assert 'N values' in text
+
+
+def test_unknown_metric_names_the_known_ones():
+    with pytest.raises(ValueError, match=r"\['Foo'\]; known are EN, MI"):
+        resolve_metrics(['EN', 'Foo'])
+    with pytest.raises(ValueError, match='unknown protocol'):
+        evaluate_images(*[torch.zeros(1, 1, 9, 9, dtype=torch.uint8)] * 3, protocol='matlab')
+
+
+def test_bad_tensors_are_refused(triple):
+    with pytest.raises(ValueError, match=r'N×1×H×W, got a tensor of shape \(2, 3, 64, 72\)'):
+        METRIC_SPECS['EN'](triple[0].expand(-1, 3, -1, -1), None, None)
+    with pytest.raises(ValueError, match='one size'):
+        METRIC_SPECS['CC'](triple[0][..., 1:], triple[1], triple[2])
+    with pytest.raises(ValueError, match='data_range must be 255'):
+        METRIC_SPECS['EN'].function(triple[0], data_range=100)
+    with pytest.raises(ValueError, match='uint8'):
+        evaluate_images(*triple)
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize('name', list(METRIC_SPECS))
+def test_cuda(triple, name):
+    spec = METRIC_SPECS[name]
+    there = spec(*(x.cuda() for x in triple))
+    torch.testing.assert_close(there.cpu(), spec(*triple), rtol=1e-6, atol=1e-9)

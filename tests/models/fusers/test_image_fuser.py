@@ -1,0 +1,309 @@
+"""ImageFuser: colour, sizes, losses, windows, mixed precision."""
+
+import pytest
+import torch
+from kornia.color import rgb_to_ycbcr
+from mmengine.structures import PixelData
+from torch import nn
+
+from mmfusion.models.fusers import ImageFuser
+from mmfusion.models.fusers.image_fuser import luminance
+from mmfusion.models.fusers.sliding import ramp, slide, windows
+from mmfusion.registry import MODELS
+from mmfusion.structures import FusionDataSample
+
+FIFN = dict(type='FIFN', channels=(4, 4, 4, 4), num_heads=(1, 1, 1, 1))
+PIXEL = [dict(type='SSIMLoss'), dict(type='MaskedIntensityLoss'), dict(type='TextureLoss')]
+CONTRASTIVE = dict(
+    type='ContextualContrastiveLoss',
+    prior=dict(type='VGGPrior', weights='random', width=1 / 16),
+    layers={'relu2_1': 1.0, 'relu3_1': 1.0},
+)
+
+
+@MODELS.register_module()
+class PointwiseFusion(nn.Module):
+    """A network that looks at one pixel at a time: windows must not change its result."""
+
+    def __init__(self, visible=0.6):
+        super().__init__()
+        self.visible = nn.Parameter(torch.tensor(visible))
+
+    def forward(self, vi, ir):
+        return self.visible * vi + (1 - self.visible) * ir
+
+
+@MODELS.register_module()
+class DefaultsLoss(nn.Module):
+    """A third party's loss: it wants the colours and has parameters of its own."""
+
+    loss_name = 'colour'
+
+    def forward(self, vi_rgb, fused, power=2, **kwargs):
+        assert vi_rgb.shape[1] == 3
+        return (vi_rgb - fused).abs().pow(power).mean()
+
+
+@MODELS.register_module()
+class GreedyLoss(nn.Module):
+    """A loss that asks for what no fuser has."""
+
+    loss_name = 'greedy'
+
+    def forward(self, fused, depth):
+        return fused.mean()
+
+
+@MODELS.register_module()
+class NanLoss(nn.Module):
+    """Not a number."""
+
+    loss_name = 'nan'
+
+    def forward(self, fused):
+        return fused.mean() * float('nan')
+
+
+def fuser(network=FIFN, losses=(), **kwargs):
+    return ImageFuser(network, losses, **kwargs)
+
+
+def inputs(n=2, h=16, w=20):
+    return dict(vi=torch.rand(n, 3, h, w), ir=torch.rand(n, 1, h, w))
+
+
+def samples(n=2, h=16, w=20, masks=True):
+    out = []
+    for i in range(n):
+        sample = FusionDataSample(metainfo=dict(img_path=f'vi/{i:05d}.png'))
+        if masks:
+            vi, ir = torch.zeros(2, 1, h, w, dtype=torch.bool)
+            vi[:, 2:9, 2:12], ir[:, 5:13, 6:16] = True, True
+            sample.gt_saliency = PixelData(vi=vi, ir=ir)
+        out.append(sample)
+    return out
+
+
+def test_luminance_known_values():
+    red, green, blue = torch.eye(3).view(3, 3, 1, 1)
+    values = [luminance(c[None]).item() for c in (red, green, blue)]
+    assert values == pytest.approx([0.299, 0.587, 0.114], abs=1e-6)
+    assert luminance(torch.full((1, 3, 1, 1), 0.4)).item() == pytest.approx(0.4)
+
+
+def test_network_gets_luminance_and_its_luminance_comes_out():
+    batch = dict(vi=0.4 + 0.2 * torch.rand(2, 3, 6, 7), ir=0.4 + 0.2 * torch.rand(2, 1, 6, 7))  # nothing is clipped
+    out = fuser(dict(type='PointwiseFusion'))(batch)
+    expected = 0.6 * luminance(batch['vi']) + 0.4 * batch['ir']
+    torch.testing.assert_close(luminance(out), expected, rtol=0, atol=1e-3)
+
+
+def test_colours_are_the_visible_ones():
+    """Cb and Cr are kept wherever the new luminance leaves the colour within [0, 1]."""
+    batch = inputs(2, 32, 32)
+    out = fuser().eval()(batch)
+    assert out.shape == (2, 3, 32, 32)
+    assert 0 <= out.min() <= out.max() <= 1
+    inside = ((out > 0) & (out < 1)).all(1)
+    assert 0.1 < inside.float().mean() < 1
+    before, after = (rgb_to_ycbcr(x)[:, 1:].permute(0, 2, 3, 1)[inside] for x in (batch['vi'], out))
+    # kornia's constants, those of the public code, invert each other to three digits.
+    torch.testing.assert_close(after, before, rtol=0, atol=1e-3)
+
+
+def test_grey_stays_grey():
+    grey = torch.rand(1, 1, 16, 16)
+    out = fuser().eval()(dict(vi=grey.expand(-1, 3, -1, -1), ir=torch.rand(1, 1, 16, 16)))
+    assert (out.amax(1) - out.amin(1)).max() < 1e-6
+    torch.testing.assert_close(out[:, :1].amax(), torch.tensor(1.0))
+
+
+def test_mixed_sizes_equal_each_alone():
+    model = fuser().eval()
+    sizes = [(16, 16), (9, 23), (16, 16), (24, 17)]
+    vi, ir = [torch.rand(3, *s) for s in sizes], [torch.rand(1, *s) for s in sizes]
+    with torch.no_grad():
+        together = model(dict(vi=vi, ir=ir))
+        for k, size in enumerate(sizes):
+            assert together[k].shape == (3, *size)
+            alone = model(dict(vi=vi[k][None], ir=ir[k][None]))[0]
+            torch.testing.assert_close(together[k], alone, rtol=0, atol=1e-5)
+
+
+def test_predict():
+    model, batch = fuser().eval(), inputs()
+    given = samples(masks=False)
+    out = model(batch, given, mode='predict')
+    assert out[1] is given[1]
+    expected = model(batch, mode='tensor')
+    torch.testing.assert_close(torch.stack([s.fused.data for s in out]), expected)
+    assert not out[0].fused.data.requires_grad
+    fresh = model(batch, mode='predict')
+    torch.testing.assert_close(fresh[0].fused.data, out[0].fused.data)
+
+
+def test_test_step_from_a_dataloader_batch():
+    """uint8 pairs (B, G, R, IR) of two sizes, through the data preprocessor."""
+    pairs = [torch.randint(0, 256, (4, h, 16), dtype=torch.uint8) for h in (16, 12)]
+    out = fuser().eval().test_step(dict(inputs=pairs, data_samples=samples(masks=False)))
+    assert [tuple(s.fused.data.shape) for s in out] == [(3, 16, 16), (3, 12, 16)]
+
+
+def test_loss_names():
+    losses = [*PIXEL, CONTRASTIVE, dict(type='DefaultsLoss')]
+    out = fuser(losses=losses).train()(inputs(4), samples(4), mode='loss')
+    terms = [f'contrastive/{t}' for t in ('unique_vi', 'unique_ir', 'shared_vi', 'shared_ir', 'background')]
+    names = ['loss_ssim', 'loss_intensity', 'loss_texture', 'loss_contrastive', 'loss_colour']
+    assert list(out) == [*names, *terms]
+    assert not any(out[t].requires_grad for t in terms)
+    total, _ = fuser(losses=losses).parse_losses(out)
+    torch.testing.assert_close(total, sum(out[n] for n in names))
+
+
+def test_two_losses_of_one_name_are_both_counted():
+    losses = [dict(type='TextureLoss'), dict(type='TextureLoss', separate=False, loss_weight=2.0)]
+    model = fuser(losses=losses).train()
+    batch = inputs()
+    out = model(batch, samples(), mode='loss')
+    assert list(out) == ['loss_texture', 'loss_texture_2']
+    assert out['loss_texture'] != out['loss_texture_2']
+
+
+def test_loss_errors():
+    with pytest.raises(
+        ValueError, match=r'GreedyLoss.forward asks for depth, which a fuser does not have. It gives, by name: fused'
+    ):
+        fuser(losses=[dict(type='GreedyLoss')])
+    model = fuser(losses=[*PIXEL, CONTRASTIVE]).train()
+    some = samples(4)
+    del some[2].gt_saliency
+    with pytest.raises(ValueError, match=r'1 of 4 samples have none: vi/00002.png. Add mmfusion.LoadSaliencyMasks'):
+        model(inputs(4), some, mode='loss')
+    with pytest.raises(ValueError, match='the batch came without data samples'):
+        model(inputs(4), None, mode='loss')
+    mixed = dict(vi=[torch.rand(3, 16, 16), torch.rand(3, 9, 16)], ir=[torch.rand(1, 16, 16), torch.rand(1, 9, 16)])
+    with pytest.raises(
+        ValueError, match=r'images of one size in a batch, got \[\(9, 16\), \(16, 16\)\] .*mmfusion.ForegroundCrop'
+    ):
+        model(mixed, samples(), mode='loss')
+
+
+def test_loss_that_is_not_finite_names_the_files():
+    model = fuser(losses=[dict(type='TextureLoss'), dict(type='NanLoss')]).train()
+    with pytest.raises(FloatingPointError, match=r'loss_nan = nan. The batch was: vi/00000.png, vi/00001.png') as e:
+        model(inputs(), samples(), mode='loss')
+    assert 'loss_texture = ' in str(e.value)
+
+
+@pytest.mark.parametrize('where', ['vi', 'weight'])
+def test_nan_of_image_or_network_is_found(where):
+    """Also what the network's min-max would turn into a black image."""
+    model, batch = fuser(losses=PIXEL).train(), inputs()
+    if where == 'vi':
+        batch['vi'][1, 0, 3, 3] = float('nan')
+    else:
+        nn.init.constant_(model.network.final.weight, float('nan'))
+    with pytest.raises(FloatingPointError, match='a loss is not finite'):
+        model(batch, samples(), mode='loss')
+
+
+def test_option_errors():
+    with pytest.raises(ValueError, match=r"test_cfg.mode must be 'whole' or 'slide', got 'tile'"):
+        fuser(test_cfg=dict(mode='tile'))
+    with pytest.raises(ValueError, match="mode must be 'loss', 'predict' or 'tensor', got 'val'"):
+        fuser()(inputs(), mode='val')
+
+
+@pytest.mark.parametrize(('size', 'crop', 'stride'), [(20, 8, 6), (8, 8, 3), (5, 8, 6), (21, 8, 8), (9, 8, 1)])
+def test_windows_cover_everything(size, crop, stride):
+    starts = windows(size, crop, stride)
+    covered = {p for s in starts for p in range(s, min(s + crop, size))}
+    assert covered == set(range(size))
+    assert len(set(starts)) == len(starts)
+    assert starts[-1] == max(0, size - crop)
+
+
+def test_blending_weights():
+    """Neighbouring ramps add up to 1 over their overlap."""
+    weights = ramp(8, 2, 'cpu')
+    assert weights.tolist() == [0.25, 0.75, 1, 1, 1, 1, 0.75, 0.25]
+    assert (weights[-2:] + weights[:2]).tolist() == [1, 1]
+    assert ramp(4, 0, 'cpu').tolist() == [0.5, 1, 1, 0.5]
+
+
+@pytest.mark.parametrize(('crop', 'stride'), [((8, 8), None), ((7, 9), (3, 9)), ((16, 40), (16, 1)), ((5, 5), (5, 5))])
+def test_pointwise_network_by_windows_is_exact(crop, stride):
+    """Overlaps are averaged with weights that sum to one: nothing changes for a network without context."""
+    vi, ir = torch.rand(2, 2, 1, 19, 33)
+    network = MODELS.build(dict(type='PointwiseFusion'))
+    out = slide(network, vi, ir, crop, stride, exact=False)
+    torch.testing.assert_close(out, network(vi, ir), rtol=1e-6, atol=1e-6)
+
+
+def test_slide_mode():
+    """``exact`` gives the whole image's result; independent windows do not; training takes whole images."""
+    batch = inputs(1, 40, 56)
+    results = {}
+    for name, test_cfg in dict(
+        whole=None,
+        exact=dict(mode='slide', crop_size=(24, 24)),
+        windows=dict(mode='slide', crop_size=(24, 24), stride=(16, 16), exact=False),
+    ).items():
+        torch.manual_seed(0)
+        with torch.no_grad():
+            results[name] = fuser(test_cfg=test_cfg).eval()(batch)
+    torch.testing.assert_close(results['exact'], results['whole'], rtol=0, atol=1e-5)
+    assert (results['windows'] - results['whole']).abs().max() > 1e-3
+
+
+def test_stride_that_leaves_gaps():
+    with pytest.raises(ValueError, match=r'stride \(9, 4\) must be between 1 and crop_size \(8, 8\)'):
+        slide(MODELS.build(dict(type='PointwiseFusion')), *torch.rand(2, 1, 1, 20, 20), (8, 8), (9, 4), exact=False)
+
+
+@pytest.mark.parametrize('variant', ['official', 'paper'])
+def test_mixed_precision_training(variant):
+    """Under autocast the losses and the min-max are computed in float32, and near those of full precision."""
+    torch.manual_seed(0)
+    model = fuser(dict(FIFN, variant=variant), [*PIXEL, CONTRASTIVE]).train()
+    batch, seen = inputs(4, 24, 24), {}
+    model.network.register_forward_hook(lambda m, args, out: seen.update(network=out))
+    for loss in model.losses:
+        loss.register_forward_pre_hook(
+            lambda m, args, kwargs: seen.update(
+                {m.loss_name: (kwargs['fused'].dtype, torch.is_autocast_enabled('cpu'))}
+            ),
+            with_kwargs=True,
+        )
+    expected = model(batch, samples(4, 24, 24), mode='loss')
+    with torch.autocast('cpu', torch.bfloat16):
+        out = model(batch, samples(4, 24, 24), mode='loss')
+    assert seen.pop('network').dtype == torch.float32
+    assert set(seen.values()) == {(torch.float32, False)}
+    for name, value in out.items():
+        assert value.dtype == torch.float32
+        assert value.isfinite()
+        assert value.item() == pytest.approx(expected[name].item(), rel=0.15, abs=0.05)
+    sum(v for k, v in out.items() if k.startswith('loss')).backward()
+    assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
+
+
+def test_half_precision_output_of_a_network():
+    """A network that answers in half precision: its losses are still float32, without overflow."""
+
+    class Half(nn.Module):
+        def forward(self, vi, ir):
+            return (vi + ir).half() * 300
+
+    model = fuser(dict(type='PointwiseFusion'), PIXEL)
+    model.network = Half()
+    out = model(inputs(), samples(), mode='loss')  # (600)² is beyond half precision
+    assert all(v.dtype == torch.float32 and v.isfinite() for v in out.values())
+    assert out['loss_intensity'] > 65504
+    assert model(inputs()).dtype == torch.float32
+
+
+def test_float64_stays():
+    model = fuser(losses=PIXEL).double().train()
+    out = model({k: v.double() for k, v in inputs().items()}, samples(), mode='loss')
+    assert {v.dtype for v in out.values()} == {torch.float64}

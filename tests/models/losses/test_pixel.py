@@ -1,0 +1,167 @@
+"""Losses on pixels: known values, second implementations, the public code's numbers."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from mmfusion.models.losses import MaskedIntensityLoss, MaskedRegionLoss, SSIMLoss, TextureLoss, split_masks
+
+IMAGE_LOSSES = [
+    SSIMLoss(),
+    SSIMLoss(padding=False),
+    MaskedIntensityLoss(),
+    TextureLoss(),
+    TextureLoss(separate=False, padding_mode='replicate'),
+]
+IDS = ['ssim', 'ssim-valid', 'intensity', 'texture', 'texture-joint']
+
+
+def images(n=2, h=13, w=14, dtype=torch.float32):
+    return [torch.rand(n, 1, h, w, dtype=dtype) for _ in range(3)]
+
+
+@pytest.mark.parametrize('loss', IMAGE_LOSSES, ids=IDS)
+class TestEveryImageLoss:
+    def test_batch_is_the_mean_of_singles(self, loss):
+        batch = images(3)
+        single = torch.stack([loss(*(x[i : i + 1] for x in batch)) for i in range(3)])
+        torch.testing.assert_close(loss(*batch), single.mean())
+
+    @pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
+    def test_dtype(self, loss, dtype):
+        value = loss(*images(dtype=dtype))
+        assert value.dtype == dtype
+        assert value.shape == ()
+
+    def test_gradcheck(self, loss):
+        fused, vi, ir = images(1, 12, 12, torch.float64)
+        assert torch.autograd.gradcheck(lambda x: loss(x, vi, ir), fused.requires_grad_(), fast_mode=True)
+
+    def test_no_less_than_zero_and_zero_at_agreement(self, loss):
+        fused, vi, ir = images()
+        assert loss(fused, vi, ir) > 0
+        assert loss(vi, vi, vi).item() == pytest.approx(0, abs=1e-6)
+
+    def test_loss_weight(self, loss):
+        batch = images()
+        options = {k: v for k, v in vars(loss).items() if k in ('padding', 'separate', 'padding_mode')}
+        torch.testing.assert_close(type(loss)(loss_weight=3.0, **options)(*batch), 3 * loss(*batch))
+
+
+def direct_ssim(a, b, padding):
+    """SSIM of Wang et al. from window to window."""
+    a, b = (np.pad(x, 5) if padding else x for x in (a, b))
+    g = np.exp(-((np.arange(11) - 5) ** 2) / (2 * 1.5**2))
+    g = np.outer(g, g) / g.sum() ** 2
+    values = []
+    for top in range(a.shape[0] - 10):
+        for left in range(a.shape[1] - 10):
+            p, q = (x[top : top + 11, left : left + 11] for x in (a, b))
+            mp, mq = (g * p).sum(), (g * q).sum()
+            vp, vq, c = (g * p * p).sum() - mp**2, (g * q * q).sum() - mq**2, (g * p * q).sum() - mp * mq
+            values.append((2 * mp * mq + 1e-4) * (2 * c + 9e-4) / ((mp**2 + mq**2 + 1e-4) * (vp + vq + 9e-4)))
+    return np.mean(values)
+
+
+@pytest.mark.parametrize('padding', [True, False])
+def test_ssim_against_direct(padding):
+    fused, vi, ir = images(1, 14, 12, torch.float64)
+    a, b, c = (x[0, 0].numpy() for x in (fused, vi, ir))
+    expected = 2 - direct_ssim(a, b, padding) - direct_ssim(a, c, padding)
+    assert SSIMLoss(padding=padding)(fused, vi, ir).item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_ssim_small_images():
+    """With padding any size works; without, the window must fit."""
+    x = torch.rand(1, 1, 10, 30)
+    assert SSIMLoss()(x, x, x).item() == pytest.approx(0, abs=1e-6)
+    with pytest.raises(ValueError, match=r'images of \(10, 30\) are smaller than its 11×11 window; use padding=True'):
+        SSIMLoss(padding=False)(x, x, x)
+
+
+def test_intensity_known_value():
+    """(f − vi)² everywhere, |f − ir| only where the infrared image is strictly brighter."""
+    fused = torch.tensor([0.5, 0.5, 0.5, 0.5]).view(1, 1, 2, 2)
+    vi = torch.tensor([0.1, 0.5, 0.9, 0.7]).view(1, 1, 2, 2)
+    ir = torch.tensor([0.9, 0.5, 0.2, 0.8]).view(1, 1, 2, 2)
+    expected = (0.16 + 0 + 0.16 + 0.04) / 4 + (0.4 + 0 + 0 + 0.3) / 4
+    assert MaskedIntensityLoss()(fused, vi, ir).item() == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize('separate', [True, False])
+def test_texture_against_opencv(separate):
+    batch = [x[0, 0].numpy() for x in images(1, 9, 11, torch.float64)]
+    dx, dy = ([np.abs(cv2.Sobel(x, -1, *d, borderType=cv2.BORDER_CONSTANT)) for x in batch] for d in ((1, 0), (0, 1)))
+    if separate:
+        expected = sum(np.abs(d[0] - np.maximum(d[1], d[2])).mean() for d in (dx, dy))
+    else:
+        d = [a + b for a, b in zip(dx, dy, strict=True)]
+        expected = np.abs(d[0] - np.maximum(d[1], d[2])).mean()
+    tensors = [torch.from_numpy(x)[None, None] for x in batch]
+    assert TextureLoss(separate=separate)(*tensors).item() == pytest.approx(expected, rel=1e-12)
+
+
+def test_texture_takes_the_stronger_source():
+    """A fused image with the visible image's horizontal and the infrared image's vertical edges is not blamed."""
+    ramp = torch.linspace(0, 1, 10).repeat(10, 1)[None, None]
+    loss = TextureLoss(padding_mode='replicate')
+    assert loss(ramp + ramp.mT, ramp, ramp.mT).item() == pytest.approx(0, abs=1e-6)
+    assert loss(ramp, ramp, ramp.mT) > 0.1
+
+
+def test_split_masks_are_a_partition():
+    vi, ir = torch.tensor([0, 0, 1, 1], dtype=torch.bool), torch.tensor([0, 1, 0, 1], dtype=torch.bool)
+    regions = split_masks(vi, ir)
+    assert {k: v.tolist().index(True) for k, v in regions.items()} == dict(
+        background=0, unique_ir=1, unique_vi=2, shared=3
+    )
+    assert (sum(v.int() for v in regions.values()) == 1).all()
+    assert all(
+        torch.equal(a, b) for a, b in zip(split_masks(vi.float(), ir.byte()).values(), regions.values(), strict=True)
+    )
+
+
+@pytest.mark.parametrize(('target', 'second'), [('ir', 0.5), ('vi', 0.3)])
+def test_region_known_value(target, second):
+    """Constant differences on quarters of the image: root mean squares over the whole of it."""
+    vi_only, ir_only, both = torch.zeros(3, 1, 1, 2, 4, dtype=torch.bool)
+    vi_only[..., 0], ir_only[..., 1], both[..., 2] = True, True, True
+    fused, vi, ir = (torch.full((1, 1, 2, 4), v) for v in (0.5, 0.2, 1.0))
+    value = MaskedRegionLoss(omega=(0.5, 0.25), infrared_target=target)(fused, vi, ir, vi_only | both, ir_only | both)
+    quarter = 0.25**0.5
+    assert value.item() == pytest.approx(quarter * (0.5 * 0.3 + 0.25 * second + 0.3), rel=1e-5)
+
+
+def test_region_of_empty_masks_has_finite_gradient():
+    fused = torch.rand(2, 1, 4, 4, requires_grad=True)
+    nothing = torch.zeros(2, 1, 4, 4, dtype=torch.bool)
+    for mask in (nothing, ~nothing):
+        value = MaskedRegionLoss()(fused, fused.detach(), fused.detach(), mask, mask)
+        assert value.item() == pytest.approx(0, abs=1e-5)
+        (grad,) = torch.autograd.grad(value, fused)
+        assert (grad == 0).all()
+
+
+def test_region_gradcheck():
+    fused, vi, ir = images(1, 4, 5, torch.float64)
+    a, b = torch.rand(2, 1, 1, 4, 5) > 0.5
+    assert torch.autograd.gradcheck(
+        lambda x: MaskedRegionLoss()(x, vi, ir, a, b), fused.requires_grad_(), fast_mode=True
+    )
+
+
+def test_region_error():
+    with pytest.raises(ValueError, match=r"infrared_target must be 'ir' or 'vi', got 'both'"):
+        MaskedRegionLoss(infrared_target='both')
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    ('name', 'loss'), [('ssim', SSIMLoss()), ('intensity', MaskedIntensityLoss()), ('texture', TextureLoss())]
+)
+def test_parity_with_public_implementation(data_dir, name, loss):
+    """Relative error ≤ 1e-5."""
+    case = torch.load(data_dir / 'parity' / 'occo_official.pt', weights_only=True)['pixel']
+    value = loss(case['fused'], case['vi'], case['ir'])
+    assert value.item() == pytest.approx(case[name].item(), rel=1e-5)

@@ -1,0 +1,103 @@
+"""What README and docs name exists: files, links, configs, and the options of the tools in their commands."""
+
+import importlib.util
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [
+    ROOT / 'README.md',
+    *sorted((ROOT / 'docs').rglob('*.md')),
+    *sorted((ROOT / 'projects').rglob('*.md')),
+]
+FOLDERS = ('configs', 'demo', 'docs', 'mmfusion', 'projects', 'tests', 'tools', 'benchmarks', 'requirements')
+PATH = re.compile(rf'(?<![\w/.:-])(?:{"|".join(FOLDERS)})/[\w./-]*\w(?![\w*{{])')
+LINK = re.compile(r'\]\((?!https?://|#)([^)#\s]+)')
+LEFT_BY_RUNS = ('demo/output',)
+
+
+def name(page):
+    return str(page.relative_to(ROOT))
+
+
+def commands(page):
+    """(script, arguments) of every call of a script in tools/ or demo/, wherever it stands in the page."""
+    text = page.read_text(encoding='utf-8').replace('\\\n', ' ')
+    for line in re.findall(r'python ((?:tools|demo)/[\w/]+\.py[^\n`|]*)', text):
+        words = shlex.split(line.partition(' #')[0])
+        yield words[0], words[1:]
+
+
+def options(script):
+    """All option strings that a script gives to argparse or takes from the arguments that tools share."""
+    sources = [(ROOT / script).read_text(encoding='utf-8')]
+    if 'add_config_arguments' in sources[0]:
+        sources.append((ROOT / 'mmfusion/utils/cli.py').read_text(encoding='utf-8'))
+    return {'--help', '-h', *re.findall(r"'(--?[a-z][\w-]*)'", ''.join(sources))}
+
+
+COMMANDS = [(name(page), *command) for page in PAGES for command in commands(page)]
+
+
+@pytest.mark.parametrize('page', PAGES, ids=name)
+def test_paths_and_links_exist(page):
+    text = page.read_text(encoding='utf-8')
+    targets = {path: ROOT / path for path in PATH.findall(text) if not path.startswith(LEFT_BY_RUNS)}
+    targets.update({link: page.parent / link for link in LINK.findall(text)})
+    assert [path for path, file in targets.items() if not file.exists()] == []
+
+
+@pytest.mark.parametrize('page', PAGES, ids=name)
+def test_inherited_configs_exist(page):
+    for config in re.findall(r'mmfusion::([\w./-]+\.py)', page.read_text(encoding='utf-8')):
+        assert (ROOT / 'configs' / config).is_file(), config
+
+
+def test_every_shipped_occo_config_is_told():
+    pages = ''.join((ROOT / 'docs' / page).read_text(encoding='utf-8') for page in ('configs.md', 'methods/occo.md'))
+    assert [f.name for f in (ROOT / 'configs/occo').rglob('*.py') if f.name not in pages] == []
+
+
+def test_every_page_is_in_the_index():
+    index = (ROOT / 'docs/index.md').read_text(encoding='utf-8')
+    pages = [str(p.relative_to(ROOT / 'docs')) for p in PAGES if p.is_relative_to(ROOT / 'docs')]
+    assert [page for page in pages if page != 'index.md' and f'({page})' not in index] == []
+
+
+def test_commands_are_found():
+    assert len(COMMANDS) > 10
+
+
+@pytest.mark.parametrize(('page', 'script', 'arguments'), COMMANDS)
+def test_options_are_known_to_the_tool(page, script, arguments):
+    assert (ROOT / script).is_file()
+    given = {word.partition('=')[0] for word in arguments if re.match(r'--?[a-z]', word)}
+    assert given - options(script) == set()
+
+
+@pytest.mark.parametrize('script', sorted({script for _, script, _ in COMMANDS}))
+def test_tools_build_their_parser(script, capsys):
+    """The parser itself accepts --help; together with the options above it is what the pages describe."""
+    spec = importlib.util.spec_from_file_location(Path(script).stem, ROOT / script)
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    parse = getattr(tool, 'parse_args', None) or tool.main
+    with pytest.raises(SystemExit) as stop:
+        parse(['--help'])
+    assert stop.value.code == 0
+    shown = set(re.findall(r'(?<![\w-])--?[a-z][\w-]*', capsys.readouterr().out))
+    told = {w.partition('=')[0] for _, s, a in COMMANDS if s == script for w in a if re.match(r'--?[a-z]', w)}
+    assert told - shown == set()
+
+
+def test_readme_counts_the_metrics():
+    from mmfusion.evaluation import METRIC_SPECS
+
+    assert f'{len(METRIC_SPECS)} fusion metrics' in (ROOT / 'README.md').read_text(encoding='utf-8')
+
+
+def test_pictures_are_small():
+    assert [p.name for p in (ROOT / 'docs/assets').iterdir() if p.stat().st_size >= 300_000] == []

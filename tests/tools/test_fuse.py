@@ -1,0 +1,161 @@
+"""tools/fuse.py and demo/image_demo.py: names, sizes, resuming, refusals."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from mmfusion.apis import FusionInferencer
+from mmfusion.utils import read_visible, write_image
+
+
+@pytest.fixture
+def fuse(load_tool, checkpoint, narrow, pairs):
+    """Runs the tool on ``pairs`` with more arguments; the exit code."""
+    tool = load_tool('tools/fuse.py')
+    folders = ['--vi', str(pairs / 'vi'), '--ir', str(pairs / 'ir'), '--out', str(pairs / 'out'), '--device', 'cpu']
+    return lambda *args, weights=checkpoint: tool.main(['occo_fmb', str(weights), *folders, *args, *narrow])
+
+
+def states(folder):
+    """When each image was written."""
+    return {file.name: file.stat().st_mtime_ns for file in folder.glob('*.png')}
+
+
+def test_names_sizes_and_values(fuse, pairs, checkpoint, capsys):
+    assert fuse('--batch-size', '2') == 0
+    assert '3 images fused, 0 skipped' in capsys.readouterr().out
+    assert sorted(file.name for file in (pairs / 'out').iterdir()) == ['a.png', 'b.png', 'c.png', 'fuse.json']
+    options = {'model.network.channels': (4, 4, 8, 8)}
+    inferencer = FusionInferencer('occo_fmb', checkpoint, 'cpu', options, show_progress=False)
+    for name in 'abc':
+        expected = inferencer(pairs / 'vi' / f'{name}.png', pairs / 'ir' / f'{name}.bmp')
+        got = read_visible(pairs / 'out' / f'{name}.png')
+        assert got.shape == expected.shape
+        assert np.abs(got.astype(int) - expected).max() <= 1
+    record = json.loads((pairs / 'out' / 'fuse.json').read_text())
+    assert (record['config'], record['checkpoint'], record['tile']) == ('occo_fmb', 'narrow.pth', None)
+
+
+def test_goes_on_where_it_was_stopped(fuse, pairs, monkeypatch, capsys):
+    whole = FusionInferencer.fuse_pairs
+
+    def stopped(self, todo, batch_size):
+        yield next(whole(self, todo, batch_size))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(FusionInferencer, 'fuse_pairs', stopped)
+    with pytest.raises(KeyboardInterrupt):
+        fuse()
+    monkeypatch.undo()
+    first = states(pairs / 'out')
+    assert list(first) == ['a.png']
+    (pairs / 'out' / '.b.png.x.tmp').write_bytes(b'half an image')  # what a kill in the middle of writing leaves
+    assert fuse() == 0
+    out = capsys.readouterr().out
+    assert '1 of 3 images are finished and skipped' in out
+    assert '2 images fused, 1 skipped' in out
+    second = states(pairs / 'out')
+    assert {**second, **first} == second
+    # Nothing to do: no model is built, so that the checkpoint's content is not asked for either.
+    monkeypatch.setattr(FusionInferencer, '__init__', None)
+    assert fuse() == 0
+    monkeypatch.undo()
+    assert states(pairs / 'out') == second
+    assert fuse('--overwrite') == 0
+    assert all(time > second[name] for name, time in states(pairs / 'out').items())
+
+
+def test_two_kinds_of_images_are_not_mixed(fuse, pairs, checkpoint, tmp_path, capsys):
+    assert fuse() == 0
+    before = states(pairs / 'out')
+    (pairs / 'out' / 'c.png').unlink()
+    assert fuse('--tile', '16', '16') == 1
+    assert '2 images there were fused with other settings: tile was None, is now [16, 16].' in capsys.readouterr().err
+    other = torch.load(checkpoint, weights_only=True)
+    other['state_dict']['network.final.bias'] += 1
+    torch.save(other, tmp_path / 'narrow.pth')
+    assert fuse(weights=tmp_path / 'narrow.pth') == 1
+    assert 'checkpoint_sha256 was' in capsys.readouterr().err
+    (pairs / 'out' / 'fuse.json').write_text('[')
+    assert fuse() == 1
+    assert 'fuse.json: cannot be read' in capsys.readouterr().err
+    (pairs / 'out' / 'fuse.json').unlink()
+    assert fuse() == 1
+    assert 'but no fuse.json says how they were made' in capsys.readouterr().err
+    assert states(pairs / 'out') == {name: before[name] for name in ('a.png', 'b.png')}
+    # Nor with images of other names, which the new record would speak of.
+    (pairs / 'out' / 'a.png').rename(pairs / 'out' / 'z.png')
+    assert fuse('--overwrite') == 1
+    assert '1 images are there (such as z.png), but no fuse.json' in capsys.readouterr().err
+
+
+def test_a_stopped_overwrite_leaves_nothing_of_the_old_settings(fuse, pairs, monkeypatch, capsys):
+    assert fuse() == 0
+
+    def stopped(self, todo, batch_size):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(FusionInferencer, 'fuse_pairs', stopped)
+    with pytest.raises(KeyboardInterrupt):
+        fuse('--overwrite', '--tile', '16', '16')
+    monkeypatch.undo()
+    assert states(pairs / 'out') == {}
+    assert fuse('--tile', '16', '16') == 0
+    assert '3 images fused, 0 skipped' in capsys.readouterr().out.splitlines()[-1]
+
+
+def test_unpaired(fuse, pairs, capsys):
+    write_image(pairs / 'vi' / 'lonely.png', np.zeros((16, 16, 3), np.uint8))
+    (pairs / 'ir' / 'c.bmp').unlink()
+    assert fuse() == 1
+    assert '2 image(s) of' in (err := capsys.readouterr().err)
+    assert 'c, lonely. Visible and infrared images are paired by file name' in err
+    assert not (pairs / 'out').exists()
+    assert fuse('--allow-missing') == 0
+    assert 'left out for want of a counterpart: 2 visible, 0 infrared images' in capsys.readouterr().out
+    assert set(states(pairs / 'out')) == {'a.png', 'b.png'}
+    for file in (pairs / 'ir').iterdir():
+        file.rename(file.with_stem(f'{file.stem}_ir'))
+    assert fuse('--allow-missing') == 1
+    assert 'no image of the one has a counterpart' in capsys.readouterr().err
+
+
+def test_sources_are_never_overwritten(load_tool, checkpoint, narrow, pairs, capsys):
+    files = {file: file.read_bytes() for file in (pairs / 'vi').iterdir()}
+    folders = ['--vi', str(pairs / 'vi'), '--ir', str(pairs / 'ir'), '--out', str(pairs / 'ir' / '..' / 'vi')]
+    assert load_tool('tools/fuse.py').main(['occo_fmb', str(checkpoint), *folders, '--overwrite', *narrow]) == 1
+    assert 'is the folder of the source images' in capsys.readouterr().err
+    assert {file: file.read_bytes() for file in (pairs / 'vi').iterdir()} == files
+
+
+def test_a_damaged_file_stops_with_its_name_and_keeps_what_is_done(fuse, pairs, capsys):
+    whole = (pairs / 'vi' / 'b.png').read_bytes()
+    (pairs / 'vi' / 'b.png').write_bytes(whole[: len(whole) // 2])
+    assert fuse() == 1
+    assert 'b.png: cannot be read as an image' in capsys.readouterr().err
+    assert list(states(pairs / 'out')) == ['a.png']
+    (pairs / 'vi' / 'b.png').write_bytes(whole)
+    assert fuse() == 0
+    assert '2 images fused, 1 skipped' in capsys.readouterr().out
+
+
+def test_other_refusals(fuse, pairs, tmp_path, capsys):
+    torch.save({'v1.Conv_BN_ReLU_2.0.weight': torch.zeros(8, 1, 3, 3)}, tmp_path / 'occo.pth')
+    assert fuse(weights=tmp_path / 'occo.pth') == 1
+    assert 'convert it by tools/model_converters/occo_from_official.py first' in capsys.readouterr().err
+    assert not (pairs / 'out').exists()
+    assert fuse('--batch-size', '0') == 1
+    assert '--batch-size must be at least 1' in capsys.readouterr().err
+
+
+def test_demo(load_tool, checkpoint, narrow, pairs, capsys):
+    demo = load_tool('demo/image_demo.py')
+    pair = [str(pairs / 'vi' / 'b.png'), str(pairs / 'ir' / 'b.bmp')]
+    out = pairs / 'demo' / 'fused.png'
+    assert demo.main([*pair, 'occo_fmb', str(checkpoint), '--out', str(out), '--device', 'cpu', *narrow]) == 0
+    assert read_visible(out).shape == (19, 17, 3)
+    pair[1] = str(pairs / 'ir' / 'a.bmp')
+    assert demo.main([*pair, 'occo_fmb', str(checkpoint), '--out', str(out), *narrow]) == 1
+    assert 'b.png is 17×19 but' in capsys.readouterr().err

@@ -1,0 +1,92 @@
+"""Count a model's parameters and the operations of fusing one pair.
+
+Counted are convolutions and matrix products (1 MAC = 2 FLOPs), by running the model once on the CPU. Papers often print
+MACs as "FLOPs". Element-wise work, pooling and interpolation are not counted.
+"""
+
+import argparse
+import math
+import sys
+
+import torch
+from mmengine.config import DictAction
+from rich.console import Console
+from rich.table import Table
+from torch.utils.flop_counter import FlopCounterMode
+
+from mmfusion.apis import init_model, load_model_config
+
+
+def _product(self_shape, a_shape, b_shape, *args, out_shape=None, **kwargs):
+    """FLOPs of self + a b, where a and b are matrices or batches of them."""
+    return 2 * math.prod(a_shape) * b_shape[-1]
+
+
+# torch counts these products only in the form that makes a new tensor.
+_IN_PLACE = {torch.ops.aten.addmm_: _product, torch.ops.aten.baddbmm_: _product}
+
+
+def count_flops(module, *args, **kwargs):
+    """Run ``module(*args, **kwargs)`` once and count.
+
+    Returns:
+        dict[str, int]: FLOPs under ``''`` for the whole, and under the name of each submodule that was called.
+    """
+    root = type(module).__name__
+    counter = FlopCounterMode(display=False, custom_mapping=_IN_PLACE)
+    with counter, torch.inference_mode():
+        module(*args, **kwargs)
+    counts = {name: sum(ops.values()) for name, ops in counter.get_flop_counts().items()}
+    by_name = {name.removeprefix(f'{root}.'): n for name, n in counts.items() if name.startswith(f'{root}.')}
+    return {**by_name, '': counts['Global']}
+
+
+def analyse(cfg, height, width):
+    """Parameters and operations of a config's model on one pair.
+
+    Returns:
+        tuple[list[tuple], int]: Rows (part, parameters, FLOPs) of the network's parts and of the whole model, and the
+        number of parameters that are not trained.
+    """
+    model = init_model(cfg, 'random', 'cpu')
+    inputs = dict(vi=torch.rand(1, 3, height, width), ir=torch.rand(1, 1, height, width))
+    counts = count_flops(model, inputs, mode='tensor')
+    rows = []
+    for name, part in model.network.named_children():
+        # A container such as a ModuleList is never called itself: what it holds is added up.
+        called = [n for n in counts if n == f'network.{name}' or n.startswith(f'network.{name}.')]
+        outermost = [n for n in called if not any(n.startswith(f'{other}.') for other in called)]
+        rows.append((f'network.{name}', parameters(part), sum(counts[n] for n in outermost)))
+    rows.append(('all', parameters(model), counts['']))
+    return rows, sum(p.numel() for p in model.parameters() if not p.requires_grad)
+
+
+def parameters(module):
+    """Number of a module's parameters."""
+    return sum(p.numel() for p in module.parameters())
+
+
+def main(argv=None):
+    """Run; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', help='config file, or the name of one of mmfusion (occo_fmb)')
+    parser.add_argument('--shape', nargs=2, type=int, default=(480, 640), metavar=('H', 'W'), help='default: 480 640')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='overrides of the config')
+    args = parser.parse_args(argv)
+    try:
+        rows, frozen = analyse(load_model_config(args.config, args.cfg_options), *args.shape)
+    except (ValueError, FileNotFoundError) as e:
+        print(f'error: {e}', file=sys.stderr)
+        return 1
+    table = Table('part', title=f'{args.config}, one pair of {args.shape[0]}×{args.shape[1]} (height×width)')
+    for title in ('parameters', 'GMACs', 'GFLOPs'):
+        table.add_column(title, justify='right')
+    for name, count, flops in rows:
+        table.add_row(name, f'{count:,}', f'{flops / 2e9:.3f}', f'{flops / 1e9:.3f}', end_section=name == rows[-2][0])
+    Console().print(table)
+    print(f'{frozen:,} of the parameters are not trained. Losses are not part of the model here.')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
