@@ -35,7 +35,7 @@ def parse_args(argv=None):
     parser.add_argument('--vi', required=True, help='folder of visible images')
     parser.add_argument('--fused', required=True, nargs='+', type=method_folder, metavar='NAME=DIR')
     parser.add_argument(
-        '--metrics', nargs='+', default=['all'], help=f"'all', or names (also separated by commas): {', '.join(METRIC_SPECS)}"
+        '--metrics', nargs='+', default=['all'], help=f"'all', or names of: {', '.join(METRIC_SPECS)} (or with commas)"
     )
     parser.add_argument('--protocol', choices=PROTOCOLS, default='tang')
     parser.add_argument('--out', required=True, help='folder for metrics.csv, metrics.json and report.html')
@@ -43,7 +43,9 @@ def parse_args(argv=None):
     parser.add_argument('--depth16', choices=('full', 'stretch'), default='full', help='how 16-bit images become 8-bit')
     parser.add_argument('--workers', type=int, default=os.cpu_count(), help='processes (default: one a core)')
     parser.add_argument('--no-report', action='store_true', help='no report.html')
-    parser.add_argument('--gallery', default='60', help="images in the report's gallery: a number, or 'all' (default 60)")
+    parser.add_argument(
+        '--gallery', default='60', help="images in the report's gallery: a number, or 'all' (default 60)"
+    )
     parser.add_argument('--picture-size', type=int, default=720, help='longest side of a picture in the report')
     args = parser.parse_args(argv)
     names = [name for name, _ in args.fused]
@@ -58,7 +60,7 @@ def parse_args(argv=None):
 def main(argv=None):
     """Evaluate, print the table, write the files."""
     args = parse_args(argv)
-    columns = TextColumn('evaluating'), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn('{task.description}')
+    columns = BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn('{task.description}')
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task('', total=None)
         try:

@@ -24,7 +24,7 @@ def _joint_entropy(*images):
 def test_mutual_information_by_counting(triple):
     f, a, b = (_plane(x) for x in triple)
     f = f.copy()
-    f[0, :3] = 253, 254, 255  # the levels that the public code lets fall together
+    f[:9] = 254 + (a[:9] > np.median(a[:9]))  # the levels that the public code lets fall together
     direct = sum(_joint_entropy(f) + _joint_entropy(s) - _joint_entropy(f, s) for s in (a, b))
     images = [torch.from_numpy(x)[None, None] for x in (f, a, b)]
     nats = information.mutual_information(*images, protocol='vifb').item()
@@ -86,7 +86,8 @@ def test_gradients_of_a_ramp():
 
 def test_edge_transfer_of_a_copy(triple):
     _, a, _ = triple
-    assert (feature.qabf(a, a, a) > 0.98).all()
+    # The second logistic ends at 0.9879 / (1 + e^−4.4) for equal orientations; equal strengths G of at least 1 lose < 0.1 %.
+    assert feature.qabf(a, a, a).tolist() == pytest.approx([0.9994 * 0.9879 / (1 + math.exp(-4.4))] * 2, rel=1e-3)
     assert (feature.labf(a, a, a) < 0.01).all()
     assert (feature.nabf(a, a, a, protocol='vifb') == 0).all()
 
@@ -169,6 +170,9 @@ def _window_fmi(s, f):
 
     p, q = distribution(f), distribution(s)
     p_, q_ = p - p.mean(), q - q.mean()
+    flat = [x.max() == x.min() for x in (f, s)]
+    if any(flat):
+        return float(all(flat))
     c = (p_ * q_).sum() / math.sqrt((p_**2).sum() * (q_**2).sum())
     position = np.arange(1, 10)
     spread = [math.sqrt(max(0, (position**2 * x).sum() - (position * x).sum() ** 2)) for x in (p, q)]
@@ -177,20 +181,16 @@ def _window_fmi(s, f):
     share = c / ((bound - rows * columns).sum() / (spread[0] * spread[1])) if spread[0] * spread[1] else 0
     mass = np.diff(np.diff(np.pad(bound, ((1, 0), (1, 0))), axis=0), axis=1)
     joint = share * mass + (1 - share) * np.outer(p, q)
-    return 2 * (bits(p) + bits(q) - bits(joint)) / (bits(p) + bits(q))
+    total = bits(p) + bits(q)
+    return 2 * (total - bits(joint)) / total if total else 0.0
 
 
 @pytest.mark.parametrize('name', ['none', 'gradient', 'dct', 'wavelet', 'edge'])
 def test_fmi_cell_by_cell(triple, name):
     images = [x[:1, :, :14, :17] for x in triple]
     maps = [feature_information._FEATURES[name](x[0, 0]).double().numpy() for x in images]
-    found = [
-        (_window_fmi(a[r : r + 3, c : c + 3], f[r : r + 3, c : c + 3]) for a in maps[1:])
-        for f in maps[:1]
-        for r in range(f.shape[0] - 2)
-        for c in range(f.shape[1] - 2)
-    ]
-    direct = np.mean([list(pair) for pair in found])
+    f, *sources = (np.lib.stride_tricks.sliding_window_view(x, (3, 3)).reshape(-1, 3, 3) for x in maps)
+    direct = np.mean([_window_fmi(s, w) for source in sources for s, w in zip(source, f, strict=True)])
     value = feature_information.feature_mutual_information(*images, feature=name).item()
     assert value == pytest.approx(direct, rel=1e-5)
 

@@ -1,13 +1,15 @@
 """The evaluator: per-image values, sizes, and no image twice or lost in two processes."""
 
 import csv
+import json
 import logging
 import math
 import socket
+import subprocess
+import sys
 
 import pytest
 import torch
-import torch.multiprocessing as mp
 from mmengine.structures import PixelData
 
 from mmfusion.evaluation import FusionMetric, evaluate_images, to_8bit
@@ -43,7 +45,7 @@ def _expected(name):
 
 def test_built_from_a_config_and_equal_to_single_images(tmp_path):
     file = tmp_path / 'values.csv'
-    metric = METRICS.build(dict(type='mmfusion.FusionMetric', metrics=['EN', 'CC'], outfile=str(file), method='ours'))
+    metric = METRICS.build(dict(type='mmfusion.FusionMetric', metric=['EN', 'CC'], outfile=str(file), method='ours'))
     _feed(metric, range(5), batch=3)
     results = metric.evaluate(5)
     assert set(results) == {'fusion/EN', 'fusion/CC'}
@@ -95,16 +97,23 @@ def test_errors_say_what_to_do():
         metric.evaluate(3)
 
 
-def _work(rank, port, shares, queue):
-    torch.distributed.init_process_group('gloo', init_method=f'tcp://127.0.0.1:{port}', rank=rank, world_size=2)
-    torch.set_num_threads(1)
-    found = []
-    for share in shares:
-        metric = FusionMetric(['EN', 'SF'])
-        _feed(metric, share[rank])
-        found.append((metric.evaluate(len(SIZES)), len(metric.per_image)))
-    queue.put((rank, found))
-    torch.distributed.destroy_process_group()
+_WORKER = """
+import importlib.util, json, sys
+import torch
+spec = importlib.util.spec_from_file_location('cases', sys.argv[1])
+cases = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(cases)
+rank, port, shares = int(sys.argv[2]), sys.argv[3], json.loads(sys.argv[4])
+torch.set_num_threads(1)
+torch.distributed.init_process_group('gloo', init_method=f'tcp://127.0.0.1:{port}', rank=rank, world_size=2)
+found = []
+for share in shares:
+    metric = cases.FusionMetric(['EN', 'SF'])
+    cases._feed(metric, share[rank])
+    found.append((metric.evaluate(len(cases.SIZES)), len(metric.per_image)))
+print('FOUND', json.dumps(found))
+torch.distributed.destroy_process_group()
+"""
 
 
 def test_two_processes_count_every_image_once():
@@ -118,15 +127,21 @@ def test_two_processes_count_every_image_once():
     with socket.socket() as s:
         s.bind(('127.0.0.1', 0))
         port = s.getsockname()[1]
-    context = mp.get_context('spawn')
-    queue = context.Queue()
-    workers = [context.Process(target=_work, args=(rank, port, shares, queue)) for rank in range(2)]
+    command = [sys.executable, '-c', _WORKER, __file__]
+    workers = [
+        subprocess.Popen(
+            [*command, str(rank), str(port), json.dumps(shares)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    outcomes = []
     for worker in workers:
-        worker.start()
-    outcomes = dict(queue.get(timeout=120) for _ in workers)
-    for worker in workers:
-        worker.join(timeout=30)
-        assert worker.exitcode == 0
+        out, err = worker.communicate(timeout=120)
+        assert worker.returncode == 0, err
+        outcomes.append(json.loads(out.split('FOUND ')[1]))
     for rank in range(2):
         for results, _ in outcomes[rank]:
             assert results['fusion/EN'] == pytest.approx(sum(_expected('EN')) / 5, rel=1e-12)

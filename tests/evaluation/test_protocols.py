@@ -33,7 +33,9 @@ def test_vifb_is_the_mean_over_channels():
     f, a, b = _colour(0), _colour(1)[:, :1], _colour(2)
     values, _ = evaluate_images(f, a, b, ['MI', 'SSIM', 'SF'], 'vifb')
     for name in ('MI', 'SSIM'):
-        single = [METRIC_SPECS[name](*(x[:, k : k + 1].double() for x in (f, a.expand_as(f), b)), 'vifb') for k in range(3)]
+        single = [
+            METRIC_SPECS[name](*(x[:, k : k + 1].double() for x in (f, a.expand_as(f), b)), 'vifb') for k in range(3)
+        ]
         torch.testing.assert_close(values[name], sum(single) / 3)
     wide = torch.cat(f.split(1, 1), dim=-1).double()
     torch.testing.assert_close(values['SF'], METRIC_SPECS['SF'](wide, None, None, 'vifb'))

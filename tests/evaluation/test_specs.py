@@ -42,7 +42,8 @@ def test_unit_range_and_dtype(triple, name):
     images = triple if spec.sources else triple[:1]
     options = dict(spec.options)
     value = spec.function(*images, **options)
-    torch.testing.assert_close(spec.function(*(x / 255 for x in images), data_range=1, **options), value, rtol=1e-6, atol=1e-9)
+    unit = spec.function(*(x / 255 for x in images), data_range=1, **options)
+    torch.testing.assert_close(unit, value, rtol=1e-6, atol=1e-9)
     torch.testing.assert_close(spec.function(*(x.to(torch.uint8) for x in images), **options), value)
     torch.testing.assert_close(spec.function(*(x.float() for x in images), **options), value)
 

@@ -1,6 +1,6 @@
 """Print the table of a metrics.json (tools/evaluate.py) as LaTeX or Markdown, split by day and night where names say so.
 
-    python tools/analysis_tools/metric_table.py work_dirs/eval/metrics.json --format latex --metrics EN,SF,VIF
+python tools/analysis_tools/metric_table.py work_dirs/eval/metrics.json --format latex --metrics EN,SF,VIF
 """
 
 import argparse

@@ -1,36 +1,9 @@
 """LLVIP for fusion training as OCCO does it: patches that hold salient objects; official split (12025, 3463 pairs)."""
 
+_base_ = './pairs.py'
+
 data_root = '{{$MMFUSION_DATA:data}}/LLVIP'
 
-train_pipeline = [
-    dict(type='mmfusion.LoadImagePair'),
-    dict(type='mmfusion.LoadSaliencyMasks'),
-    dict(type='mmfusion.ForegroundCrop', crop_size=(256, 256)),
-    dict(type='mmseg.RandomFlip', prob=0.5),
-    dict(type='mmfusion.PackFusionInputs'),
-]
-test_pipeline = [dict(type='mmfusion.LoadImagePair'), dict(type='mmfusion.PackFusionInputs')]
-
-# The batch must split into the groups of OCCO's contrastive loss, so an incomplete last one is dropped.
-train_dataloader = dict(
-    batch_size=12,
-    num_workers=2,
-    persistent_workers=True,
-    drop_last=True,
-    sampler=dict(type='DefaultSampler', shuffle=True),
-    dataset=dict(
-        type='mmfusion.LLVIPDataset', data_root=data_root, split='train', with_masks=True, pipeline=train_pipeline
-    ),
-)
-val_dataloader = dict(
-    batch_size=1,
-    num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(type='mmfusion.LLVIPDataset', data_root=data_root, split='test', pipeline=test_pipeline),
-)
+train_dataloader = dict(dataset=dict(type='mmfusion.LLVIPDataset', data_root=data_root, split='train', with_masks=True))
+val_dataloader = dict(dataset=dict(type='mmfusion.LLVIPDataset', data_root=data_root, split='test'))
 test_dataloader = val_dataloader
-
-# OCCO's four metrics, and two that tell how much of the sources is left.
-val_evaluator = dict(type='mmfusion.FusionMetric', metric=['EN', 'SF', 'AG', 'CC', 'SCD', 'VIF'])
-test_evaluator = val_evaluator

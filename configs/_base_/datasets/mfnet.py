@@ -1,42 +1,21 @@
 """MFNet for fusion training as OCCO does it: patches that hold salient objects; official lists."""
 
+_base_ = './pairs.py'
+
 data_root = '{{$MMFUSION_DATA:data}}/MFNet'
 
-train_pipeline = [
-    dict(type='mmfusion.LoadMFNetPair'),
-    dict(type='mmfusion.LoadSaliencyMasks'),
-    dict(type='mmfusion.ForegroundCrop', crop_size=(256, 256)),
-    dict(type='mmseg.RandomFlip', prob=0.5),
-    dict(type='mmfusion.PackFusionInputs'),
-]
-test_pipeline = [dict(type='mmfusion.LoadMFNetPair'), dict(type='mmfusion.PackFusionInputs')]
+# A pair is one file of four channels.
+train_pipeline = [dict(type='mmfusion.LoadMFNetPair'), *_base_.train_pipeline[1:]]
+test_pipeline = [dict(type='mmfusion.LoadMFNetPair'), *_base_.test_pipeline[1:]]
 
-# The batch must split into the groups of OCCO's contrastive loss, so an incomplete last one is dropped.
 train_dataloader = dict(
-    batch_size=12,
-    num_workers=2,
-    persistent_workers=True,
-    drop_last=True,
-    sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
         type='mmfusion.MFNetDataset', data_root=data_root, split='train', with_masks=True, pipeline=train_pipeline
-    ),
+    )
 )
 val_dataloader = dict(
-    batch_size=1,
-    num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(type='mmfusion.MFNetDataset', data_root=data_root, split='val', pipeline=test_pipeline),
+    dataset=dict(type='mmfusion.MFNetDataset', data_root=data_root, split='val', pipeline=test_pipeline)
 )
 test_dataloader = dict(
-    batch_size=1,
-    num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(type='mmfusion.MFNetDataset', data_root=data_root, split='test', pipeline=test_pipeline),
+    dataset=dict(type='mmfusion.MFNetDataset', data_root=data_root, split='test', pipeline=test_pipeline)
 )
-
-# OCCO's four metrics, and two that tell how much of the sources is left.
-val_evaluator = dict(type='mmfusion.FusionMetric', metric=['EN', 'SF', 'AG', 'CC', 'SCD', 'VIF'])
-test_evaluator = val_evaluator

@@ -1,45 +1,20 @@
 """RoadScene for fusion training as OCCO does it. Split: sorted by name, every 10th is validation (199 and 22 pairs)."""
 
+_base_ = './pairs.py'
+
 data_root = '{{$MMFUSION_DATA:data}}/RoadScene'
 
-train_pipeline = [
-    dict(type='mmfusion.LoadImagePair'),
-    dict(type='mmfusion.LoadSaliencyMasks'),
-    dict(type='mmfusion.ForegroundCrop', crop_size=(256, 256)),
-    dict(type='mmseg.RandomFlip', prob=0.5),
-    dict(type='mmfusion.PackFusionInputs'),
-]
-test_pipeline = [dict(type='mmfusion.LoadImagePair'), dict(type='mmfusion.PackFusionInputs')]
-
-# The batch must split into the groups of OCCO's contrastive loss, so an incomplete last one is dropped.
 train_dataloader = dict(
-    batch_size=12,
-    num_workers=2,
-    persistent_workers=True,
-    drop_last=True,
-    sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
         type='mmfusion.RoadSceneDataset',
         data_root=data_root,
         ann_file='{{ fileDirname }}/splits/roadscene_train.txt',
         with_masks=True,
-        pipeline=train_pipeline,
-    ),
+    )
 )
 val_dataloader = dict(
-    batch_size=1,
-    num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
-        type='mmfusion.RoadSceneDataset',
-        data_root=data_root,
-        ann_file='{{ fileDirname }}/splits/roadscene_val.txt',
-        pipeline=test_pipeline,
-    ),
+        type='mmfusion.RoadSceneDataset', data_root=data_root, ann_file='{{ fileDirname }}/splits/roadscene_val.txt'
+    )
 )
 test_dataloader = val_dataloader
-
-# OCCO's four metrics, and two that tell how much of the sources is left.
-val_evaluator = dict(type='mmfusion.FusionMetric', metric=['EN', 'SF', 'AG', 'CC', 'SCD', 'VIF'])
-test_evaluator = val_evaluator

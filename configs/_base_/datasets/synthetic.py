@@ -1,34 +1,18 @@
 """Synthetic scenes, rendered on the fly, for fusion training as OCCO does it; nothing has to be downloaded."""
 
+_base_ = './pairs.py'
+
 train_pipeline = [
     dict(type='mmfusion.RenderSyntheticPair', with_seg=False, with_bbox=False),
-    dict(type='mmfusion.ForegroundCrop', crop_size=(256, 256)),
-    dict(type='mmseg.RandomFlip', prob=0.5),
-    dict(type='mmfusion.PackFusionInputs'),
+    *_base_.train_pipeline[2:],
 ]
 test_pipeline = [
     dict(type='mmfusion.RenderSyntheticPair', with_masks=False, with_seg=False, with_bbox=False),
-    dict(type='mmfusion.PackFusionInputs'),
+    *_base_.test_pipeline[1:],
 ]
 
-# The batch must split into the groups of OCCO's contrastive loss, so an incomplete last one is dropped.
-train_dataloader = dict(
-    batch_size=12,
-    num_workers=2,
-    persistent_workers=True,
-    drop_last=True,
-    sampler=dict(type='DefaultSampler', shuffle=True),
-    dataset=dict(type='mmfusion.SyntheticDataset', num=1000, seed=0, pipeline=train_pipeline),
-)
+train_dataloader = dict(dataset=dict(type='mmfusion.SyntheticDataset', num=1000, seed=0, pipeline=train_pipeline))
 val_dataloader = dict(
-    batch_size=1,
-    num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(type='mmfusion.SyntheticDataset', num=50, seed=0, start=50000, pipeline=test_pipeline),
+    dataset=dict(type='mmfusion.SyntheticDataset', num=50, seed=0, start=50000, pipeline=test_pipeline)
 )
 test_dataloader = val_dataloader
-
-# OCCO's four metrics, and two that tell how much of the sources is left.
-val_evaluator = dict(type='mmfusion.FusionMetric', metric=['EN', 'SF', 'AG', 'CC', 'SCD', 'VIF'])
-test_evaluator = val_evaluator

@@ -262,7 +262,7 @@ def ms_ssim(fused, ir, vi, *, protocol='tang', data_range=255.0):
       power is not real. K. Ma et al. 2015.
     - ``'vifb'``: the sum over both sources of Z. Wang, E. P. Simoncelli, A. C. Bovik, "Multiscale structural
       similarity for image quality assessment", Asilomar 2003: contrast-structure at five scales and luminance at the
-      coarsest, β = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333). Range [0, 2]; NaN as above (the benchmark itself publishes none).
+      coarsest, β = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333). Range [0, 2]; NaN as above (the benchmark publishes none).
 
     Higher is better.
 

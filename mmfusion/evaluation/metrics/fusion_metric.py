@@ -150,8 +150,10 @@ class FusionMetric(BaseMetric):
         for spec in self.specs:
             values = [entry['values'][spec.name] for entry in entries]
             defined = [v for v in values if not math.isnan(v)]
-            means[spec.name] = math.fsum(defined) / len(defined) if defined and math.inf not in defined else (
-                math.inf if defined else math.nan
+            means[spec.name] = (
+                math.fsum(defined) / len(defined)
+                if defined and math.inf not in defined
+                else (math.inf if defined else math.nan)
             )
             for entry, value in zip(entries, values, strict=True):
                 self.per_image.append(dict(method=self.method, image=entry['image'], metric=spec.name, value=value))

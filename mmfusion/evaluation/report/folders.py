@@ -328,7 +328,9 @@ def load(file):
             for method, by_metric in data['values'].items()
         }
     except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as e:
-        raise ValueError(f'{file}: not a metrics.json of tools/evaluate.py ({e!r}). Remove it, or name another --out.') from e
+        raise ValueError(
+            f'{file}: not a metrics.json of tools/evaluate.py ({e!r}). Remove it, or name another --out.'
+        ) from e
     unknown = [name for name in results.metrics if name not in METRIC_SPECS]
     if unknown:
         raise ValueError(f'{file}: has metrics that this version does not know: {", ".join(unknown)}')

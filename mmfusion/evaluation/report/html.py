@@ -72,7 +72,9 @@ def write_html(results, file, gallery=60, picture_size=720, quality=88):
     del data['signatures']
     columns = data.pop('files')
     data['pictures'] = {
-        image: {name: _picture(found[image], picture_size, quality) for name, found in columns.items() if image in found}
+        image: {
+            name: _picture(found[image], picture_size, quality) for name, found in columns.items() if image in found
+        }
         for image in choose_pictures(results, gallery)
     }
     # In a script element only "</" and "<!--" could end the data early.

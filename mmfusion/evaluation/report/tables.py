@@ -120,7 +120,10 @@ def to_markdown(results, summary=None, digits=4):
     return '\n'.join(lines)
 
 
-_LATEX = str.maketrans({c: f'\\{c}' for c in '&%$#_{}'} | {'~': r'\textasciitilde{}', '^': r'\textasciicircum{}', '\\': r'\textbackslash{}'})
+_LATEX = str.maketrans(
+    {c: f'\\{c}' for c in '&%$#_{}'}
+    | {'~': r'\textasciitilde{}', '^': r'\textasciicircum{}', '\\': r'\textbackslash{}'}
+)
 
 
 def to_latex(results, summary=None, digits=4, caption='', label='tab:fusion'):
@@ -141,7 +144,12 @@ def to_latex(results, summary=None, digits=4, caption='', label='tab:fusion'):
     ]
     for method in results.methods:
         cells = _cells(results, summary, method, style, digits)
-        row = ' & '.join([method.translate(_LATEX), *cells]).replace('–', '--').replace('∞', r'$\infty$').replace('−', '$-$')
+        row = (
+            ' & '.join([method.translate(_LATEX), *cells])
+            .replace('–', '--')
+            .replace('∞', r'$\infty$')
+            .replace('−', '$-$')
+        )
         lines.append(row + r' \\')
     lines += [r'\bottomrule', r'\end{tabular}']
     lines += [rf'\\ \footnotesize $^\dagger$ {line.translate(_LATEX)}' for line in notes(results, summary)]

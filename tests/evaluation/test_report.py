@@ -1,0 +1,196 @@
+"""Evaluation of folders, resuming, bad input, tables, panels."""
+
+import csv
+import json
+import math
+
+import cv2
+import numpy as np
+import pytest
+
+from mmfusion.evaluation.report import (
+    Results,
+    best_and_worst,
+    choose_pictures,
+    evaluate_files,
+    evaluate_folders,
+    load,
+    load_image,
+    magnify,
+    make_panel,
+    notes,
+    parse_box,
+    rank,
+    split_day_night,
+    summarize,
+    to_latex,
+    to_markdown,
+)
+from mmfusion.utils import read_visible, write_image
+
+
+def _run(root, metrics=('EN', 'CC', 'MSE'), methods=('a', 'b'), **kwargs):
+    folders = {m: root / m for m in methods}
+    return evaluate_folders(root / 'ir', root / 'vi', folders, list(metrics), out_dir=root / 'out', **kwargs)
+
+
+def test_files_hold_every_value(fused_folders):
+    results, missing = _run(fused_folders)
+    assert missing == []
+    with open(fused_folders / 'out' / 'metrics.csv', newline='') as handle:
+        rows = list(csv.DictReader(handle))
+    assert len(rows) == 2 * 3 * 3
+    for row in rows:
+        assert float(row['value']) == results.value(row['method'], row['metric'], row['image'])
+    direct, _ = evaluate_files(*(next((fused_folders / d).glob('00002N.*')) for d in ('b', 'ir', 'vi')), ['CC'], 'tang')
+    assert results.value('b', 'CC', '00002N') == direct['CC']
+    data = json.loads((fused_folders / 'out' / 'metrics.json').read_text())
+    assert data['protocol'] == 'tang'
+    assert [m['higher_is_better'] for m in data['metrics']] == [True, True, False]
+    again = load(fused_folders / 'out' / 'metrics.json')
+    assert (again.values, again.images, again.metrics) == (results.values, results.images, results.metrics)
+
+
+def test_resumes_where_it_stopped(fused_folders):
+    seen = []
+
+    def progress(done, total, text):
+        seen.append((done, total, text))
+
+    def stop(done, total, text):
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        _run(fused_folders, progress=stop)
+    _run(fused_folders, progress=progress)
+    assert [total for _, total, _ in seen] == [4] * 4
+    seen.clear()
+    _run(fused_folders, progress=progress)
+    assert seen == []
+    _run(fused_folders, metrics=['EN', 'SF'], progress=progress)
+    assert len(seen) == 6  # only SF is new
+    seen.clear()
+    write_image(fused_folders / 'a' / '00001D.png', np.zeros((48, 56), np.uint8))
+    results, _ = _run(fused_folders, progress=progress)
+    assert results.value('a', 'EN', '00001D') == 0
+    assert seen[0][2] == 'a 00001D'
+
+
+def test_processes_give_the_same(fused_folders):
+    single, _ = _run(fused_folders)
+    (fused_folders / 'out' / 'metrics.json').unlink()
+    parallel, _ = _run(fused_folders, workers=2)
+    assert parallel.values == single.values
+
+
+def test_missing_images_are_listed(fused_folders):
+    (fused_folders / 'ir' / '00001D.png').unlink()
+    (fused_folders / 'b' / '00003N.jpg').unlink()
+    expected = r'ir \(ir\) lacks 1 of 3 images: 00001D; .*b \(b\) lacks 1 of 3 images: 00003N.*--allow-missing'
+    with pytest.raises(ValueError, match=expected):
+        _run(fused_folders)
+    results, missing = _run(fused_folders, allow_missing=True)
+    assert len(missing) == 2
+    assert results.images == ['00002N', '00003N']
+    assert math.isnan(results.value('b', 'EN', '00003N'))
+    assert results.mean('b', 'EN') == results.value('b', 'EN', '00002N')
+
+
+def test_sizes_and_folders_are_named(fused_folders):
+    write_image(fused_folders / 'a' / '00002N.png', np.zeros((48, 50), np.uint8))
+    with pytest.raises(ValueError, match=r'a/00002N\.png is 50×48, .*ir/00002N\.png is 56×48'):
+        _run(fused_folders)
+    with pytest.raises(FileNotFoundError, match='no such folder'):
+        _run(fused_folders, methods=['c'])
+    with pytest.raises(ValueError, match='cannot have the name of a source'):
+        evaluate_folders(fused_folders / 'ir', fused_folders / 'vi', {'ir': fused_folders / 'a'})
+
+
+def test_sixteen_bits_and_mixed_grey_and_colour(fused_folders):
+    ir = cv2.imread(str(fused_folders / 'ir' / '00001D.png'), cv2.IMREAD_UNCHANGED)
+    before, _ = _run(fused_folders, methods=['a'])
+    cv2.imwrite(str(fused_folders / 'ir' / '00001D.png'), ir.astype(np.uint16) * 257)
+    colour = cv2.imread(str(fused_folders / 'ir' / '00002N.png'), cv2.IMREAD_COLOR)
+    write_image(fused_folders / 'ir' / '00002N.png', colour)
+    after, _ = _run(fused_folders, methods=['a'])
+    assert after.values == before.values
+
+
+def test_damaged_results_file(fused_folders):
+    (fused_folders / 'out').mkdir()
+    (fused_folders / 'out' / 'metrics.json').write_text('{"protocol": ')
+    with pytest.raises(ValueError, match=r'not a metrics\.json'):
+        _run(fused_folders)
+
+
+@pytest.fixture
+def results():
+    r = Results('tang', ['a_1', 'b', 'c'], ['1', '2'], ['EN', 'MSE', 'SCD'])
+    r.values = {
+        'a_1': {'EN': {'1': 6.0, '2': 7.0}, 'MSE': {'1': 0.02, '2': 0.04}, 'SCD': {'1': 1.0, '2': math.nan}},
+        'b': {'EN': {'1': 7.0, '2': 7.4}, 'MSE': {'1': 0.05, '2': 0.05}, 'SCD': {'1': 1.5, '2': 1.5}},
+        'c': {'EN': {'1': 5.0, '2': 5.0}, 'MSE': {'1': 0.01, '2': 0.01}, 'SCD': {'1': math.nan, '2': math.nan}},
+    }
+    r.reasons = {'a_1': {'SCD': {'2': 'flat'}}, 'c': {'SCD': {'1': 'flat', '2': 'flat'}}}
+    return r
+
+
+def test_ranks_and_notes(results):
+    summary = summarize(results)
+    assert summary['ranks'] == {
+        'a_1': dict(EN=2, MSE=2, SCD=2),
+        'b': dict(EN=1, MSE=3, SCD=1),
+        'c': dict(EN=3, MSE=1, SCD=None),
+    }
+    assert summary['mean_rank'] == dict(a_1=2, b=pytest.approx(5 / 3), c=2)
+    assert notes(results, summary) == ['a_1, SCD: without 1 image(s) (flat)', 'c, SCD: without 2 image(s) (flat)']
+    assert rank([math.inf, 1, 1, math.nan], False) == [3, 1, 1, None]
+    assert best_and_worst(results, 'MSE')['a_1'] == ('1', '2')
+    assert choose_pictures(results, None) == ['1', '2']
+    assert len(choose_pictures(results, 1)) == 1
+
+
+def test_markdown_and_latex(results):
+    text = to_markdown(results).splitlines()
+    assert text[0] == '| Method | EN ↑ | MSE ↓ | SCD ↑ | Rank ↓ |'
+    assert text[2] == '| a_1 | <u>6.500</u> | <u>0.03000</u> | <u>1.000†</u> | 2.00 |'
+    assert text[4] == '| c | 5.000 | **0.01000** | –† | 2.00 |'
+    latex = to_latex(results, caption='Means.')
+    assert r'a\_1 & \underline{6.500} & \underline{0.03000} & \underline{1.000$^\dagger$} & 2.00 \\' in latex
+    assert r'EN $\uparrow$ & MSE $\downarrow$' in latex
+    assert latex.count(r'\textbf{') == 3
+
+
+def test_day_and_night():
+    assert split_day_night(['00131D', '01023N']) == {'day': ['00131D'], 'night': ['01023N']}
+    assert split_day_night(['00131D', '01023N', 'x']) == {}
+
+
+def test_panel(fused_folders, tmp_path):
+    columns = {d: {'00001D': next((fused_folders / d).glob('00001D.*'))} for d in ('ir', 'a')}
+    panel = make_panel(columns, ['00001D'], {'00001D': [(4, 4, 8, 8)]}, width=112, gap=4)
+    assert panel.shape == (96 + 16 + 4, 2 * (112 + 4), 3)
+    assert (panel[:, 112:116] == 255).all()
+    with pytest.raises(ValueError, match='none of ir, a has this image'):
+        make_panel(columns, ['nothing'])
+
+
+def test_magnify_shows_the_region():
+    img = np.zeros((100, 100, 3), np.uint8)
+    img[10:20, 10:20] = 200
+    out = magnify(img, [(10, 10, 10, 10)])
+    assert (out[70:90, 70:90] == 200).all()
+    assert (out[:58, 60:] == 0).all()
+    with pytest.raises(ValueError, match='leaves the image of 100×100'):
+        magnify(img, [(95, 0, 10, 10)])
+    with pytest.raises(ValueError, match='four whole numbers'):
+        parse_box('1,2,3')
+
+
+@pytest.mark.data
+def test_load_keeps_the_number_of_channels(data_dir):
+    folder = data_dir / 'reference_fusions'
+    assert load_image(folder / 'TNO' / 'SeAFusion' / '05.png').shape[1] in (1, 3)
+    file = folder / 'VIFB' / 'vi' / 'fight.jpg'
+    assert np.array_equal(load_image(file)[0].permute(1, 2, 0).numpy()[..., ::-1], read_visible(file))

@@ -1,0 +1,70 @@
+"""The command lines: evaluate.py, metric_table.py, figure_panels.py."""
+
+import importlib.util
+from pathlib import Path
+
+import cv2
+import pytest
+
+TOOLS = Path(__file__).resolve().parents[2] / 'tools'
+
+
+def _main(file):
+    spec = importlib.util.spec_from_file_location(Path(file).stem, TOOLS / file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.main
+
+
+@pytest.fixture
+def evaluated(fused_folders, capsys):
+    root = fused_folders
+    arguments = ['--ir', f'{root}/ir', '--vi', f'{root}/vi', '--fused', f'a={root}/a', f'{root}/b', '--out', f'{root}/out']
+    _main('evaluate.py')([*arguments, '--metrics', 'EN,MSE', 'CC', '--workers', '1'])
+    return root, capsys.readouterr().out
+
+
+def test_evaluate_writes_and_prints(evaluated):
+    root, out = evaluated
+    assert {p.name for p in (root / 'out').iterdir()} == {'metrics.csv', 'metrics.json', 'report.html'}
+    assert '3 images, protocol tang' in out
+    assert 'MSE ↓' in out
+    assert '①' in out
+    assert 'mean rank' in out
+
+
+def test_evaluate_ends_in_one_sentence(evaluated):
+    root, _ = evaluated
+    (root / 'vi' / '00002N.png').unlink()
+    arguments = ['--ir', f'{root}/ir', '--vi', f'{root}/vi', '--fused', f'a={root}/a', '--out', f'{root}/new']
+    with pytest.raises(SystemExit, match='error: .*lacks 1 of 3 images: 00002N.*--allow-missing'):
+        _main('evaluate.py')([*arguments, '--metrics', 'EN'])
+    _main('evaluate.py')([*arguments, '--metrics', 'EN', '--allow-missing', '--no-report'])
+    assert len((root / 'new' / 'metrics.csv').read_text().splitlines()) == 3
+
+
+def test_tables_by_day_and_night(evaluated, capsys):
+    root, _ = evaluated
+    _main('analysis_tools/metric_table.py')([f'{root}/out/metrics.json', '--metrics', 'EN'])
+    text = capsys.readouterr().out
+    assert '3 images, protocol tang' in text
+    assert '1 day images' in text
+    assert '2 night images' in text
+    assert text.count('| Method | EN ↑ | Rank ↓ |') == 3
+    _main('analysis_tools/metric_table.py')([f'{root}/out/metrics.json', '--format', 'latex', '--no-split'])
+    assert capsys.readouterr().out.count(r'\begin{tabular}{lcccc}') == 1
+    with pytest.raises(SystemExit, match='has no VIF; it has EN, MSE, CC'):
+        _main('analysis_tools/metric_table.py')([f'{root}/out/metrics.json', '--metrics', 'VIF'])
+
+
+def test_panels(fused_folders):
+    root = fused_folders
+    arguments = ['--ir', f'{root}/ir', '--vi', f'{root}/vi', '--fused', f'A={root}/a', f'B={root}/b', '--width', '112']
+    _main('analysis_tools/figure_panels.py')(
+        [*arguments, '--images', '00001D', '00002N', '--box', '5,5,10,8', '--out', f'{root}/panel.png']
+    )
+    assert cv2.imread(f'{root}/panel.png').shape == (2 * (96 + 4) + 16, 4 * 116, 3)
+    with pytest.raises(SystemExit, match='leaves the image'):
+        _main('analysis_tools/figure_panels.py')(
+            [*arguments, '--images', '00001D', '--box', '50,5,10,8', '--out', f'{root}/panel.png']
+        )
