@@ -19,7 +19,17 @@ def _main(file):
 @pytest.fixture
 def evaluated(fused_folders, capsys):
     root = fused_folders
-    arguments = ['--ir', f'{root}/ir', '--vi', f'{root}/vi', '--fused', f'a={root}/a', f'{root}/b', '--out', f'{root}/out']
+    arguments = [
+        '--ir',
+        f'{root}/ir',
+        '--vi',
+        f'{root}/vi',
+        '--fused',
+        f'a={root}/a',
+        f'{root}/b',
+        '--out',
+        f'{root}/out',
+    ]
     _main('evaluate.py')([*arguments, '--metrics', 'EN,MSE', 'CC', '--workers', '1'])
     return root, capsys.readouterr().out
 
@@ -37,7 +47,7 @@ def test_evaluate_ends_in_one_sentence(evaluated):
     root, _ = evaluated
     (root / 'vi' / '00002N.png').unlink()
     arguments = ['--ir', f'{root}/ir', '--vi', f'{root}/vi', '--fused', f'a={root}/a', '--out', f'{root}/new']
-    with pytest.raises(SystemExit, match='error: .*lacks 1 of 3 images: 00002N.*--allow-missing'):
+    with pytest.raises(SystemExit, match=r'error: .*lacks 1 of 3 images: 00002N.*--allow-missing'):
         _main('evaluate.py')([*arguments, '--metrics', 'EN'])
     _main('evaluate.py')([*arguments, '--metrics', 'EN', '--allow-missing', '--no-report'])
     assert len((root / 'new' / 'metrics.csv').read_text().splitlines()) == 3

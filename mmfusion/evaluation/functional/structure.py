@@ -39,7 +39,7 @@ def correlation_coefficient(fused, ir, vi, *, data_range=255.0):
 
     Examples:
         >>> x = torch.rand(1, 1, 8, 8)
-        >>> correlation_coefficient(x, 0.5 * x, x + 1)
+        >>> correlation_coefficient(x, 0.5 * x, x + 1).round(decimals=9)
         tensor([1.], dtype=torch.float64)
     """
     f, a, b = prepare(fused, ir, vi, data_range=data_range)

@@ -259,21 +259,30 @@ def test_parity_of_terms(parity, seeded_vgg19):
 
 @pytest.mark.data
 def test_parity_of_gradient(parity, seeded_vgg19):
-    """The gradient agrees as far as float32 can tell.
+    """The gradient agrees as far as float32 can tell, which is not to 1e-5.
 
     The 48×48 images of the parity file leave relu5_4 a 3×3 map of random features whose points nearly coincide: cosine
-    distances are about 1e-5, of the size of float32's rounding, and their gradient is a difference of rounded numbers. The
-    public code's own gradient lies 1.2e-4 from the gradient of the same formula in float64, and ours 1.0e-4 from the
-    public code's. So the reference itself cannot be met to 1e-5. What can be asked: in float64 the formula is the same
-    (the reference is as near to it as its precision allows), our float32 gradient is no further from it than the
-    reference's, and relu4_4, a 6×6 map, with the background loses less than the whole.
+    distances are about 1e-5, of the size of float32's rounding, and their gradient is a difference of rounded numbers.
+    Measured, as relative distances of gradients: the public code's from this formula in float64 1.22e-4, ours in float32
+    from the same 1.13e-4, ours from the public code's 1.02e-4. Float32 against float64 part by part: background 7e-8,
+    relu4_4 (6×6 points) with the background 1.4e-5, relu5_4 2.7e-3. So what can be asked is that our float32 gradient is
+    no further from the float64 one than the reference's, and that the error is relu5_4's: without it there is less than
+    a fifth, and the background alone is exact.
     """
     case = parity['contrastive']
     reference = case['grad'].double()
     single, double = (run(case, seeded_vgg19, dtype)[2] for dtype in (torch.float32, torch.float64))
     reference_error = relative(reference, double)
-    assert reference_error < 2e-4
+    assert reference_error < 1.5e-4
     assert relative(single, double) <= reference_error
-    shallower = {'relu4_4': 0.25}
-    single, double = (run(case, seeded_vgg19, dtype, shallower)[2] for dtype in (torch.float32, torch.float64))
-    assert relative(single, double) <= 1e-5
+    without = [run(case, seeded_vgg19, dtype, {'relu4_4': 0.25})[2] for dtype in (torch.float32, torch.float64)]
+    assert relative(*without) < reference_error / 5
+    background = split_masks(case['mask_vi'], case['mask_ir'])['background']
+    grads = []
+    for dtype in (torch.float32, torch.float64):
+        loss = ContextualContrastiveLoss(prior=dict(type='VGGPrior', weights=seeded_vgg19)).to(dtype)
+        fused = case['fused'].detach().to(dtype).requires_grad_()
+        sources = {m: case[m].to(dtype) for m in ('vi', 'ir')}
+        value = loss._background(fused[:1], sources, background, 1)
+        grads.append(torch.autograd.grad(value, fused)[0].double())
+    assert relative(*grads) <= 1e-6

@@ -57,7 +57,7 @@ def naive_attention(block, tokens, own, other):
     part = block.attention
     if part.kind == 'linear':
         k, v = part.kv[other](tokens[other]).chunk(2, dim=-1)
-        n, length, c = k.shape
+        c = k.shape[-1]
         heads = []
         for index in torch.arange(c).view(part.num_heads, -1):
             context = (k[..., index].transpose(1, 2) @ v[..., index] * len(index) ** -0.5).softmax(dim=-2)

@@ -27,7 +27,7 @@ def test_known_names():
     assert torch.equal(public['v1.Conv_BN_ReLU_2.0.weight'], net.encoder['vi'][0][0].weight)
     assert torch.equal(public['i4.Conv_BN_ReLU_2.4.running_var'], net.encoder['ir'][3][4].running_var)
     assert torch.equal(public['fusion2.cross.channel_proj4.bias'], net.fifb[1].attention.proj['ir'].bias)
-    assert torch.equal(public['up_concat3.conv2.0.weight'], net.decoder[0].conv[2].weight)
+    assert torch.equal(public['up_concat3.conv2.weight'], net.decoder[0].conv[2].weight)
     assert public['fusion1.channel_emb.residual.weight'].shape == (4, 8, 1, 1)
     assert public['fusion1.space_weight1.mlp.2.weight'].shape == (1, 4, 1, 1)
     assert public['fusion1.cross.end_proj1.weight'].shape == (4, 8)

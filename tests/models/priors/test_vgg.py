@@ -140,7 +140,7 @@ def test_errors(tmp_path):
         VGGPrior(arch='vgg11')
     with pytest.raises(ValueError, match=r"width=0.5 needs weights='random'"):
         VGGPrior(width=0.5)
-    with pytest.raises(ValueError, match=r'vgg16 has no layer relu5_4; it has relu1_1, .*relu5_3'):
+    with pytest.raises(ValueError, match=r'vgg16 has no layer relu4_4, relu5_4; it has relu1_1, .*relu5_3'):
         tiny(arch='vgg16')
     with pytest.raises(FileNotFoundError, match=r"nowhere.pth' is no file. Expected the path of torchvision's vgg19"):
         VGGPrior(weights='nowhere.pth')
