@@ -64,8 +64,7 @@ def run(cfg, crash_at=None):
 
 
 def test_trains_validates_and_draws(tmp_path, monkeypatch):
-    before = config(tmp_path, monkeypatch)
-    runner, losses = run(before)
+    runner, losses = run(config(tmp_path, monkeypatch))
     assert len(losses) == 4
     assert all(torch.isfinite(torch.tensor(v)) for v in losses.values())
     assert (tmp_path / 'epoch_2.pth').is_file()
@@ -100,16 +99,18 @@ def test_ema_and_tensorboard_by_config(tmp_path, monkeypatch):
     cfg = config(tmp_path, monkeypatch, epochs=1, **{'optim_wrapper.optimizer.lr': 1e-3})
     cfg.custom_hooks.append(dict(type='EMAHook'))
     cfg.visualizer.vis_backends.append(dict(type='TensorboardVisBackend'))
-    runner, losses = run(cfg)
+    _, losses = run(cfg)
     assert all(torch.isfinite(torch.tensor(v)) for v in losses.values())
     checkpoint = torch.load(tmp_path / 'epoch_1.pth', weights_only=True)
-    assert any(not torch.equal(v, checkpoint['ema_state_dict'][f'module.{k}']) for k, v in checkpoint['state_dict'].items())
+    assert any(
+        not torch.equal(v, checkpoint['ema_state_dict'][f'module.{k}']) for k, v in checkpoint['state_dict'].items()
+    )
     assert list(tmp_path.glob('*/vis_data/events.out.tfevents*'))
 
 
 def test_batch_that_does_not_split_is_named(tmp_path, monkeypatch):
     cfg = config(tmp_path, monkeypatch, epochs=1, **{'train_dataloader.batch_size': 2})
-    with pytest.raises(ValueError, match='4 groups, and this one has 2 pairs.*4, 8, 12'):
+    with pytest.raises(ValueError, match=r'4 groups, and this one has 2 pairs.*4, 8, 12'):
         Runner.from_cfg(cfg).train()
 
 
