@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.registry import DefaultScope
 
 import mmfusion  # noqa: F401  (applies the compatibility points before any mm* import)
 
@@ -27,6 +28,13 @@ def data_dir():
 @pytest.fixture(autouse=True)
 def _seed():
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _default_scope():
+    """The scope of our configs, whatever Runner an earlier test left behind."""
+    with DefaultScope.overwrite_default_scope('mmfusion'):
+        yield
 
 
 def pytest_collection_modifyitems(items):

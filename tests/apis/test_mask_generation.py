@@ -126,6 +126,7 @@ def detector(tmp_path_factory):
     source = GroundingDinoBoxes(detector=config, language_model=str(folder / 'bert'))
     source._load_weights = lambda url: None  # random ones are what is saved here
     source.load()
+    source.model.init_weights()  # some parameters of mmdet's are uninitialised memory before
     # Untrained similarities are all near one value; spread them so that a threshold has something to decide.
     torch.nn.init.normal_(source.model.text_feat_map.weight, std=0.5)
     weights = folder / 'tiny.pth'

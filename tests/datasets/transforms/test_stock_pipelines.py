@@ -9,6 +9,7 @@ import torch
 from mmdet.datasets import MultiImageMixDataset
 from mmdet.datasets.transforms import YOLOXHSVRandomAug
 from mmengine import Config
+from mmengine.registry import DefaultScope
 
 from mmfusion.datasets import FusionDataset, render_scene
 from mmfusion.datasets.transforms import ForEachModality, VisibleOnly, adapt_pipeline
@@ -400,7 +401,10 @@ def test_mmseg_moves_every_map(name):
     sample = results()
     sample['mix_results'] = [results() for _ in range(3)]
     np.random.seed(0)
-    transform = TRANSFORMS.build(dict(type=name, **options[name]))
+    # mmseg.ResizeShortestEdge builds a 'Resize' of the default scope: of another one than mmseg's it is mmcv's, which
+    # leaves the masks as they were, and PackFusionInputs then says so.
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        transform = TRANSFORMS.build(dict(type=name, **options[name]))
     transform = ForEachModality(dict(type=name, **options[name])) if name in tables.THREE_CHANNELS else transform
     out = transform(sample)
     for key in ('gt_mask_vi', 'gt_mask_ir'):
