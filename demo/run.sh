@@ -9,7 +9,7 @@ export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
 
 OUT=demo/output
 CONFIG=configs/occo/occo_demo.py
-CHECKPOINT=$OUT/train/epoch_16.pth
+CHECKPOINT=$OUT/train/epoch_9.pth
 export MMFUSION_DATA=$OUT/data
 TEST=$MMFUSION_DATA/FMB/test
 # Threads that wait in a loop for each other bring a busy machine to a crawl.

@@ -19,8 +19,8 @@ test_dataloader = dict(num_workers=1)
 
 # Minutes instead of hours: a larger learning rate than the paper's 1e-4, falling to zero.
 optim_wrapper = dict(optimizer=dict(lr=2e-3))
-param_scheduler = [dict(type='CosineAnnealingLR', T_max=16, by_epoch=True, convert_to_iter_based=True)]
-train_cfg = dict(max_epochs=16, val_interval=8)
+param_scheduler = [dict(type='CosineAnnealingLR', T_max=9, by_epoch=True, convert_to_iter_based=True)]
+train_cfg = dict(max_epochs=9, val_interval=9)
 default_hooks = dict(logger=dict(interval=8), checkpoint=dict(max_keep_ckpts=2))
 custom_hooks = _base_.custom_hooks
 custom_hooks[1].num = -1  # panels of all test images
