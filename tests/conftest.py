@@ -45,3 +45,12 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if 'cuda' in item.keywords:
             item.add_marker(skip)
+
+
+@pytest.fixture(scope='module')
+def one_thread():
+    """One thread: on images and models this small, threads that wait for each other cost more than they compute."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -15,12 +15,8 @@ SIZES = ((16, 24), (19, 17), (16, 24), (33, 40))
 
 
 @pytest.fixture(scope='module', autouse=True)
-def _one_thread():
-    """Models as small as these spend more time on waiting for threads than on computing."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+def _one_thread(one_thread):
+    """All tests here."""
 
 
 @pytest.fixture(scope='module')

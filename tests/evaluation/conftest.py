@@ -19,13 +19,9 @@ def _make_triple(count=2, height=64, width=72, seed=0):
     return (0.6 * torch.maximum(ir, vi) + 0.4 * (ir + vi) / 2).round(), ir, vi
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """One thread: on images this small, threads that wait for each other cost more than they compute."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+@pytest.fixture(scope='module', autouse=True)
+def _one_thread(one_thread):
+    """All tests here."""
 
 
 @pytest.fixture(scope='session')

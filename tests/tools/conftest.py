@@ -14,13 +14,9 @@ ROOT = Path(__file__).resolve().parents[2]
 NARROW = 'model.network.channels=(4,4,8,8)'
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """Models as small as these spend more time on waiting for threads than on computing."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+@pytest.fixture(scope='module', autouse=True)
+def _one_thread(one_thread):
+    """All tests here."""
 
 
 @pytest.fixture(scope='session')

@@ -140,11 +140,10 @@ def peak_signal_to_noise_ratio(fused, ir, vi, *, protocol='tang', data_range=255
     Returns:
         Tensor: N values.
     """
-    to_ir, to_vi, pixels = _squared_errors(fused, ir, vi, data_range)
     if protocol == 'vifb':
-        error = (to_ir.sqrt() + to_vi.sqrt()) / (2 * pixels)
+        error = root_mean_squared_error(fused, ir, vi, protocol=protocol, data_range=data_range)
     else:
-        error = (to_ir + to_vi) / (2 * pixels * 255**2)
+        error = mean_squared_error(fused, ir, vi, data_range=data_range)
     return 20 * torch.log10(255 / error.sqrt())
 
 
