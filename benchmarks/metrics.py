@@ -3,7 +3,8 @@
     python benchmarks/metrics.py --width 768 --height 576 --threads 2
 
 Wall time is the best of the repetitions; process time is what all threads together took, which tells more on a machine
-that has other work to do.
+that has other work to do. Each metric is measured alone; "together" is ``evaluate_images``, which computes once what
+metrics have in common. ``--together`` leaves the single ones out, for large images.
 """
 
 import argparse
@@ -12,7 +13,7 @@ import time
 
 import torch
 
-from mmfusion.evaluation import METRIC_SPECS, PROTOCOLS, resolve_metrics
+from mmfusion.evaluation import METRIC_SPECS, PROTOCOLS, evaluate_images, resolve_metrics
 
 IVIF_ZOO = [
     'CE',
@@ -49,12 +50,12 @@ def make_images(height, width, seed=0):
     return ((ir + vi) / 2).round(), ir, vi
 
 
-def measure(spec, images, protocol, repetitions):
-    """Best wall time and best process time, in seconds."""
+def measure(function, repetitions):
+    """Best wall time and best process time, in seconds, of ``function()``."""
     wall, process = [], []
     for _ in range(repetitions):
         start, cpu = time.perf_counter(), time.process_time()
-        spec(*images, protocol=protocol)
+        function()
         wall.append(time.perf_counter() - start)
         process.append(time.process_time() - cpu)
     return min(wall), min(process)
@@ -69,24 +70,40 @@ def main():
     parser.add_argument('--repetitions', type=int, default=3)
     parser.add_argument('--metrics', default='all')
     parser.add_argument('--protocol', choices=PROTOCOLS, default='tang')
+    parser.add_argument('--together', action='store_true', help='all metrics in one go only')
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     images = make_images(args.height, args.width)
-    rows = {}
-    for spec in resolve_metrics(args.metrics):
-        measure(spec, images, args.protocol, 1)
-        rows[spec.name] = measure(spec, images, args.protocol, args.repetitions)
+    specs = resolve_metrics(args.metrics)
+    before = peak_memory()
     print(f'{args.width}×{args.height}, {args.threads} thread(s), protocol {args.protocol}')
-    print(f'{"metric":<12}{"wall [s]":>10}{"process [s]":>13}')
-    for name, (wall, process) in sorted(rows.items(), key=lambda item: -item[1][0]):
-        print(f'{name:<12}{wall:>10.4f}{process:>13.4f}')
-    groups = {'those 21': [n for n in IVIF_ZOO if n in rows], 'all': list(rows)}
-    for title, names in groups.items():
-        if len(names) > 1:
-            print(f'{title:<12}' + ''.join(f'{sum(rows[n][k] for n in names):>{10 + 3 * k}.3f}' for k in (0, 1)))
-    print(
-        f'peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB ({len(METRIC_SPECS)} metrics known)'
-    )
+    print(f'{"metric":<18}{"wall [s]":>10}{"process [s]":>13}')
+    if not args.together:
+        rows = {}
+        for spec in specs:
+            spec(*images, protocol=args.protocol)
+            rows[spec.name] = measure(lambda s=spec: s(*images, protocol=args.protocol), args.repetitions)
+        for name, row in sorted(rows.items(), key=lambda item: -item[1][0]):
+            print_row(name, row)
+    eight_bit = [image.to(torch.uint8) for image in images]
+    for title, known in {'those 21': IVIF_ZOO, 'all': METRIC_SPECS}.items():
+        names = [spec.name for spec in specs if spec.name in known]
+        if len(names) == len(known):
+            if not args.together:
+                print_row(f'{title}, alone', [sum(rows[name][k] for name in names) for k in (0, 1)])
+            suite = measure(lambda n=names: evaluate_images(*eight_bit, n, args.protocol), args.repetitions)
+            print_row(f'{title}, together', suite)
+    print(f'peak memory {peak_memory():.0f} MB, of which {before:.0f} MB before the first metric')
+
+
+def print_row(name, row):
+    """One line of the table."""
+    print(f'{name:<18}{row[0]:>10.4f}{row[1]:>13.4f}')
+
+
+def peak_memory():
+    """Of this process so far, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 if __name__ == '__main__':

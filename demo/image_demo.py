@@ -1,12 +1,18 @@
-"""Fuse one pair: python demo/image_demo.py VI IR CONFIG CKPT --out FILE"""
+"""Fuse one pair: python demo/image_demo.py VI IR CONFIG CKPT --out FILE [--task seg|det]"""
 
 import argparse
 import sys
 
-from mmengine.config import DictAction
-
 from mmfusion.apis import FusionInferencer
 from mmfusion.utils import write_image
+from mmfusion.utils.cli import add_inference_arguments, inference_options, report
+
+
+def fuse(args):
+    """Fuse, write the image, and return its name."""
+    inferencer = FusionInferencer(**inference_options(args), show_progress=False)
+    write_image(args.out, inferencer(args.vi, args.ir))
+    return args.out
 
 
 def main(argv=None):
@@ -14,20 +20,9 @@ def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('vi', help='visible image')
     parser.add_argument('ir', help='infrared image')
-    parser.add_argument('config', help='config file, or the name of one of mmfusion (occo_fmb)')
-    parser.add_argument('checkpoint', help="checkpoint file, or the word 'random' for an untrained model")
+    add_inference_arguments(parser, task=True)
     parser.add_argument('--out', default='fused.png', help='default: %(default)s')
-    parser.add_argument('--device', help='default: a GPU where there is one')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='overrides of the config')
-    args = parser.parse_args(argv)
-    try:
-        inferencer = FusionInferencer(args.config, args.checkpoint, args.device, args.cfg_options, show_progress=False)
-        write_image(args.out, inferencer(args.vi, args.ir))
-    except (ValueError, FileNotFoundError, RuntimeError) as e:
-        print(f'error: {e}', file=sys.stderr)
-        return 1
-    print(args.out)
-    return 0
+    return report(fuse, parser.parse_args(argv))
 
 
 if __name__ == '__main__':

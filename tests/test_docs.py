@@ -34,8 +34,10 @@ def commands(page):
 def options(script):
     """All option strings that a script gives to argparse or takes from the arguments that tools share."""
     sources = [(ROOT / script).read_text(encoding='utf-8')]
-    if 'add_config_arguments' in sources[0]:
+    if 'add_config_arguments' in sources[0] or 'add_inference_arguments' in sources[0]:
         sources.append((ROOT / 'mmfusion/utils/cli.py').read_text(encoding='utf-8'))
+    if 'add_dataset_arguments' in sources[0]:
+        sources.append((ROOT / 'mmfusion/apis/dataset_parts.py').read_text(encoding='utf-8'))
     return {'--help', '-h', *re.findall(r"'(--?[a-z][\w-]*)'", ''.join(sources))}
 
 

@@ -12,6 +12,8 @@ custom_hooks = [
     dict(type='mmfusion.ReproducibleEpochHook'),
     dict(type='mmfusion.FusionPanelHook', num=4),
     dict(type='mmfusion.SourceBalanceHook'),
+    dict(type='mmfusion.PriorRecordHook'),
+    dict(type='SyncBuffersHook'),  # batch norm statistics: the mean over the processes after each epoch
 ]
 
 env_cfg = dict(

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
 from mmengine.device import get_device
 from mmengine.logging import print_log
 from mmengine.registry import DefaultScope
@@ -16,8 +17,10 @@ from tqdm import tqdm
 from mmfusion.datasets.transforms.loading import stack_pair
 from mmfusion.registry import INFERENCERS, MODELS
 from mmfusion.utils import pair_images, read_infrared, read_visible, write_image
-from mmfusion.utils.checkpoint import load_weights
+from mmfusion.utils.checkpoint import load_weights, read_checkpoint
 from mmfusion.visualization.fusion_visualizer import to_uint8
+
+from .task_results import TaskResults
 
 RANDOM = 'random'
 
@@ -75,7 +78,7 @@ def find_config(model):
     return file
 
 
-def load_model_config(model, cfg_options=None, tile=None):
+def load_model_config(model, cfg_options=None, tile=None, task=None):
     """A config, made ready for fusing: without losses, whose priors need weights that fusing does not.
 
     Args:
@@ -83,9 +86,11 @@ def load_model_config(model, cfg_options=None, tile=None):
         cfg_options (dict, optional): Overrides, such as ``{'model.test_cfg.mode': 'slide'}``.
         tile (tuple[int, int], optional): Height and width: fuse window by window, as
             ``test_cfg=dict(mode='slide', crop_size=tile)`` does.
+        task (str, optional): ``'seg'`` or ``'det'``: keep a cascade's segmenter or detector. By default its fuser alone is
+            the model.
 
     Returns:
-        Config: With ``model.losses`` empty.
+        Config: With the fuser's ``losses`` empty.
 
     Raises:
         FileNotFoundError: No such config.
@@ -99,8 +104,12 @@ def load_model_config(model, cfg_options=None, tile=None):
     if 'model' not in cfg:
         raise ValueError(f'{cfg.filename}: the config has no model; give one that can be trained, such as occo_fmb')
     drop_losses(cfg.model)
+    for key in ('fuser_checkpoint', 'task_checkpoint'):
+        cfg.model.pop(key, None)
+    if task is None and 'fuser' in cfg.model:
+        cfg.model = cfg.model.fuser
     if tile is not None:
-        cfg.model.test_cfg = dict(mode='slide', crop_size=tuple(tile))
+        cfg.model.get('fuser', cfg.model).test_cfg = dict(mode='slide', crop_size=tuple(tile))
     return cfg
 
 
@@ -121,11 +130,11 @@ def init_model(cfg, weights, device=None):
 
     Args:
         cfg (Config): From :func:`load_model_config`.
-        weights (str | Path): Checkpoint, or the word ``'random'`` for an untrained model.
+        weights (str | Path): Checkpoint, or the word ``'random'`` for an untrained model, the same one in every process.
         device (str, optional): By default a GPU where there is one.
 
     Returns:
-        nn.Module: The model.
+        nn.Module: The model. Building it draws nothing from the caller's random numbers.
 
     Raises:
         CheckpointError: The checkpoint cannot be read, or is one of another network.
@@ -134,7 +143,12 @@ def init_model(cfg, weights, device=None):
     device = torch.device(device or get_device())
     if device.type == 'cuda' and not torch.cuda.is_available():
         raise ValueError(f"device={str(device)!r}: this torch sees no GPU. Use device='cpu'.")
-    with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmfusion'):
+    # In a pipeline the model is built in the middle of an augmentation, by each of several workers.
+    with (
+        torch.random.fork_rng(devices=[]),
+        DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmfusion'),
+    ):
+        torch.default_generator.manual_seed(0)
         model = MODELS.build(cfg.model)
     if str(weights) == RANDOM:
         print_log('The weights are RANDOM, as asked for: the fused images mean nothing.', 'current', logging.WARNING)
@@ -159,10 +173,14 @@ class FusionInferencer:
         depth16 (str, optional): How files of more than 8 bits become 8: ``'full'`` or ``'stretch'`` (raw thermal data);
             see :class:`LoadImagePair`. By default as the config's test dataloader says, otherwise ``'full'``.
         show_progress (bool): Whether to draw a progress bar.
+        task (str, optional): ``'seg'`` or ``'det'``, for the config of a cascade: what it finds is drawn on the fused images
+            (:meth:`predict` gives it as data). By default a cascade only fuses.
+        score_thr (float): With ``'det'``: boxes of a lower score are not drawn.
 
     Raises:
         FileNotFoundError: No such config.
         CheckpointError: The checkpoint cannot be read, or does not belong to the config.
+        ValueError: ``task`` is not one of the config's model.
 
     Examples:
         >>> import numpy as np
@@ -173,11 +191,26 @@ class FusionInferencer:
         (16, 24, 3)
     """
 
-    def __init__(self, model, weights, device=None, cfg_options=None, tile=None, depth16=None, show_progress=True):
-        self.cfg = load_model_config(model, cfg_options, tile)
-        self.depth16 = depth16 or _depth16_of(self.cfg) or 'full'
+    def __init__(
+        self,
+        model,
+        weights,
+        device=None,
+        cfg_options=None,
+        tile=None,
+        depth16=None,
+        show_progress=True,
+        task=None,
+        score_thr=0.3,
+    ):
+        self.cfg = load_model_config(model, cfg_options, tile, task)
+        self.depth16 = depth16 or depth16_of(self.cfg) or 'full'
         if self.depth16 not in ('full', 'stretch'):
             raise ValueError(f"depth16 must be 'full' or 'stretch', got {self.depth16!r}")
+        meta = None
+        if task and str(weights) != RANDOM:
+            meta = read_checkpoint(weights)[1].get('dataset_meta')
+        self.task_results = TaskResults(self.cfg, task, meta, score_thr) if task else None
         self.model = init_model(self.cfg, weights, device)
         self.show_progress = show_progress
 
@@ -235,13 +268,52 @@ class FusionInferencer:
                     yield i, image
                     bar.update()
 
-    @torch.inference_mode()
+    def fuse_stacked(self, pair, name='the pair'):
+        """Fuse one pair that is one array already, as :class:`LoadImagePair` gives it.
+
+        Args:
+            pair (np.ndarray): H×W×4 uint8, B, G, R, IR.
+            name (str): For messages.
+
+        Returns:
+            np.ndarray: H×W×3 uint8, B, G, R; bit for bit what the same images give as files.
+        """
+        return self._fuse_stacked([pair], [name])[0]
+
     def _fuse_batch(self, pairs, index):
         """Load and fuse one batch; a list of H×W×3 uint8."""
         names = [_name(vi, f'pair {i}') for (vi, _), i in zip(pairs, index, strict=True)]
-        inputs = [self._load(*pair, i) for pair, i in zip(pairs, index, strict=True)]
+        return self._fuse_stacked([self._load(*pair, i) for pair, i in zip(pairs, index, strict=True)], names)
+
+    def predict(self, vi, ir):
+        """What a cascade finds in one pair.
+
+        Args:
+            vi, ir (str | Path | np.ndarray): Files or arrays, as in :meth:`__call__`.
+
+        Returns:
+            FusionDataSample: With ``fused`` and, with a ``task``, ``pred_sem_seg`` or ``pred_instances`` at the size of the
+            source.
+        """
+        return self._samples([self._load(vi, ir, 0)], [_name(vi, 'the pair')])[0]
+
+    def _fuse_stacked(self, pairs, names):
+        """Fuse pairs H×W×4 uint8; a list of H×W×3 uint8, with a task's findings drawn on them."""
+        samples = self._samples(pairs, names)
+        if self.task_results:
+            return [self.task_results.draw(sample) for sample in samples]
+        return [to_uint8(sample.fused.data) for sample in samples]
+
+    @torch.inference_mode()
+    def _samples(self, pairs, names):
+        """Run the model on pairs H×W×4 uint8; a list of data samples."""
+        if self.task_results:
+            packed = [self.task_results.prepare(*pair) for pair in zip(pairs, names, strict=True)]
+        else:
+            packed = [dict(inputs=torch.from_numpy(np.ascontiguousarray(pair.transpose(2, 0, 1)))) for pair in pairs]
+        inputs = [item['inputs'] for item in packed]
         try:
-            data = self.model.data_preprocessor(dict(inputs=inputs), False)
+            data = self.model.data_preprocessor(pseudo_collate(packed), False)
             samples = self.model(**data, mode='predict')
         except torch.OutOfMemoryError as e:
             height, width = inputs[0].shape[1:]
@@ -254,15 +326,14 @@ class FusionInferencer:
         for name, sample in zip(names, samples, strict=True):
             if not torch.isfinite(sample.fused.data).all():
                 raise ValueError(f'{name}: the fused image holds NaN or infinite values. Did the training diverge?')
-        return [to_uint8(sample.fused.data) for sample in samples]
+        return samples
 
     def _load(self, vi, ir, position):
-        """One pair as a 4×H×W uint8 tensor (B, G, R, IR)."""
+        """One pair as H×W×4 uint8 (B, G, R, IR)."""
         vi_name, ir_name = _name(vi, f'visible array {position}'), _name(ir, f'infrared array {position}')
         vi = _visible(vi, vi_name) if isinstance(vi, np.ndarray) else read_visible(vi, self.depth16)
         ir = _infrared(ir, ir_name) if isinstance(ir, np.ndarray) else read_infrared(ir, self.depth16)
-        pair = stack_pair(vi, ir, vi_name, ir_name)
-        return torch.from_numpy(np.ascontiguousarray(pair.transpose(2, 0, 1)))
+        return stack_pair(vi, ir, vi_name, ir_name)
 
 
 def collect_pairs(vi, ir):
@@ -363,7 +434,7 @@ def _targets(pairs, out_dir, suffix):
     return targets
 
 
-def _depth16_of(node):
+def depth16_of(node):
     """What the first LoadImagePair of the config's test dataloader (a nested dict) says about deep files."""
     node = node.get('test_dataloader') if isinstance(node, Config) else node
     if isinstance(node, dict):
@@ -372,4 +443,4 @@ def _depth16_of(node):
         node = node.values()
     elif not isinstance(node, (list, tuple)):
         return None
-    return next(filter(None, map(_depth16_of, node)), None)
+    return next(filter(None, map(depth16_of, node)), None)

@@ -1,6 +1,7 @@
 """Datasets of infrared-visible image pairs."""
 
 from . import transforms
+from .coco import to_coco
 from .fmb import FMBDataset
 from .fusion_dataset import FusionDataset
 from .layout_dataset import LayoutDataset
@@ -28,5 +29,6 @@ __all__ = [
     'SyntheticScene',
     'TNODataset',
     'render_scene',
+    'to_coco',
     'transforms',
 ]

@@ -1,5 +1,5 @@
 """What runs around a model: hooks and schedules."""
 
-from . import hooks
+from . import hooks, schedulers
 
-__all__ = ['hooks']
+__all__ = ['hooks', 'schedulers']

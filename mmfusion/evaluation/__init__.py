@@ -1,7 +1,7 @@
 """Evaluation of fused images: metrics as functions, by protocol, as an evaluator, and as reports."""
 
 from . import functional
-from .metrics import FusionMetric
+from .metrics import FusionMetric, PerClassIoUMetric
 from .protocols import evaluate_images, rgb_to_grey, to_8bit
 from .specs import METRIC_SPECS, PROTOCOLS, MetricSpec, resolve_metrics
 
@@ -10,6 +10,7 @@ __all__ = [
     'PROTOCOLS',
     'FusionMetric',
     'MetricSpec',
+    'PerClassIoUMetric',
     'evaluate_images',
     'functional',
     'resolve_metrics',

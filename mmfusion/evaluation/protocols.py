@@ -4,7 +4,8 @@ import math
 
 import torch
 
-from .specs import PROTOCOLS, resolve_metrics
+from .functional.checks import Shared
+from .specs import METRIC_SPECS, PROTOCOLS, resolve_metrics
 
 _GREY = (0.298936021293775, 0.587043074451121, 0.114020904255104)
 """MATLAB's ``rgb2gray``: the first row of the inverse of its NTSC matrix."""
@@ -78,18 +79,29 @@ def evaluate_images(fused, ir, vi, metrics='all', protocol='tang'):
     count, channels = fused.shape[:2]
     # Channels become images of their own; a grey source is every channel's.
     planes = [x.expand(-1, channels, -1, -1).reshape(-1, 1, *x.shape[-2:]).double() for x in (fused, ir, vi)]
-    values, reasons = {}, {}
-    for spec in specs:
-        smallest = spec.min_size_under(protocol)
-        if min(fused.shape[-2:]) < smallest:
-            values[spec.name] = torch.full((count,), math.nan, dtype=torch.float64)
-            reasons[spec.name] = f'the image is smaller than {smallest}×{smallest} pixels'
-            continue
-        if spec.name == 'SF' and channels == 3:
-            value = spec(fused.transpose(1, 2).flatten(2)[:, None].double(), None, None, protocol)
-        else:
-            value = spec(*planes, protocol=protocol).view(count, channels).mean(1)
-        values[spec.name] = value.cpu()
-        if value.isnan().any():
-            reasons[spec.name] = spec.undefined or 'not defined for this image'
-    return values, reasons
+    values = {spec.name: [] for spec in specs}
+    # One plane after the other: what its metrics have in common is computed once, and then forgotten.
+    for row in zip(*(x.split(1) for x in planes), strict=True):
+        shared = Shared()
+        for spec in specs:
+            values[spec.name].append(_value(spec, row, protocol, shared))
+    values = {name: torch.cat(value).view(count, channels).mean(1) for name, value in values.items()}
+    if channels == 3 and 'SF' in values and not values['SF'].isnan().any():
+        side_by_side = fused.transpose(1, 2).flatten(2)[:, None].double()
+        values['SF'] = METRIC_SPECS['SF'](side_by_side, None, None, protocol)
+    reasons = {spec.name: _reason(spec, fused, protocol) for spec in specs if values[spec.name].isnan().any()}
+    return {name: value.cpu() for name, value in values.items()}, reasons
+
+
+def _value(spec, row, protocol, shared):
+    """One value of one fused, infrared and visible plane; NaN where it is smaller than the metric's window."""
+    if min(row[0].shape[-2:]) < spec.min_size_under(protocol):
+        return row[0].new_full((1,), math.nan)
+    return spec(*row, protocol=protocol, shared=shared)
+
+
+def _reason(spec, fused, protocol):
+    smallest = spec.min_size_under(protocol)
+    if min(fused.shape[-2:]) < smallest:
+        return f'the image is smaller than {smallest}×{smallest} pixels'
+    return spec.undefined or 'not defined for this image'

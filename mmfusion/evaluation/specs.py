@@ -25,6 +25,7 @@ class MetricSpec:
         range (tuple[str, str]): Lowest and highest value under (``tang``, ``vifb``), in words for reports.
         paper (str): Who proposed it.
         sources (bool): Whether the function takes the source images too.
+        shares (bool): Whether the function takes ``shared``: it has intermediate results in common with others.
         by_protocol (bool): Whether the function takes ``protocol``: the two public definitions differ.
         published (tuple[str, ...]): The protocols whose public code has this metric.
         min_size (int | dict): The smallest side of an image it is defined for, or that by protocol.
@@ -40,6 +41,7 @@ class MetricSpec:
     range: tuple
     paper: str
     sources: bool = True
+    shares: bool = False
     by_protocol: bool = False
     published: tuple = ()
     min_size: int | dict = 1
@@ -55,11 +57,13 @@ class MetricSpec:
         """The smallest side of an image under a protocol."""
         return self.min_size[protocol] if isinstance(self.min_size, dict) else self.min_size
 
-    def __call__(self, fused, ir, vi, protocol='tang'):
-        """Values of N images (N×1×H×W in 0–255), N float64."""
+    def __call__(self, fused, ir, vi, protocol='tang', shared=None):
+        """Values of N images (N×1×H×W in 0–255), N float64; ``shared`` as in :class:`~.functional.checks.Shared`."""
         kwargs = dict(self.options)
         if self.by_protocol:
             kwargs['protocol'] = protocol
+        if self.shares:
+            kwargs['shared'] = shared
         return self.function(fused, ir, vi, **kwargs) if self.sources else self.function(fused, **kwargs)
 
 
@@ -67,27 +71,27 @@ _CONSTANT_SOURCE = 'a source image is constant'
 _SPECS = (
     MetricSpec(
         'EN', information.entropy, 'information', 'entropy', True, ('[0, 8] bit',) * 2, 'Roberts 2008',
-        sources=False, published=PROTOCOLS,
+        sources=False, published=PROTOCOLS, shares=True,
     ),
     MetricSpec(
         'MI', information.mutual_information, 'information', 'mutual information', True,
-        ('[0, 16] bit', '[0, 11.1] nat'), 'Qu 2002', by_protocol=True, published=PROTOCOLS,
+        ('[0, 16] bit', '[0, 11.1] nat'), 'Qu 2002', by_protocol=True, published=PROTOCOLS, shares=True,
     ),
     MetricSpec(
         'NMI', information.normalized_mutual_information, 'information', 'normalised mutual information', True,
-        ('[0, 2]',) * 2, 'Hossny 2008', undefined='the fused image and a source are both constant',
+        ('[0, 2]',) * 2, 'Hossny 2008', undefined='the fused image and a source are both constant', shares=True,
     ),
     MetricSpec(
         'CE', information.cross_entropy, 'information', 'cross entropy', False, ('unbounded, near 0 is best',) * 2,
-        'Bulanon 2009', published=('vifb',),
+        'Bulanon 2009', published=('vifb',), shares=True,
     ),
     MetricSpec(
         'QNCIE', information.qncie, 'information', 'nonlinear correlation information entropy', True,
-        ('[0.8, 1]',) * 2, 'Wang 2008',
+        ('[0.8, 1]',) * 2, 'Wang 2008', shares=True,
     ),
     MetricSpec(
         'TE', information.tsallis_entropy, 'information', 'mutual information of Tsallis entropy', True,
-        ('[0, ∞)',) * 2, 'Cvejic 2006',
+        ('[0, ∞)',) * 2, 'Cvejic 2006', shares=True,
     ),
     MetricSpec(
         'FMI_pixel', feature_information.feature_mutual_information, 'information',
@@ -130,10 +134,10 @@ _SPECS = (
     ),
     MetricSpec(
         'Nabf', feature.nabf, 'feature', 'fusion artefacts', False, ('[0, 1]',) * 2, 'Shreyamsha Kumar 2013',
-        by_protocol=True, published=('tang',), min_size=3,
+        by_protocol=True, published=('tang',), min_size=3, shares=True,
     ),
     MetricSpec(
-        'Labf', feature.labf, 'feature', 'fusion loss', False, ('[0, 1]',) * 2, 'Petrović 2005', min_size=3,
+        'Labf', feature.labf, 'feature', 'fusion loss', False, ('[0, 1]',) * 2, 'Petrović 2005', min_size=3, shares=True,
     ),
     MetricSpec(
         'CC', structure.correlation_coefficient, 'structure', 'correlation coefficient', True, ('[−1, 1]',) * 2,
@@ -158,11 +162,11 @@ _SPECS = (
     ),
     MetricSpec(
         'Qw', structure.qw, 'structure', "Piella's weighted quality index", True, ('[−1, 1]',) * 2, 'Piella 2003',
-        min_size=11,
+        min_size=11, shares=True,
     ),
     MetricSpec(
         'Qe', structure.qe, 'structure', "Piella's edge-dependent quality index", True, ('[−1, 1]',) * 2,
-        'Piella 2003', min_size=11,
+        'Piella 2003', min_size=11, shares=True,
     ),
     MetricSpec(
         'PSNR', structure.peak_signal_to_noise_ratio, 'structure', 'peak signal-to-noise ratio', True,
@@ -183,11 +187,11 @@ _SPECS = (
     ),
     MetricSpec(
         'Qcb', perception.qcb, 'perception', "Chen–Blum's contrast preservation", True, ('[0, 1]',) * 2, 'Chen 2009',
-        published=('vifb',), undefined='an image is constant',
+        published=('vifb',), undefined='an image is constant', shares=True,
     ),
     MetricSpec(
         'Qcv', perception.qcv, 'perception', "Chen–Varshney's visible error", False, ('[0, ∞)',) * 2, 'Chen 2007',
-        published=('vifb',), undefined='an image is constant',
+        published=('vifb',), undefined='an image is constant', shares=True,
     ),
 )  # fmt: skip
 

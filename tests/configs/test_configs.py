@@ -9,12 +9,37 @@ from mmfusion.registry import MODELS
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = sorted(p for p in (ROOT / 'configs').rglob('*.py') if '_base_' not in p.parts)
-NARROW = dict(channels=(8, 12, 16, 20))
+TINY_CLIP = dict(embed_dim=8, vision_cfg=dict(image_size=32, patch_size=8, width=16, head_width=8, layers=12))
+TINY_DINOV2 = dict(embed_dims=16, num_layers=12, num_heads=2, feedforward_channels=16)
+NARROW = {
+    'mmfusion.FIFN': dict(channels=(8, 12, 16, 20)),
+    'mmfusion.MGFusion': dict(channels=4, num_blocks=1, num_heads=2, embed_dim=8),
+    'mmfusion.GFFusion': dict(channels=(4, 6), decoder_channels=(6, 5, 4), prior_channels=16),
+    'mmfusion.SeAFusion': dict(channels=(4, 5, 6), decoder_channels=(6, 5, 4)),
+}
 
 
 def load(name, monkeypatch):
     monkeypatch.setenv('MMFUSION_VGG19', 'random')
     return Config.fromfile(ROOT / 'configs' / name)
+
+
+def make_narrow(model):
+    """Turn the config of a fuser into one of the same parts that is built, and runs, in no time."""
+    for loss in model.losses:
+        if 'prior' in loss:
+            loss.prior.update(weights='random', width=1 / 32)
+    if model.get('prior'):
+        model.prior.update(model=TINY_CLIP, pretrained='random', size=None)
+    model.network.update(NARROW[model.network.type])
+
+
+def make_dinov2_narrow(model):
+    """The same for a segmenter on a frozen DINOv2; other models stay as they are."""
+    segmentor = model.get('segmentor') or {}
+    if segmentor and segmentor.backbone.type == 'mmfusion.FrozenBackbone':
+        segmentor.backbone.backbone.arch = TINY_DINOV2
+        segmentor.decode_head.update(in_channels=16, channels=16)
 
 
 def contrastive(cfg):
@@ -24,15 +49,15 @@ def contrastive(cfg):
 @pytest.mark.parametrize('path', CONFIGS, ids=lambda p: str(p.relative_to(ROOT / 'configs')))
 def test_config_builds_and_dumps_equal(path, monkeypatch, tmp_path):
     monkeypatch.setenv('MMFUSION_VGG19', 'random')
+    monkeypatch.setenv('MMFUSION_DINOV2', 'random')
     cfg = Config.fromfile(path)
     cfg.dump(tmp_path / 'dumped.py')
     assert Config.fromfile(tmp_path / 'dumped.py').to_dict() == cfg.to_dict()
-    for loss in cfg.model.losses:
-        if 'prior' in loss:
-            loss.prior.update(weights='random', width=1 / 32)
-    cfg.model.network.update(NARROW)
+    fuser = cfg.model.get('fuser', cfg.model)
+    make_narrow(fuser)
+    make_dinov2_narrow(cfg.model)
     model = MODELS.build(cfg.model)
-    assert len(model.losses) == len(cfg.model.losses)
+    assert len(getattr(model, 'fuser', model).losses) == len(fuser.losses)
 
 
 @pytest.mark.parametrize(

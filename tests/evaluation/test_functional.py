@@ -8,7 +8,8 @@ import torch
 from torchmetrics.functional.image import visual_information_fidelity as torchmetrics_vif
 
 from mmfusion.evaluation.functional import feature, feature_information, information, perception, structure
-from mmfusion.evaluation.functional.filters import filter_same, filter_valid, gaussian_window, halve
+from mmfusion.evaluation.functional.checks import Shared, each
+from mmfusion.evaluation.functional.filters import filter_valid, gaussian_window, halve
 
 
 def _plane(x, i=0):
@@ -95,7 +96,10 @@ def test_edge_transfer_of_a_copy(triple):
 def test_losses_gains_and_artefacts_share_the_whole(triple):
     """Qabf of Petrović + Labf + Nabf = 1: the three parts of all weighted edges."""
     f, a, b = (x[:1] for x in triple)
-    _, (qa, qb), (wa, wb) = feature._petrovic(f, a, b)
+    padded = [torch.nn.functional.pad(x, (1, 1, 1, 1), mode='reflect') for x in (f, a, b)]
+    edges = [feature._edges(x) for x in padded]
+    qa, qb = (feature._preservation(edges[0], source) for source in edges[1:])
+    wa, wb = (torch.where(g >= 2, g**1.5, 0.001) for g, _ in edges[1:])
     kept = ((qa * wa + qb * wb).sum() / (wa + wb).sum()).item()
     assert kept + feature.labf(f, a, b).item() + feature.nabf(f, a, b, protocol='vifb').item() == pytest.approx(1)
 
@@ -237,13 +241,11 @@ def test_edge_of_a_step():
 
 @pytest.mark.parametrize('size', [3, 4, 7])
 def test_filters_against_conv2d(size):
-    x, taps = torch.rand(2, 1, 12, 15, dtype=torch.float64), torch.rand(size, dtype=torch.float64)
+    x, taps = torch.rand(2, 1, 12, 75, dtype=torch.float64), torch.rand(size, dtype=torch.float64)
     for weights in (taps, taps + taps.flip(0)):
         direct = torch.nn.functional.conv2d(x, torch.outer(weights, weights)[None, None])
         torch.testing.assert_close(filter_valid(x, weights), direct)
-        if size % 2:
-            padded = torch.nn.functional.conv2d(x, torch.outer(weights, weights)[None, None], padding=size // 2)
-            torch.testing.assert_close(filter_same(x, weights), padded)
+        torch.testing.assert_close(filter_valid(x, weights, step=2), direct[..., ::2, ::2])
 
 
 def test_halve_repeats_the_last_row():
@@ -259,3 +261,28 @@ def test_qcv_weights_regions_by_saliency():
     left[..., 4:28, 4:28] = left[..., 4:28, 4:28].flip(-1)
     right[..., 4:28, 36:60] = source[..., 4:28, 4:28].flip(-1)
     assert perception.qcv(left, source, source) > 20 * perception.qcv(right, source, source)
+
+
+def test_shared_results_are_computed_once_and_never_confused():
+    calls, shared = [], Shared()
+
+    def total(shared, *images):
+        calls.append(len(images))
+        return sum(x.sum() for x in images)
+
+    a, b = torch.ones(2), torch.zeros(2)
+    assert [shared(total, a), shared(total, a), shared(total, b), shared(total, a, b)] == [2, 2, 0, 2]
+    assert calls == [1, 1, 2]
+    # A tensor that is gone cannot hand its id, and so its result, to another one.
+    assert [shared(total, torch.full((2,), float(k))).item() for k in range(50)] == [2 * k for k in range(50)]
+
+
+def test_each_shares_only_within_one_image(triple):
+    shared = Shared()
+    one = each(lambda s, x: s(lambda _, y: y.sum(), x), [triple[0][:1]], shared)
+    assert one.shape == (1,)
+    assert shared._results
+    seen = []
+    each(lambda s, x: seen.append(s) or x.sum(), [triple[0]], shared)
+    assert shared not in seen
+    assert len(set(map(id, seen))) == 2

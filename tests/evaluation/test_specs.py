@@ -106,6 +106,16 @@ def test_docstrings_say_what_tables_need(spec):
     assert 'N values' in text
 
 
+@pytest.mark.parametrize('protocol', PROTOCOLS)
+@pytest.mark.parametrize('order', [1, -1])
+def test_values_do_not_depend_on_what_is_computed_with_them(large, protocol, order):
+    """All metrics in one go, forwards and backwards, share intermediate results; alone, each computes its own."""
+    images = [x.to(torch.uint8) for x in large]
+    together, _ = evaluate_images(*images, list(METRIC_SPECS)[::order], protocol)
+    for name, spec in METRIC_SPECS.items():
+        torch.testing.assert_close(together[name], spec(*large, protocol=protocol), rtol=1e-12, atol=1e-14)
+
+
 def test_unknown_metric_names_the_known_ones():
     with pytest.raises(ValueError, match=r"\['Foo'\]; known are EN, MI"):
         resolve_metrics(['EN', 'Foo'])

@@ -6,6 +6,8 @@ they are divided, so that the same command gives the same lists everywhere.
 Examples (these made the lists in configs/_base_/datasets/splits):
     python tools/dataset_converters/make_split.py roadscene --images data/RoadScene/cropinfrared --every 10
     python tools/dataset_converters/make_split.py m3fd --numbers 4200 --digits 5 --share 0.2 --seed 0
+    python tools/dataset_converters/make_split.py unified_roadscene --images data/RoadScene/cropinfrared --num 200 20
+    python tools/dataset_converters/make_split.py msrs_detection --images data/MSRS/detection/vi --share 0.2 --seed 0
 """
 
 import argparse
@@ -39,6 +41,22 @@ def split_random(names, share, seed):
     return sorted(set(names) - set(held)), held
 
 
+def split_counted(names, num_train, num_val, seed):
+    """``num_train`` and ``num_val`` of the sorted names, at random and disjoint; what is left over is in neither list.
+
+    Returns:
+        tuple[list, list]: Names for training and for validation, each sorted.
+
+    Raises:
+        ValueError: There are not so many names.
+    """
+    names = sorted(names)
+    if num_train + num_val > len(names):
+        raise ValueError(f'{num_train} + {num_val} names were asked for, there are {len(names)}')
+    drawn = random.Random(seed).sample(names, num_train + num_val)
+    return sorted(drawn[:num_train]), sorted(drawn[num_train:])
+
+
 def main(argv=None):
     """Write NAME_train.txt and NAME_val.txt."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -50,7 +68,10 @@ def main(argv=None):
     rule = parser.add_mutually_exclusive_group(required=True)
     rule.add_argument('--every', type=int, help='every EVERY-th name is for validation')
     rule.add_argument('--share', type=float, help='a random share in (0, 1) is for validation')
-    parser.add_argument('--seed', type=int, default=0, help='of the random share (default: 0)')
+    rule.add_argument(
+        '--num', type=int, nargs=2, metavar=('TRAIN', 'VAL'), help='so many random names for training and validation'
+    )
+    parser.add_argument('--seed', type=int, default=0, help='of random lists (default: 0)')
     parser.add_argument('--out', type=Path, default=DEFAULT_OUT, help='folder of the lists')
     args = parser.parse_args(argv)
     names = list(list_images(args.images)) if args.images else [f'{k:0{args.digits}d}' for k in range(args.numbers)]
@@ -60,7 +81,14 @@ def main(argv=None):
         parser.error(f'--every must be between 2 and the number of names ({len(names)}), got {args.every}')
     if args.share is not None and not 0 < args.share < 1:
         parser.error(f'--share must be between 0 and 1, got {args.share}')
-    train, val = split_every(names, args.every) if args.every else split_random(names, args.share, args.seed)
+    if args.num and (min(args.num) < 1 or sum(args.num) > len(names)):
+        parser.error(f'--num must be two numbers from 1 on with a sum of at most {len(names)}, got {args.num}')
+    if args.every:
+        train, val = split_every(names, args.every)
+    elif args.num:
+        train, val = split_counted(names, *args.num, args.seed)
+    else:
+        train, val = split_random(names, args.share, args.seed)
     for part, lines in (('train', train), ('val', val)):
         file = args.out / f'{args.name}_{part}.txt'
         write_bytes(file, ''.join(f'{line}\n' for line in lines).encode())

@@ -2,6 +2,7 @@
 
 from .crop import ForegroundCrop
 from .formatting import PackFusionInputs
+from .fuse import FuseImages
 from .labels import LoadSegLabels
 from .loading import LoadImagePair, LoadSaliencyMasks
 from .mfnet import LoadMFNetPair
@@ -12,6 +13,7 @@ from .wrappers import ForEachModality, VisibleOnly
 __all__ = [
     'ForEachModality',
     'ForegroundCrop',
+    'FuseImages',
     'LoadImagePair',
     'LoadMFNetPair',
     'LoadSaliencyMasks',

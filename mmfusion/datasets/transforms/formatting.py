@@ -8,7 +8,8 @@ from mmengine.structures import InstanceData, PixelData
 from mmfusion.registry import TRANSFORMS
 from mmfusion.structures import FusionDataSample
 
-# The union of what mmseg's and mmdet's packers keep, since either library's model may follow the fusion.
+# The union of what mmseg's and mmdet's packers keep, since either library's model may follow the fusion. `instances` are
+# the boxes as the dataset gives them, at the size of the file: what mmdet's CocoMetric counts against without a file.
 META_KEYS = (
     'img_id',
     'img_path',
@@ -21,6 +22,7 @@ META_KEYS = (
     'flip',
     'flip_direction',
     'reduce_zero_label',
+    'instances',
 )
 
 

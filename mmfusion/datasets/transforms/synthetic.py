@@ -19,7 +19,7 @@ class RenderSyntheticPair(BaseTransform):
 
     Added keys: ``img`` (H×W×4 uint8: B, G, R, IR), ``img_shape``, ``ori_shape``; ``gt_mask_vi``, ``gt_mask_ir`` and
     ``gt_seg_map`` (H×W uint8, in ``seg_fields``); ``gt_bboxes`` (mmdet's ``HorizontalBoxes``), ``gt_bboxes_labels``
-    (int64), ``gt_ignore_flags`` (bool).
+    (int64), ``gt_ignore_flags`` (bool), and ``instances``, the boxes as a dataset gives them that reads them from files.
 
     Args:
         with_masks (bool): Give the masks of salient objects.
@@ -63,6 +63,11 @@ class RenderSyntheticPair(BaseTransform):
             results['gt_bboxes'] = self._boxes(scene.bboxes)
             results['gt_bboxes_labels'] = scene.labels
             results['gt_ignore_flags'] = np.zeros(len(scene.labels), bool)
+            # As datasets give boxes that they read from files: mmdet's CocoMetric counts against these where it has no file.
+            results['instances'] = [
+                dict(bbox=bbox, bbox_label=label, ignore_flag=0)
+                for bbox, label in zip(scene.bboxes.tolist(), scene.labels.tolist(), strict=True)
+            ]
         return results
 
     def _boxes(self, bboxes):

@@ -1,7 +1,22 @@
 """Hooks."""
 
 from .fusion_panels import FusionPanelHook
+from .guide import GuideHook
+from .loss_weight import LossWeightHook
+from .prior_record import PriorRecordHook
 from .reproducible import ReproducibleEpochHook
 from .source_balance import SourceBalanceHook, source_shares
+from .staged_training import StagedTrainingHook
+from .task_classes import TaskClassesHook
 
-__all__ = ['FusionPanelHook', 'ReproducibleEpochHook', 'SourceBalanceHook', 'source_shares']
+__all__ = [
+    'FusionPanelHook',
+    'GuideHook',
+    'LossWeightHook',
+    'PriorRecordHook',
+    'ReproducibleEpochHook',
+    'SourceBalanceHook',
+    'StagedTrainingHook',
+    'TaskClassesHook',
+    'source_shares',
+]

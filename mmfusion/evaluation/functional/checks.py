@@ -47,27 +47,86 @@ def ratio(numerator, denominator):
     return torch.where(denominator != 0, numerator / denominator, torch.full_like(denominator, torch.nan))
 
 
-def image_mean(x):
-    """Mean over all but the first dimension: N×… → N."""
-    return x.flatten(1).mean(1)
+def indicator(compare, a, b):
+    """1 where ``compare(a, b)`` holds, else 0, as numbers of ``a``'s type.
+
+    Multiplying with it selects pixels ten times faster on a CPU than ``torch.where`` and ``masked_fill``. What it
+    multiplies has to be finite.
+
+    Examples:
+        >>> indicator(torch.gt, torch.tensor([1., 3.]), 2)
+        tensor([0., 1.])
+    """
+    return compare(a, b, out=torch.empty_like(a))
 
 
-def image_sum(x):
-    """Sum over all but the first dimension: N×… → N."""
-    return x.flatten(1).sum(1)
+class Shared:
+    """Intermediate results of one set of images, for the metrics that have them in common.
+
+    ``shared(function, *images)`` is ``function(shared, *images)``, computed the first time only. What is the same is
+    told by the function and by the tensors being the same objects, so a result can never be taken for another image's.
+    Neither these tensors nor a result may be changed in place.
+
+    Examples:
+        >>> shared, x = Shared(), torch.ones(3)
+        >>> def total(shared, image):
+        ...     return image.sum()
+        >>> shared(total, x) is shared(total, x)
+        True
+    """
+
+    def __init__(self):
+        self._results = {}
+
+    def __call__(self, function, *images):
+        key = function, *map(id, images)
+        if key not in self._results:
+            # The tensors are kept with the result: as long as they live, no other object has their id.
+            self._results[key] = function(self, *images), images
+        return self._results[key][0]
 
 
-def each(function, images):
+def each(function, images, shared=None):
     """Run ``function`` on one image (and its sources) at a time and join the values.
 
     Memory is then that of one image whatever the batch, its planes stay in the processor's cache, and the values
     cannot depend on the batch.
 
     Args:
-        function (Callable): Takes one 1×1×H×W tensor per entry of ``images``, returns one value.
+        function (Callable): ``function(shared, *row)`` takes one 1×1×H×W tensor per entry of ``images`` and returns one
+            value.
         images (Sequence[Tensor]): N×1×H×W each.
+        shared (Shared, optional): Results of other metrics on these very images; of use for a batch of one.
 
     Returns:
         Tensor: N values.
     """
-    return torch.cat([function(*row).view(1) for row in zip(*(x.split(1) for x in images), strict=True)])
+    if len(images[0]) == 1:
+        return function(shared or Shared(), *images).view(1)
+    rows = zip(*(x.split(1) for x in images), strict=True)
+    return torch.cat([function(Shared(), *row).view(1) for row in rows])
+
+
+STRIP = 1 << 17
+"""Pixels: a plane of a megabyte, which is still enough for several threads to share."""
+
+
+def strip_sums(function, images, reach=0, multiple=1):
+    """Sum over an image what a function of its pixels and their neighbours finds, strip by strip.
+
+    Intermediate results are then of a strip's size, whatever the image's: they stay in the processor's cache, and large
+    images do not take many times their own memory.
+
+    Args:
+        function (Callable): ``function(*strips)`` of 1×1×h×W tensors returns sums over their ``h − reach`` inner rows.
+        images (Sequence[Tensor]): 1×1×H×W each.
+        reach (int): Rows of neighbours that a pixel needs, above and below together.
+        multiple (int): Of which the strips' inner rows are one, but for the last.
+
+    Returns:
+        Tensor: The sums over all ``H − reach`` rows.
+    """
+    height, width = images[0].shape[-2:]
+    rows = max(1, STRIP // (width * multiple)) * multiple
+    tops = range(0, height - reach, rows)
+    return sum(function(*(x[..., top : top + rows + reach, :] for x in images)) for top in tops)

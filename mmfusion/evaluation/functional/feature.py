@@ -3,10 +3,12 @@
 All take N×1×H×W images (0–255; ``data_range=1`` for 0–1) and return one float64 value per image.
 """
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 
-from .checks import each, image_mean, image_sum, prepare, ratio
+from .checks import each, indicator, prepare, ratio, strip_sums
 from .filters import sobel
 
 
@@ -34,11 +36,17 @@ def spatial_frequency(fused, *, protocol='tang', data_range=255.0):
         >>> spatial_frequency(torch.tensor([[[[0., 3.], [4., 7.]]]]))
         tensor([5.], dtype=torch.float64)
     """
-    (x,) = prepare(fused, data_range=data_range, min_size=2)
-    rows, columns = x.diff(dim=-2).square_(), x.diff(dim=-1).square_()
-    if protocol == 'tang':
-        return (image_mean(rows) + image_mean(columns)).sqrt()
-    return ((image_sum(rows) + image_sum(columns)) / (x.shape[-1] * x.shape[-2])).sqrt()
+    images = prepare(fused, data_range=data_range, min_size=2)
+    height, width = fused.shape[-2:]
+    pixels = height * width
+    counts = (pixels - width, pixels - height) if protocol == 'tang' else (pixels, pixels)
+
+    def one(_, x):
+        down = strip_sums(lambda strip: strip.diff(dim=-2).square_().sum(), [x], 1)
+        across = strip_sums(lambda strip: strip.diff(dim=-1).square_().sum(), [x])
+        return (down / counts[0] + across / counts[1]).sqrt()
+
+    return each(one, images)
 
 
 def average_gradient(fused, *, data_range=255.0):
@@ -58,10 +66,24 @@ def average_gradient(fused, *, data_range=255.0):
     Returns:
         Tensor: N values.
     """
-    (x,) = prepare(fused, data_range=data_range, min_size=2)
-    dy, dx = torch.gradient(x, dim=(-2, -1))
-    strength = dy.square_().add_(dx.square_()).div_(2).sqrt_()
-    return image_sum(strength) / ((x.shape[-2] - 1) * (x.shape[-1] - 1))
+    images = prepare(fused, data_range=data_range, min_size=2)
+    count = (fused.shape[-2] - 1) * (fused.shape[-1] - 1)
+    return each(lambda _, x: strip_sums(_gradient_sum, [_extrapolated(x)], 2) / count, images)
+
+
+def _extrapolated(x):
+    """One pixel more on each side, on a straight line: central differences there are the image's one-sided ones."""
+    x = F.pad(x, (1, 1, 1, 1), mode='replicate')
+    for dim in (-2, -1):
+        for border, inner in ((0, 2), (-1, -3)):
+            x.select(dim, border).mul_(2).sub_(x.select(dim, inner))
+    return x
+
+
+def _gradient_sum(x):
+    dy = x[..., 2:, 1:-1] - x[..., :-2, 1:-1]
+    dx = x[..., 1:-1, 2:] - x[..., 1:-1, :-2]
+    return dy.square_().add_(dx.square_()).div_(8).sqrt_().sum()
 
 
 def standard_deviation(fused, *, data_range=255.0):
@@ -82,8 +104,7 @@ def standard_deviation(fused, *, data_range=255.0):
         >>> standard_deviation(torch.tensor([[[[0., 10.]]]]))
         tensor([5.], dtype=torch.float64)
     """
-    (x,) = prepare(fused, data_range=data_range)
-    return _variance(x).sqrt()
+    return each(_variance, prepare(fused, data_range=data_range)).sqrt()
 
 
 def variance(fused, *, protocol='tang', data_range=255.0):
@@ -104,13 +125,13 @@ def variance(fused, *, protocol='tang', data_range=255.0):
     Returns:
         Tensor: N values.
     """
-    (x,) = prepare(fused, data_range=data_range)
-    return _variance(x) if protocol == 'tang' else _variance(x).sqrt()
+    found = each(_variance, prepare(fused, data_range=data_range))
+    return found if protocol == 'tang' else found.sqrt()
 
 
-def _variance(x):
-    flat = x.flatten(1)
-    return (flat - flat.mean(1, keepdim=True)).square_().mean(1)
+def _variance(_, x):
+    mean = x.mean()
+    return strip_sums(lambda strip: (strip - mean).square_().sum(), [x]) / x.numel()
 
 
 def edge_intensity(fused, *, data_range=255.0):
@@ -128,21 +149,29 @@ def edge_intensity(fused, *, data_range=255.0):
     Returns:
         Tensor: N values.
     """
-    (x,) = prepare(fused, data_range=data_range)
-    gx, gy = sobel(F.pad(x, (1, 1, 1, 1), mode='replicate'))
-    return image_mean(gx.square_().add_(gy.square_()).sqrt_())
+
+    def one(_, x):
+        return strip_sums(_sobel_sum, [F.pad(x, (1, 1, 1, 1), mode='replicate')], 2) / x.numel()
+
+    return each(one, prepare(fused, data_range=data_range))
 
 
-def _strength_and_angle(x):
-    """Gradient strength and orientation in (−π/2, π/2] as Q_ABF wants them, zeros around the image."""
+def _sobel_sum(padded):
+    gx, gy = sobel(padded)
+    return gx.square_().add_(gy.square_()).sqrt_().sum()
+
+
+def _strength_and_angle(padded):
+    """Gradient strength and orientation in (−π/2, π/2] as Q_ABF wants them, of an image with zeros around it."""
     # MATLAB's conv2 turns the kernel round: both responses change their sign, and the orientation does not.
-    sx, sy = sobel(F.pad(x, (1, 1, 1, 1)))
-    angle = torch.atan(-sy / sx).masked_fill_(sx == 0, torch.pi / 2)
+    sx, sy = sobel(padded)
+    # No response across is +π/2, whatever the sign of the other and also where it is zero (0 / 0).
+    angle = torch.atan(sy.neg().div_(sx).nan_to_num_(nan=torch.inf, posinf=torch.inf, neginf=torch.inf))
     return sx.square_().add_(sy.square_()).sqrt_(), angle
 
 
 def _sigmoid(x, gain, slope, centre):
-    return gain / (1 + torch.exp(slope * (x - centre)))
+    return torch.sigmoid((x - centre).mul_(slope)).mul_(gain)
 
 
 def qabf(fused, ir, vi, *, protocol='tang', data_range=255.0):
@@ -170,50 +199,81 @@ def qabf(fused, ir, vi, *, protocol='tang', data_range=255.0):
     """
     equal = 255 if protocol == 'vifb' else 1
     images = prepare(fused, ir, vi, data_range=data_range)
-    return each(lambda f, a, b: _qabf_one(f, a, b, equal), images)
+    return each(lambda _, *row: _qabf_one(row, equal), images)
 
 
-def _qabf_one(fused, ir, vi, equal):
-    g_f, a_f = _strength_and_angle(fused)
-    kept, whole = 0, 0
-    for source in (ir, vi):
-        g_s, a_s = _strength_and_angle(source)
-        strength = torch.minimum(g_s, g_f).div_(torch.maximum(g_s, g_f))
-        strength = torch.where(g_s == g_f, equal * g_f, strength)
-        orientation = a_s.sub_(a_f).abs_().div_(-torch.pi / 2).add_(1)
-        quality = _sigmoid(strength, 0.9994, -15, 0.5).mul_(_sigmoid(orientation, 0.9879, -22, 0.8))
-        kept, whole = kept + image_sum(quality.mul_(g_s)), whole + image_sum(g_s)
+def _qabf_one(images, equal):
+    padded = [F.pad(x, (1, 1, 1, 1)) for x in images]
+    kept, whole = strip_sums(lambda *strips: _qabf_sums(strips, equal), padded, 2)
     return ratio(kept, whole)
 
 
-def _petrovic(fused, ir, vi):
-    """Edge preservation of both sources after Petrović: strengths ``g`` (F, IR, VI), qualities ``q``, weights ``w``.
+def _qabf_sums(padded, equal):
+    (g_f, a_f), *sources = (_strength_and_angle(x) for x in padded)
+    kept, whole = 0, 0
+    for g_s, a_s in sources:
+        strength = torch.minimum(g_s, g_f).div_(torch.maximum(g_s, g_f)).nan_to_num_(nan=0.0)
+        strength.addcmul_(indicator(torch.eq, g_s, g_f), (g_f * equal).sub_(strength))
+        orientation = a_s.sub_(a_f).abs_().div_(-torch.pi / 2).add_(1)
+        quality = _sigmoid(strength, 0.9994, 15, 0.5).mul_(_sigmoid(orientation, 0.9879, 22, 0.8))
+        kept, whole = kept + quality.mul_(g_s).sum(), whole + g_s.sum()
+    return torch.stack([kept, whole])
 
-    Sobel over 8, borders mirrored without repeating the edge pixel.
+
+def _edges(padded):
+    """Strength and orientation of an image's edges after Petrović: Sobel over 8, of an image that has its border."""
+    across, down = sobel(padded)
+    # 0 / 0 is an orientation of 0.
+    angle = torch.atan(across / down).nan_to_num_(nan=0.0)
+    return down.square_().add_(across.square_()).sqrt_().div_(8), angle
+
+
+def _preservation(one, other):
+    """How alike the edges of two images are, pixel by pixel; the same whichever comes first."""
+    (g_1, a_1), (g_2, a_2) = one, other
+    # 0 / 0 where both are flat.
+    strength = torch.minimum(g_1, g_2).div_(torch.maximum(g_1, g_2)).nan_to_num_(nan=0.0)
+    orientation = (a_1 - a_2).abs_().sub_(torch.pi / 2).abs_().mul_(2 / torch.pi)
+    return _sigmoid(strength, 0.9999, 19, 0.5).mul_(_sigmoid(orientation, 0.9995, 22, 0.5)).sqrt_()
+
+
+def _edge_weights(strength):
+    return (strength * strength.sqrt()).sub_(0.001).mul_(indicator(torch.ge, strength, 2)).add_(0.001)
+
+
+class _EdgeSums(NamedTuple):
+    """Weighted edges of two images and what a third one did with them, as sums over the pixels.
+
+    The sources' edges are kept, or else lost where a source's edge is the stronger one, or else count as artefacts.
     """
-    strengths, angles = [], []
-    for image in (fused, ir, vi):
-        across, down = sobel(F.pad(image, (1, 1, 1, 1), mode='reflect'))
-        angles.append(torch.atan(across / down).masked_fill_((across == 0) & (down == 0), 0))
-        strengths.append(down.square_().add_(across.square_()).sqrt_().div_(8))
-    g_f, a_f = strengths[0], angles[0]
-    qualities, weights = [], []
-    for g_s, a_s in zip(strengths[1:], angles[1:], strict=True):
-        strength = torch.minimum(g_s, g_f).div_(torch.maximum(g_s, g_f))
-        strength = strength.masked_fill_((g_s == 0) | (g_f == 0), 0)
-        orientation = a_s.sub_(a_f).abs_().sub_(torch.pi / 2).abs_().mul_(2 / torch.pi)
-        quality = _sigmoid(strength, 0.9999, -19, 0.5).mul_(_sigmoid(orientation, 0.9995, -22, 0.5)).sqrt_()
-        qualities.append(quality)
-        weights.append(torch.where(g_s >= 2, g_s * g_s.sqrt(), 0.001))
-    return strengths, qualities, weights
+
+    artefacts: torch.Tensor
+    loss: torch.Tensor
+    whole: torch.Tensor
 
 
-def _loss_where(mask, qualities, weights):
-    lost = sum((1 - q) * w for q, w in zip(qualities, weights, strict=True))
-    return image_sum(lost.mul_(mask)) / image_sum(weights[0] + weights[1])
+def _petrovic(_, fused, ir, vi):
+    """Petrović's sums of one image; and those in the order of the public code, infrared image first, for ``'tang'``."""
+    padded = [F.pad(x, (1, 1, 1, 1), mode='reflect') for x in (fused, ir, vi)]
+    sums = strip_sums(_petrovic_sums, padded, 2)
+    return _EdgeSums(*sums[:3]), _EdgeSums(*sums[3:])
 
 
-def nabf(fused, ir, vi, *, protocol='tang', data_range=255.0):
+def _petrovic_sums(*padded):
+    f, a, b = edges = [_edges(x) for x in padded]
+    w_f, w_a, w_b = (_edge_weights(strength) for strength, _ in edges)
+    lost_fa, lost_fb, lost_ab = (1 - _preservation(*pair) for pair in ((f, a), (f, b), (a, b)))
+    sums = []
+    for one, others, lost, whole in (
+        (f, (a, b), lost_fa * w_a + lost_fb * w_b, w_a + w_b),
+        (a, (b, f), lost_ab * w_b + lost_fa * w_f, w_b + w_f),
+    ):
+        artefacts = (lost * indicator(torch.gt, one[0], torch.maximum(others[0][0], others[1][0]))).sum()
+        sums += [artefacts, lost.sum() - artefacts, whole.sum()]
+    return torch.stack(sums)
+
+
+def nabf(fused, ir, vi, *, protocol='tang', data_range=255.0, shared=None):
     """Nabf: fusion artefacts, the edges of the fused image that neither source has.
 
     With Petrović's edge preservation ``Q_S = √(0.9999 / (1 + e^(−19 (G − 0.5))) · 0.9995 / (1 + e^(−22 (A − 0.5))))``,
@@ -234,20 +294,22 @@ def nabf(fused, ir, vi, *, protocol='tang', data_range=255.0):
         fused, ir, vi (Tensor): N×1×H×W, three pixels or more each way.
         protocol (str): ``'tang'`` or ``'vifb'``.
         data_range (float): 255 or 1.
+        shared (Shared, optional): See :func:`~mmfusion.evaluation.functional.checks.each`.
 
     Returns:
         Tensor: N values.
     """
-    fused, ir, vi = prepare(fused, ir, vi, data_range=data_range, min_size=3)
-    return each(_nabf_one, (ir, vi, fused) if protocol == 'tang' else (fused, ir, vi))
+    images = prepare(fused, ir, vi, data_range=data_range, min_size=3)
+    order = 1 if protocol == 'tang' else 0
+
+    def one(shared, *row):
+        sums = shared(_petrovic, *row)[order]
+        return sums.artefacts / sums.whole
+
+    return each(one, images, shared)
 
 
-def _nabf_one(fused, ir, vi):
-    (g_f, g_a, g_b), qualities, weights = _petrovic(fused, ir, vi)
-    return _loss_where((g_f > g_a) & (g_f > g_b), qualities, weights)
-
-
-def labf(fused, ir, vi, *, data_range=255.0):
+def labf(fused, ir, vi, *, data_range=255.0, shared=None):
     """Labf: fusion loss, the sources' edges that the fused image lacks.
 
     As :func:`nabf` (``'vifb'``), summed over the pixels with ``g_F ≤ g_IR`` or ``g_F ≤ g_VI``; range [0, 1], lower is
@@ -258,13 +320,14 @@ def labf(fused, ir, vi, *, data_range=255.0):
     Args:
         fused, ir, vi (Tensor): N×1×H×W, three pixels or more each way.
         data_range (float): 255 or 1.
+        shared (Shared, optional): See :func:`~mmfusion.evaluation.functional.checks.each`.
 
     Returns:
         Tensor: N values.
     """
-    return each(_labf_one, prepare(fused, ir, vi, data_range=data_range, min_size=3))
 
+    def one(shared, *row):
+        sums, _ = shared(_petrovic, *row)
+        return sums.loss / sums.whole
 
-def _labf_one(fused, ir, vi):
-    (g_f, g_a, g_b), qualities, weights = _petrovic(fused, ir, vi)
-    return _loss_where((g_f <= g_a) | (g_f <= g_b), qualities, weights)
+    return each(one, prepare(fused, ir, vi, data_range=data_range, min_size=3), shared)

@@ -4,35 +4,53 @@ All take N×1×H×W images (0–255; ``data_range=1`` for 0–1), which are roun
 return one float64 value per image.
 """
 
+import math
+
 import torch
 
-from .checks import prepare, ratio
+from .checks import each, prepare, ratio, strip_sums
 
 LEVELS = 256
 
 
 def _levels(image):
-    """N×1×H×W in 0–255 → N×(H·W) int64 levels."""
-    return image.round().clamp(0, LEVELS - 1).long().flatten(1)
+    """An image in 0–255 → its int64 levels, pixel after pixel."""
+    return image.round().clamp_(0, LEVELS - 1).long().flatten()
 
 
-def _histogram(levels, bins=LEVELS):
-    """Relative frequencies, N×bins float64, of N×P integers below ``bins``."""
-    count, pixels = levels.shape
-    offset = torch.arange(count, device=levels.device)[:, None] * bins
-    histogram = torch.bincount((levels + offset).flatten(), minlength=count * bins)
-    return histogram.view(count, bins).double() / pixels
+def _histogram(shared, image):
+    """Relative frequencies of the levels of one image, 256 float64."""
+    counts = strip_sums(lambda x: torch.bincount(_levels(x), minlength=LEVELS), [image])
+    return counts.double() / image.numel()
 
 
-def _joint(a, b):
-    """Joint frequencies of two images' levels, N×256×256."""
-    return _histogram(a * LEVELS + b, LEVELS * LEVELS).view(-1, LEVELS, LEVELS)
+def _joint(shared, a, b):
+    """Relative joint frequencies of two images' levels, 256×256 float64."""
+
+    def count(*strips):
+        codes = torch.add(_levels(strips[1]), _levels(strips[0]), alpha=LEVELS)
+        return torch.bincount(codes, minlength=LEVELS**2)
+
+    return strip_sums(count, [a, b]).view(LEVELS, LEVELS).double() / a.numel()
 
 
 def _entropy_of(probability):
-    """Shannon entropy in bits of N×… probabilities."""
-    p = probability.flatten(1)
-    return -torch.xlogy(p, p).sum(1) / torch.log(torch.tensor(2.0, dtype=p.dtype, device=p.device))
+    """Shannon entropy in bits."""
+    found = probability[probability > 0]
+    return -(found * found.log2()).sum()
+
+
+def _entropy(shared, image):
+    return _entropy_of(shared(_histogram, image))
+
+
+def _joint_entropy(shared, a, b):
+    return _entropy_of(shared(_joint, a, b))
+
+
+def _information(shared, a, b):
+    """``H(A) + H(B) − H(A, B)`` in bits."""
+    return shared(_entropy, a) + shared(_entropy, b) - shared(_joint_entropy, a, b)
 
 
 def _clean(value):
@@ -40,7 +58,7 @@ def _clean(value):
     return torch.where(value.abs() < 1e-12, torch.zeros_like(value), value)
 
 
-def entropy(fused, *, data_range=255.0):
+def entropy(fused, *, data_range=255.0, shared=None):
     """EN: Shannon entropy of the grey levels.
 
     ``EN = −Σ p(l) log2 p(l)``; range [0, 8] bits, higher is better; 0 for a constant image.
@@ -51,6 +69,7 @@ def entropy(fused, *, data_range=255.0):
     Args:
         fused (Tensor): N×1×H×W.
         data_range (float): 255 or 1.
+        shared (Shared, optional): See :func:`~mmfusion.evaluation.functional.checks.each`.
 
     Returns:
         Tensor: N values.
@@ -59,11 +78,11 @@ def entropy(fused, *, data_range=255.0):
         >>> entropy(torch.tensor([[[[0, 255], [0, 255]]]]))
         tensor([1.], dtype=torch.float64)
     """
-    (fused,) = prepare(fused, data_range=data_range)
-    return _clean(_entropy_of(_histogram(_levels(fused))))
+    images = prepare(fused, data_range=data_range)
+    return each(lambda shared, f: _clean(shared(_entropy, f)), images, shared)
 
 
-def mutual_information(fused, ir, vi, *, protocol='tang', data_range=255.0):
+def mutual_information(fused, ir, vi, *, protocol='tang', data_range=255.0, shared=None):
     """MI: what the fused image tells of both sources.
 
     ``MI = I(F; IR) + I(F; VI)`` with ``I(A; B) = H(A) + H(B) − H(A, B)``; range [0, 16], higher is better; 0 for a
@@ -79,6 +98,7 @@ def mutual_information(fused, ir, vi, *, protocol='tang', data_range=255.0):
         fused, ir, vi (Tensor): N×1×H×W.
         protocol (str): ``'tang'`` or ``'vifb'``.
         data_range (float): 255 or 1.
+        shared (Shared, optional): See :func:`~mmfusion.evaluation.functional.checks.each`.
 
     Returns:
         Tensor: N values.
@@ -88,21 +108,25 @@ def mutual_information(fused, ir, vi, *, protocol='tang', data_range=255.0):
         >>> mutual_information(a, a, a)
         tensor([2.], dtype=torch.float64)
     """
-    f, a, b = (_levels(x) for x in prepare(fused, ir, vi, data_range=data_range))
-    h_f = _entropy_of(_histogram(f))
-    total = 0
-    for source in (a, b):
-        if protocol == 'tang':
-            joint = _joint(f.clamp(max=LEVELS - 2), source.clamp(max=LEVELS - 2))
-        else:
-            joint = _joint(f, source)
-        total = total + h_f + _entropy_of(_histogram(source)) - _entropy_of(joint)
-    if protocol != 'tang':
-        total = total * torch.log(torch.tensor(2.0, dtype=total.dtype, device=total.device))
-    return _clean(total)
+    images = prepare(fused, ir, vi, data_range=data_range)
+    return each(_saturated_information if protocol == 'tang' else _information_in_nats, images, shared)
 
 
-def normalized_mutual_information(fused, ir, vi, *, data_range=255.0):
+def _saturated_information(shared, f, a, b):
+    def information(source):
+        joint = shared(_joint, f, source).clone()
+        joint[-2] += joint[-1]
+        joint[:, -2] += joint[:, -1]
+        return shared(_entropy, f) + shared(_entropy, source) - _entropy_of(joint[:-1, :-1])
+
+    return _clean(information(a) + information(b))
+
+
+def _information_in_nats(shared, f, a, b):
+    return _clean((shared(_information, f, a) + shared(_information, f, b)) * math.log(2))
+
+
+def normalized_mutual_information(fused, ir, vi, *, data_range=255.0, shared=None):
     """NMI (Q_MI): mutual information with each source, over the mean of the two entropies.
 
     ``NMI = 2 [I(F; IR) / (H(F) + H(IR)) + I(F; VI) / (H(F) + H(VI))]``; range [0, 2], higher is better; NaN where the
@@ -114,20 +138,22 @@ def normalized_mutual_information(fused, ir, vi, *, data_range=255.0):
     Args:
         fused, ir, vi (Tensor): N×1×H×W.
         data_range (float): 255 or 1.
+        shared (Shared, optional): See :func:`~mmfusion.evaluation.functional.checks.each`.
 
     Returns:
         Tensor: N values.
     """
-    f, a, b = (_levels(x) for x in prepare(fused, ir, vi, data_range=data_range))
-    h_f = _entropy_of(_histogram(f))
-    total = 0
-    for source in (a, b):
-        h_s = _entropy_of(_histogram(source))
-        total = total + 2 * ratio(_clean(h_f + h_s - _entropy_of(_joint(f, source))), _clean(h_f + h_s))
-    return total
+    return each(_nmi_one, prepare(fused, ir, vi, data_range=data_range), shared)
 
 
-def cross_entropy(fused, ir, vi, *, data_range=255.0):
+def _nmi_one(shared, f, a, b):
+    def share(source):
+        return ratio(_clean(shared(_information, f, source)), _clean(shared(_entropy, f) + shared(_entropy, source)))
+
+    return 2 * (share(a) + share(b))
+
+
+def cross_entropy(fused, ir, vi, *, data_range=255.0, shared=None):
     """CE: how far the fused image's histogram lies from the sources'.
 
     ``CE = [D(VI‖F) + D(IR‖F)] / 2`` with ``D(S‖F) = Σ p_S log2(p_S / p_F)`` over the levels that both images have (so
@@ -140,20 +166,21 @@ def cross_entropy(fused, ir, vi, *, data_range=255.0):
     Args:
         fused, ir, vi (Tensor): N×1×H×W.
         data_range (float): 255 or 1.
+        shared (Shared, optional): See :func:`~mmfusion.evaluation.functional.checks.each`.
 
     Returns:
         Tensor: N values.
     """
-    f, a, b = (_histogram(_levels(x)) for x in prepare(fused, ir, vi, data_range=data_range))
-    total = 0
-    for source in (a, b):
-        both = (source > 0) & (f > 0)
-        term = torch.where(both, source * torch.log2(source / f), torch.zeros_like(f))
-        total = total + term.sum(1) / 2
-    return total
+    return each(_cross_entropy_one, prepare(fused, ir, vi, data_range=data_range), shared)
 
 
-def qncie(fused, ir, vi, *, data_range=255.0):
+def _cross_entropy_one(shared, *images):
+    f, *sources = (shared(_histogram, x) for x in images)
+    terms = [torch.where((p > 0) & (f > 0), p * torch.log2(p / f), 0).sum() for p in sources]
+    return (terms[0] + terms[1]) / 2
+
+
+def qncie(fused, ir, vi, *, data_range=255.0, shared=None):
     """QNCIE: nonlinear correlation information entropy of the three images together.
 
     With ``NCC(A, B) = [H(A) + H(B) − H(A, B)] / 8`` (entropies in bits over log2 256), the eigenvalues ``λ`` of the
@@ -166,28 +193,24 @@ def qncie(fused, ir, vi, *, data_range=255.0):
     Args:
         fused, ir, vi (Tensor): N×1×H×W.
         data_range (float): 255 or 1.
+        shared (Shared, optional): See :func:`~mmfusion.evaluation.functional.checks.each`.
 
     Returns:
         Tensor: N values.
     """
-    images = [_levels(x) for x in prepare(fused, ir, vi, data_range=data_range)]
-    entropies = [_entropy_of(_histogram(x)) for x in images]
-    matrix = torch.eye(3, dtype=torch.float64, device=images[0].device).repeat(len(images[0]), 1, 1)
-    for i in range(3):
-        for j in range(i):
-            ncc = (entropies[i] + entropies[j] - _entropy_of(_joint(images[i], images[j]))) / 8
-            matrix[:, i, j] = matrix[:, j, i] = ncc
-    # The matrix need not be positive definite for odd images; a negative eigenvalue has no logarithm.
+    return each(_qncie_one, prepare(fused, ir, vi, data_range=data_range), shared)
+
+
+def _qncie_one(shared, f, a, b):
+    matrix = torch.eye(3, dtype=torch.float64, device=f.device)
+    for i, j, pair in ((1, 0, (f, a)), (2, 0, (f, b)), (2, 1, (a, b))):
+        matrix[i, j] = matrix[j, i] = shared(_information, *pair) / 8
     share = torch.linalg.eigvalsh(matrix) / 3
-    return 1 + (share * torch.log2(share)).sum(1) / 8 if (share > 0).all() else _qncie_masked(share)
+    # The matrix need not be positive definite for odd images: a negative eigenvalue has no logarithm, zero adds nothing.
+    return 1 + torch.where(share == 0, 0, share * torch.log2(share)).sum() / 8
 
 
-def _qncie_masked(share):
-    term = torch.where(share == 0, torch.zeros_like(share), share * torch.log2(share))
-    return 1 + term.sum(1) / 8
-
-
-def tsallis_entropy(fused, ir, vi, *, q=1.85, data_range=255.0):
+def tsallis_entropy(fused, ir, vi, *, q=1.85, data_range=255.0, shared=None):
     """TE: mutual information of Tsallis' generalised entropy, summed over the sources.
 
     ``TE = I_q(F; IR) + I_q(F; VI)`` with ``I_q(A; B) = [1 − Σ p(a, b)^q / (p(a) p(b))^(q−1)] / (1 − q)``; non-negative,
@@ -202,6 +225,7 @@ def tsallis_entropy(fused, ir, vi, *, q=1.85, data_range=255.0):
         fused, ir, vi (Tensor): N×1×H×W.
         q (float): Tsallis' parameter, not 1.
         data_range (float): 255 or 1.
+        shared (Shared, optional): See :func:`~mmfusion.evaluation.functional.checks.each`.
 
     Returns:
         Tensor: N values.
@@ -211,12 +235,15 @@ def tsallis_entropy(fused, ir, vi, *, q=1.85, data_range=255.0):
     """
     if q == 1:
         raise ValueError('q must not be 1: the limit there is mutual_information(..., protocol="vifb")')
-    f, a, b = (_levels(x) for x in prepare(fused, ir, vi, data_range=data_range))
-    p_f = _histogram(f)
-    total = 0
-    for source in (a, b):
-        joint = _joint(source, f)
-        independent = _histogram(source)[:, :, None] * p_f[:, None, :]
-        term = joint**q / torch.where(joint > 0, independent, torch.ones_like(joint)) ** (q - 1)
-        total = total + (1 - term.flatten(1).sum(1)) / (1 - q)
-    return _clean(total)
+    return each(lambda *args: _tsallis_one(*args, q), prepare(fused, ir, vi, data_range=data_range), shared)
+
+
+def _tsallis_one(shared, f, a, b, q):
+    def information(source):
+        joint = shared(_joint, f, source)
+        independent = torch.outer(shared(_histogram, f), shared(_histogram, source))
+        found = joint > 0
+        joint, independent = joint[found], independent[found]
+        return (1 - (joint * (joint / independent) ** (q - 1)).sum()) / (1 - q)
+
+    return _clean(information(a) + information(b))

@@ -8,18 +8,23 @@ import math
 import torch
 import torch.nn.functional as F
 
-from .checks import each, image_mean, image_sum, prepare, ratio
-from .filters import filter_valid, gaussian_window, halve
+from .checks import each, indicator, prepare, ratio, strip_sums
+from .filters import gaussian_window, halve, local_moments
 
 
-def _correlation(a, b):
-    """Pearson's correlation of two N×1×H×W tensors; NaN where one of them is constant."""
-    a, b = a.flatten(1), b.flatten(1)
-    a, b = a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)
-    energy = (a * a).sum(1) * (b * b).sum(1)
+def _correlation(a, *b):
+    """Pearson's correlation of an image with another, or with the difference of two; NaN where one of them is constant."""
+    means = [x.mean() for x in (a, *b)]
+
+    def sums(*strips):
+        x, *y = (strip - mean for strip, mean in zip(strips, means, strict=True))
+        y = y[0] if len(y) == 1 else y[0].sub_(y[1])
+        return torch.stack([(x * y).sum(), x.square_().sum(), y.square_().sum()])
+
+    product, *energies = strip_sums(sums, (a, *b))
+    energy = (energies[0] * energies[1]).sqrt()
     # The mean of a constant image is not always exact: what remains of it is rounding, not contrast.
-    energy = torch.where(energy.sqrt() < 1e-9 * a.shape[1], torch.zeros_like(energy), energy)
-    return ratio((a * b).sum(1), energy.sqrt())
+    return ratio(product, energy) if energy >= 1e-9 * a.numel() else torch.full_like(energy, math.nan)
 
 
 def correlation_coefficient(fused, ir, vi, *, data_range=255.0):
@@ -42,8 +47,8 @@ def correlation_coefficient(fused, ir, vi, *, data_range=255.0):
         >>> correlation_coefficient(x, 0.5 * x, x + 1).round(decimals=9)
         tensor([1.], dtype=torch.float64)
     """
-    f, a, b = prepare(fused, ir, vi, data_range=data_range)
-    return (_correlation(f, a) + _correlation(f, b)) / 2
+    images = prepare(fused, ir, vi, data_range=data_range)
+    return each(lambda _, f, a, b: (_correlation(f, a) + _correlation(f, b)) / 2, images)
 
 
 def sum_of_correlations_of_differences(fused, ir, vi, *, data_range=255.0):
@@ -62,13 +67,18 @@ def sum_of_correlations_of_differences(fused, ir, vi, *, data_range=255.0):
     Returns:
         Tensor: N values.
     """
-    f, a, b = prepare(fused, ir, vi, data_range=data_range)
-    return _correlation(f - b, a) + _correlation(f - a, b)
+    images = prepare(fused, ir, vi, data_range=data_range)
+    return each(lambda _, f, a, b: _correlation(a, f, b) + _correlation(b, f, a), images)
 
 
 def _squared_errors(fused, ir, vi, data_range):
-    f, a, b = prepare(fused, ir, vi, data_range=data_range)
-    return image_sum((f - a).square_()), image_sum((f - b).square_()), f.shape[-2] * f.shape[-1]
+    f, *sources = prepare(fused, ir, vi, data_range=data_range)
+
+    def one(_, *row):
+        return strip_sums(lambda x, y: (x - y).square_().sum(), row)
+
+    to_ir, to_vi = (each(one, [f, source]) for source in sources)
+    return to_ir, to_vi, f.shape[-2] * f.shape[-1]
 
 
 def mean_squared_error(fused, ir, vi, *, data_range=255.0):
@@ -147,16 +157,6 @@ def peak_signal_to_noise_ratio(fused, ir, vi, *, protocol='tang', data_range=255
     return 20 * torch.log10(255 / error.sqrt())
 
 
-def _moments(images, taps):
-    """Local means, and ``cov(i, j)`` giving local covariances of the images, under one window."""
-    mu = [filter_valid(x, taps) for x in images]
-
-    def cov(i, j):
-        return filter_valid(images[i] * images[j], taps).sub_(mu[i] * mu[j])
-
-    return mu, cov
-
-
 _SSIM_C1, _SSIM_C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 
 
@@ -192,14 +192,27 @@ def ssim(fused, ir, vi, *, protocol='tang', data_range=255.0):
     images = prepare(fused, ir, vi, data_range=data_range, min_size=11)
     if protocol == 'tang':
         images = [F.pad(x, (5, 5, 5, 5), mode='replicate') for x in images]
-        return each(lambda *row: _ssim_sum(*row, c1=0.01**2, c2=0.03**2) / 2, images)
-    return each(_ssim_sum, images)
+        return each(lambda _, *row: _ssim_mean(row, 0.01**2, 0.03**2) / 2, images)
+    return each(lambda _, *row: _ssim_mean(row), images)
 
 
-def _ssim_sum(fused, ir, vi, c1=_SSIM_C1, c2=_SSIM_C2):
-    mu, cov = _moments((fused, ir, vi), gaussian_window(11, 1.5))
+def _windows_of(image, size=11):
+    """Number of windows inside an image."""
+    return (image.shape[-2] - size + 1) * (image.shape[-1] - size + 1)
+
+
+def _ssim_mean(images, *constants):
+    """Means of the SSIM maps of one image, summed over its sources."""
+    sums = strip_sums(lambda *strips: _similarity_sums(*strips, constants=constants), images, 10)
+    return sums.sum() / _windows_of(images[0])
+
+
+def _similarity_sums(*images, constants=()):
+    """Sums of SSIM with each source, 2 values."""
+    mu, cov = local_moments(images, gaussian_window(11, 1.5))
     var_f = cov(0, 0)
-    return sum(image_mean(_ssim_map(mu[k], mu[0], cov(k, k), var_f, cov(k, 0), c1, c2)) for k in (1, 2))
+    maps = (_ssim_map(mu[k], mu[0], cov(k, k), var_f, cov(k, 0), *constants) for k in (1, 2))
+    return torch.stack([similarity.sum() for similarity in maps])
 
 
 def mef_ssim(fused, ir, vi, *, data_range=255.0):
@@ -220,13 +233,17 @@ def mef_ssim(fused, ir, vi, *, data_range=255.0):
     Returns:
         Tensor: N values.
     """
-    return each(_mef_ssim, prepare(fused, ir, vi, data_range=data_range, min_size=11))
+    return each(lambda _, *row: _mef_ssim_mean(row), prepare(fused, ir, vi, data_range=data_range, min_size=11))
 
 
-def _mef_ssim(fused, ir, vi):
-    """Mean of the MEF structure map of one image (1×1×H×W each)."""
+def _mef_ssim_mean(images):
+    return strip_sums(_mef_ssim_sum, images, 10) / _windows_of(images[0])
+
+
+def _mef_ssim_sum(fused, ir, vi):
+    """Sum of the MEF structure map of 1×1×H×W images."""
     eps, area = torch.finfo(torch.float64).eps, 11 * 11
-    _, box = _moments((ir, vi), torch.full((11,), 1 / 11, dtype=torch.float64))
+    _, box = local_moments((ir, vi), torch.full((11,), 1 / 11, dtype=torch.float64))
     var_a, var_b, cov_ab = box(0, 0).clamp_(min=0), box(1, 1).clamp_(min=0), box(0, 1)
     # Patch norms ‖s_k‖ = √(121 var_k); the constant keeps flat patches stable.
     norm_a, norm_b = (area * var_a).sqrt_(), (area * var_b).sqrt_()
@@ -234,19 +251,21 @@ def _mef_ssim(fused, ir, vi):
     consistency = (norm_sum + eps).div_(norm_a + norm_b + eps).clamp_(max=1 - eps)
     power = torch.tan(consistency.mul_(math.pi / 2)).clamp_(max=10)
     contrast_a, contrast_b = norm_a + 0.001, norm_b + 0.001
-    weight_a, weight_b = (contrast_a / 11).pow_(power).add_(eps), (contrast_b / 11).pow_(power).add_(eps)
+    # x^y as e^(y log x): the contrast is positive, and torch.pow several times slower.
+    weight_a, weight_b = ((c / 11).log_().mul_(power).exp_().add_(eps) for c in (contrast_a, contrast_b))
     share_a, share_b = weight_a / contrast_a, weight_b / contrast_b
     total = weight_a.add_(weight_b)
     share_a, share_b = share_a.div_(total), share_b.div_(total)
     # The desired patch r = share_a s_a + share_b s_b, scaled to the higher contrast.
     norm = share_a**2 * var_a + share_b**2 * var_b + 2 * share_a * share_b * cov_ab
     norm = (area * norm).clamp_(min=0).sqrt_()
-    scale = torch.where(norm > 0, torch.maximum(contrast_a, contrast_b) / norm, torch.ones_like(norm))
+    # A desired patch without contrast keeps its scale.
+    scale = torch.maximum(contrast_a, contrast_b).div_(norm).nan_to_num_(posinf=1.0)
     share_a, share_b = share_a.mul_(scale), share_b.mul_(scale)
-    _, cov = _moments((fused, ir, vi), gaussian_window(11, 1.5))
+    _, cov = local_moments((fused, ir, vi), gaussian_window(11, 1.5))
     var_r = share_a**2 * cov(1, 1) + share_b**2 * cov(2, 2) + 2 * share_a * share_b * cov(1, 2)
     cov_rf = share_a * cov(0, 1) + share_b * cov(0, 2)
-    return image_mean(cov_rf.mul_(2).add_(_SSIM_C2) / var_r.add_(cov(0, 0)).add_(_SSIM_C2))
+    return cov_rf.mul_(2).add_(_SSIM_C2).div_(var_r.add_(cov(0, 0)).add_(_SSIM_C2)).sum()
 
 
 MS_SSIM_MIN_SIZE = {'tang': 44, 'vifb': 176}
@@ -274,39 +293,47 @@ def ms_ssim(fused, ir, vi, *, protocol='tang', data_range=255.0):
         Tensor: N values.
     """
     images = prepare(fused, ir, vi, data_range=data_range, min_size=MS_SSIM_MIN_SIZE[protocol])
-    return each(_mef_ms_ssim if protocol == 'tang' else _ms_ssim_sum, images)
+    one = _mef_ms_ssim if protocol == 'tang' else _ms_ssim
+    return each(lambda _, *row: one(row), images)
 
 
 _BETA = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 
 
-def _mef_ms_ssim(*images):
+def _mef_ms_ssim(images):
     result = 1
     for level, beta in enumerate(_BETA[:3]):
         if level:
             images = [halve(x) for x in images]
-        result = result * _mef_ssim(*images) ** (beta / sum(_BETA[:3]))
+        result = result * _mef_ssim_mean(images) ** (beta / sum(_BETA[:3]))
     return result
 
 
-def _ms_ssim_sum(*images):
-    taps, results = gaussian_window(11, 1.5), [1, 1]
+def _ms_ssim(images):
+    """The similarities to both sources, multiplied over the scales, summed over the sources."""
+    result = 1
     for level, beta in enumerate(_BETA):
         if level:
             images = [halve(x) for x in images]
-        mu, cov = _moments(images, taps)
-        var_f = cov(0, 0)
-        for k in (1, 2):
-            similarity = (2 * cov(k, 0) + _SSIM_C2) / (cov(k, k) + var_f + _SSIM_C2)
-            if level == len(_BETA) - 1:
-                similarity *= (2 * mu[k] * mu[0] + _SSIM_C1) / (mu[k] ** 2 + mu[0] ** 2 + _SSIM_C1)
-            results[k - 1] = results[k - 1] * image_mean(similarity).pow(beta)
-    return results[0] + results[1]
+        sums = strip_sums(_structure_sums if level < len(_BETA) - 1 else _similarity_sums, images, 10)
+        result = result * (sums / _windows_of(images[0])) ** beta
+    return result.sum()
 
 
-def _flat(var_a, var_b, reach=1e-8):
-    """Where both patches are flat up to rounding (variances of 8-bit patches are above 1e-3)."""
-    return var_a + var_b < reach
+def _structure_sums(*images):
+    """Sums of the contrast-structure part of SSIM with each source, 2 values."""
+    _, cov = local_moments(images, gaussian_window(11, 1.5))
+    var_f = cov(0, 0)
+    return torch.stack([((2 * cov(k, 0) + _SSIM_C2) / (cov(k, k) + var_f + _SSIM_C2)).sum() for k in (1, 2)])
+
+
+_FLAT = 1e-8
+"""Patches with variances below this are flat up to rounding (those of 8-bit patches are above 1e-3)."""
+
+
+def _share(part, whole, flat):
+    """``part / whole``, and ``flat`` where the variance ``whole`` is zero."""
+    return (part / whole.clamp(min=_FLAT)).sub_(flat).mul_(indicator(torch.ge, whole, _FLAT)).add_(flat)
 
 
 def qy(fused, ir, vi, *, data_range=255.0):
@@ -328,30 +355,28 @@ def qy(fused, ir, vi, *, data_range=255.0):
     Returns:
         Tensor: N values.
     """
-    return each(_qy_one, prepare(fused, ir, vi, data_range=data_range, min_size=7))
+    images = prepare(fused, ir, vi, data_range=data_range, min_size=7)
+    return each(lambda _, *row: strip_sums(_qy_sum, row, 6) / _windows_of(row[0], 7), images)
 
 
 def _similarity(mu_a, mu_b, var_a, var_b, cov):
     """SSIM without constants; of flat patches, the luminance part alone."""
-    dark = (mu_a == 0) & (mu_b == 0)
-    luminance = torch.where(dark, torch.ones_like(mu_a), 2 * mu_a * mu_b / (mu_a**2 + mu_b**2))
-    total = var_a + var_b
-    structure = torch.where(_flat(var_a, var_b), torch.ones_like(total), 2 * cov / total)
-    return luminance.mul_(structure)
+    # Two black patches, 0 / 0, are alike.
+    luminance = (2 * mu_a * mu_b).div_(mu_a**2 + mu_b**2).nan_to_num_(nan=1.0)
+    return luminance.mul_(_share(2 * cov, var_a + var_b, flat=1))
 
 
-def _qy_one(fused, ir, vi):
-    mu, cov = _moments((fused, ir, vi), gaussian_window(7, 1.5))
+def _qy_sum(*images):
+    mu, cov = local_moments(images, gaussian_window(7, 1.5))
     var = [cov(k, k).clamp_(min=0) for k in range(3)]
     between = _similarity(mu[1], mu[2], var[1], var[2], cov(1, 2))
     to_a = _similarity(mu[1], mu[0], var[1], var[0], cov(1, 0))
     to_b = _similarity(mu[2], mu[0], var[2], var[0], cov(2, 0))
-    share = torch.where(_flat(var[1], var[2]), torch.full_like(to_a, 0.5), var[1] / (var[1] + var[2]))
-    both = share * to_a + (1 - share) * to_b
-    return image_mean(torch.where(between >= 0.75, both, torch.maximum(to_a, to_b)))
+    both = torch.lerp(to_b, to_a, _share(var[1], var[1] + var[2], flat=0.5))
+    return torch.lerp(torch.maximum(to_a, to_b), both, indicator(torch.ge, between, 0.75)).sum()
 
 
-def qw(fused, ir, vi, *, data_range=255.0):
+def qw(fused, ir, vi, *, data_range=255.0, shared=None):
     """Qw: Piella's weighted fusion quality index.
 
     ``Qw = Σ c [λ SSIM(F, IR) + (1 − λ) SSIM(F, VI)]`` with SSIM as in :func:`ssim` (``'vifb'``),
@@ -364,26 +389,33 @@ def qw(fused, ir, vi, *, data_range=255.0):
     Args:
         fused, ir, vi (Tensor): N×1×H×W, 11 pixels or more each way.
         data_range (float): 255 or 1.
+        shared (Shared, optional): See :func:`~mmfusion.evaluation.functional.checks.each`.
 
     Returns:
         Tensor: N values.
     """
-    return each(_qw_one, prepare(fused, ir, vi, data_range=data_range, min_size=11))
+    images = prepare(fused, ir, vi, data_range=data_range, min_size=11)
+    return each(lambda shared, *row: shared(_qw_one, *row), images, shared)
 
 
-def _qw_one(fused, ir, vi):
-    mu, cov = _moments((fused, ir, vi), gaussian_window(11, 1.5))
+def _qw_one(_, *images):
+    weighted, weights = strip_sums(_qw_sums, images, 10)
+    return weighted / weights
+
+
+def _qw_sums(*images):
+    mu, cov = local_moments(images, gaussian_window(11, 1.5))
     var_f, var_a, var_b = (cov(k, k) for k in range(3))
     to_a = _ssim_map(mu[1], mu[0], var_a, var_f, cov(1, 0))
     to_b = _ssim_map(mu[2], mu[0], var_b, var_f, cov(2, 0))
-    flat = _flat(var_a, var_b)
-    var_a, var_b = var_a.masked_fill_(flat, 0.5), var_b.masked_fill_(flat, 0.5)
-    share = var_a / (var_a + var_b)
-    saliency = torch.maximum(var_a, var_b)
-    return image_sum(saliency * (share * to_a + (1 - share) * to_b)) / image_sum(saliency)
+    total = var_a + var_b
+    quality = torch.lerp(to_b, to_a, _share(var_a, total, flat=0.5))
+    # Where both sources are flat, all windows count alike.
+    saliency = torch.maximum(var_a, var_b).sub_(0.5).mul_(indicator(torch.ge, total, _FLAT)).add_(0.5)
+    return torch.stack([quality.mul_(saliency).sum(), saliency.sum()])
 
 
-def qe(fused, ir, vi, *, data_range=255.0):
+def qe(fused, ir, vi, *, data_range=255.0, shared=None):
     """Qe: Piella's edge-dependent fusion quality index.
 
     ``Qe = Qw(F, IR, VI) · Qw(F′, IR′, VI′)`` with :func:`qw` and Prewitt gradient magnitudes X′ (zeros around the
@@ -395,12 +427,17 @@ def qe(fused, ir, vi, *, data_range=255.0):
     Args:
         fused, ir, vi (Tensor): N×1×H×W, 11 pixels or more each way.
         data_range (float): 255 or 1.
+        shared (Shared, optional): See :func:`~mmfusion.evaluation.functional.checks.each`.
 
     Returns:
         Tensor: N values.
     """
     images = prepare(fused, ir, vi, data_range=data_range, min_size=11)
-    return each(_qw_one, images) * each(_qw_one, [_prewitt(x) for x in images])
+    return each(_qe_one, images, shared)
+
+
+def _qe_one(shared, *images):
+    return shared(_qw_one, *images) * _qw_one(shared, *(_prewitt(x) for x in images))
 
 
 def _prewitt(x):

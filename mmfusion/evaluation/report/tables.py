@@ -120,7 +120,7 @@ def to_markdown(results, summary=None, digits=4):
     return '\n'.join(lines)
 
 
-_LATEX = str.maketrans(
+LATEX_ESCAPES = str.maketrans(
     {c: f'\\{c}' for c in '&%$#_{}'}
     | {'~': r'\textasciitilde{}', '^': r'\textasciicircum{}', '\\': r'\textbackslash{}'}
 )
@@ -131,7 +131,7 @@ def to_latex(results, summary=None, digits=4, caption='', label='tab:fusion'):
     summary = summary or summarize(results)
     style = dict(best=lambda t: rf'\textbf{{{t}}}', second=lambda t: rf'\underline{{{t}}}', note=r'$^\dagger$')
     arrows = {True: r'$\uparrow$', False: r'$\downarrow$'}
-    head = [f'{n.translate(_LATEX)} {arrows[METRIC_SPECS[n].higher_is_better]}' for n in results.metrics]
+    head = [f'{n.translate(LATEX_ESCAPES)} {arrows[METRIC_SPECS[n].higher_is_better]}' for n in results.metrics]
     lines = [
         r'\begin{table*}[t]',
         r'\centering',
@@ -145,14 +145,14 @@ def to_latex(results, summary=None, digits=4, caption='', label='tab:fusion'):
     for method in results.methods:
         cells = _cells(results, summary, method, style, digits)
         row = (
-            ' & '.join([method.translate(_LATEX), *cells])
+            ' & '.join([method.translate(LATEX_ESCAPES), *cells])
             .replace('–', '--')
             .replace('∞', r'$\infty$')
             .replace('−', '$-$')
         )
         lines.append(row + r' \\')
     lines += [r'\bottomrule', r'\end{tabular}']
-    lines += [rf'\\ \footnotesize $^\dagger$ {line.translate(_LATEX)}' for line in notes(results, summary)]
+    lines += [rf'\\ \footnotesize $^\dagger$ {line.translate(LATEX_ESCAPES)}' for line in notes(results, summary)]
     return '\n'.join([*lines, r'\end{table*}'])
 
 

@@ -21,8 +21,9 @@ def slide(network, vi, ir, crop_size, stride=None, exact=True):
     """Fuse by overlapping windows.
 
     Args:
-        network (nn.Module): A fusion network.
-        vi, ir (Tensor): N×1×H×W.
+        network (Callable): A fusion network, or another function of windows of ``vi`` and ``ir`` that gives N×1×h×w.
+        vi (Tensor): N×1×H×W, or N×3×H×W if ``network`` takes colours.
+        ir (Tensor): N×1×H×W.
         crop_size (tuple[int, int]): Height and width of a window.
         stride (tuple[int, int], optional): Default: three quarters of the window.
         exact (bool): Use the network's own ``fuse_tiled`` where it has one: it gathers over the windows what the network
@@ -43,7 +44,7 @@ def slide(network, vi, ir, crop_size, stride=None, exact=True):
     if exact and hasattr(network, 'fuse_tiled'):
         return network.fuse_tiled(vi, ir, crop_size)
     height, width = vi.shape[2:]
-    total, weight = torch.zeros_like(vi), torch.zeros_like(vi[:1])
+    total, weight = torch.zeros_like(ir), torch.zeros_like(ir[:1])
     for top in windows(height, crop_size[0], stride[0]):
         for left in windows(width, crop_size[1], stride[1]):
             place = (..., slice(top, top + crop_size[0]), slice(left, left + crop_size[1]))

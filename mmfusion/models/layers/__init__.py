@@ -1,7 +1,19 @@
 """Layers shared by two networks or more."""
 
+from .grdb import GRDB
 from .min_max import min_max_normalize, rescale
 from .precision import at_least_float32
-from .sobel import sobel
+from .restormer import RestormerBlock
+from .sobel import sobel, sobel_magnitude
+from .unit_tanh import UnitTanh
 
-__all__ = ['at_least_float32', 'min_max_normalize', 'rescale', 'sobel']
+__all__ = [
+    'GRDB',
+    'RestormerBlock',
+    'UnitTanh',
+    'at_least_float32',
+    'min_max_normalize',
+    'rescale',
+    'sobel',
+    'sobel_magnitude',
+]

@@ -24,3 +24,25 @@ def sobel(x, padding_mode='zeros'):
         x = F.pad(x, (1, 1, 1, 1), mode=padding_mode)
     grad = F.conv2d(x, kernel, padding=1 if padding_mode == 'zeros' else 0).view(n, c, 2, h, w)
     return grad[:, :, 0], grad[:, :, 1]
+
+
+def sobel_magnitude(x, norm=1, padding_mode='zeros'):
+    """|∇x| of each channel by :func:`sobel`.
+
+    Args:
+        x (Tensor): N×C×H×W.
+        norm (int): 1 for |∂x| + |∂y|, 2 for √(∂x² + ∂y²), whose gradient is 0 where both are.
+        padding_mode (str): As for :func:`sobel`.
+
+    Returns:
+        Tensor: N×C×H×W, not negative.
+
+    Raises:
+        ValueError: Another norm.
+    """
+    dx, dy = sobel(x, padding_mode)
+    if norm == 1:
+        return dx.abs() + dy.abs()
+    if norm == 2:
+        return torch.linalg.vector_norm(torch.stack([dx, dy]), dim=0)
+    raise ValueError(f'norm must be 1 or 2, got {norm!r}')

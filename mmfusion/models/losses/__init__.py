@@ -2,12 +2,13 @@
 
 from .contextual import contextual_distance, euclidean_distance
 from .contextual_contrastive import ContextualContrastiveLoss
-from .pixel import MaskedIntensityLoss, MaskedRegionLoss, SSIMLoss, TextureLoss, split_masks
+from .pixel import MaskedIntensityLoss, MaskedRegionLoss, MaxIntensityLoss, SSIMLoss, TextureLoss, split_masks
 
 __all__ = [
     'ContextualContrastiveLoss',
     'MaskedIntensityLoss',
     'MaskedRegionLoss',
+    'MaxIntensityLoss',
     'SSIMLoss',
     'TextureLoss',
     'contextual_distance',

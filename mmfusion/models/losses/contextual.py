@@ -24,7 +24,7 @@ def _similarity(distance, relative):
 
 def _squared(a, b):
     """Squared Euclidean distances of the points of ``a`` and ``b``; N×P×C, N×Q×C → N×P×Q."""
-    squared = a.square().sum(-1, keepdim=True) + b.square().sum(-1)[:, None] - 2 * (a @ b.transpose(1, 2))
+    squared = a.square().sum(-1, keepdim=True) - 2 * (a @ b.transpose(1, 2)) + b.square().sum(-1)[:, None]
     return squared.clamp_min(0)
 
 
@@ -47,7 +47,8 @@ def _mean_maxima(x, y, mean, omega3, relative, chunk):
     total = 0.0
     for start in range(0, points, chunk):
         args = (x, y, slice(start, start + chunk), mean, omega3, relative)
-        rows = checkpoint(_row_maxima, *args, use_reentrant=False) if x.requires_grad else _row_maxima(*args)
+        moving = x.requires_grad or y.requires_grad
+        rows = checkpoint(_row_maxima, *args, use_reentrant=False) if moving else _row_maxima(*args)
         total = total + rows.sum(1)
     return total / points
 

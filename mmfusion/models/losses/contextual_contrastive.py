@@ -36,11 +36,12 @@ class ContextualContrastiveLoss(PriorHolder):
             gives no weights).
         space (str): ``'contextual'``, or ``'euclidean'`` (ablation Model-1, Model-3).
         variant (str): ``'official'``, the public code: the ratio is taken layer by layer and summed with the layers'
-            weights, 𝒟_bg is the mean squared error on relu1_1 × 1/16. ``'paper'``: 𝒟 sums over layers before the ratio
-            (eq. 13), 𝒟_bg is the l2 norm on relu1_1 (eq. 14). See also :func:`contextual_distance`.
+            weights; in the fifth stage anchor and positive change places, 𝒟(positive, anchor), and only there; 𝒟_bg is
+            the mean squared error on relu1_1 × 1/16. ``'paper'``: 𝒟 sums over layers before the ratio (eq. 13), 𝒟_bg is
+            the l2 norm on relu1_1 (eq. 14). See also :func:`contextual_distance`.
         omega (tuple[float, float, float]): ω1, ω2 of eq. 7 and ω3 of eq. 12.
         paper_form, chunk, max_points: See :func:`contextual_distance`.
-        vgg_batch (int): Images a VGG pass without gradient takes at a time; bounds the memory.
+        vgg_batch (int): Images that VGG takes at a time on a GPU; bounds the memory. A CPU takes them one by one.
         loss_weight (float): Factor on the loss (ω6).
 
     Raises:
@@ -145,9 +146,14 @@ class ContextualContrastiveLoss(PriorHolder):
         # The positives are one more group of the same comparison.
         numerators, denominators = [], []
         for layer, weight in self.layers.items():
-            x, others = anchor[layer], torch.cat([pos[layer][:m], neg[layer]])
-            groups = len(others) // m
-            distance = weight * self._distance(x.repeat(groups, 1, 1, 1), others, groups)
+            x, y = anchor[layer], pos[layer][:m]
+            groups = len(neg[layer]) // m
+            if self.variant == 'official' and layer.startswith('relu5'):
+                first, second = y, x  # the public code hands these over the other way round, in its relu5_4 alone
+            else:
+                first, second = x, y
+            firsts = torch.cat([first, x.repeat(groups, 1, 1, 1)])
+            distance = weight * self._distance(firsts, torch.cat([second, neg[layer]]), groups + 1)
             numerators.append(distance[0])
             denominators.append(distance[1:].sum())
         if self.variant == 'paper':

@@ -5,13 +5,15 @@ from pytorch_msssim import ssim
 from torch import nn
 from torch.nn import functional as F
 
-from mmfusion.models.layers import sobel
+from mmfusion.models.layers import sobel, sobel_magnitude
 from mmfusion.registry import MODELS
 
 
 @MODELS.register_module()
 class SSIMLoss(nn.Module):
     """Structural loss, OCCO eq. 15: (1 − SSIM(f, vi)) + (1 − SSIM(f, ir)); 0 to 4.
+
+    GFFusion's eq. 10 halves both: ``loss_weight=0.5``.
 
     SSIM (Wang et al., 2004) with an 11×11 Gaussian window of σ 1.5, C1 = 0.01², C2 = 0.03², range 1, averaged over the map.
 
@@ -65,25 +67,53 @@ class MaskedIntensityLoss(nn.Module):
 
 
 @MODELS.register_module()
-class TextureLoss(nn.Module):
-    """Texture loss, OCCO eq. 18: mean | |∇f| − max(|∇vi|, |∇ir|) | with Sobel gradients.
+class MaxIntensityLoss(nn.Module):
+    """Pixel intensity loss ℓ_i of MGFusion (section 3.3): mean |f − max(ir, vi)|.
 
     Args:
-        loss_weight (float): Factor on the loss (ω5).
-        separate (bool): Compare |∂x| and |∂y| each for itself and add both (OCCO's public code), instead of
-            |∇| = |∂x| + |∂y|.
+        loss_weight (float): Factor on the loss.
+    """
+
+    loss_name = 'intensity'
+
+    def __init__(self, loss_weight=1.0):
+        super().__init__()
+        self.loss_weight = loss_weight
+
+    def forward(self, fused, vi, ir):
+        """Loss of N×1×H×W images in [0, 1]."""
+        return self.loss_weight * F.l1_loss(fused, torch.maximum(vi, ir))
+
+
+@MODELS.register_module()
+class TextureLoss(nn.Module):
+    """Texture or gradient loss: mean | |∇f| − max(|∇vi|, |∇ir|) | with Sobel gradients.
+
+    OCCO's eq. 18, the second term of GFFusion's eq. 10 (its factor β is ``loss_weight``), and MGFusion's ℓ_g.
+
+    Args:
+        loss_weight (float): Factor on the loss.
+        separate (bool): Compare |∂x| and |∂y| each for itself and add both (OCCO's public code), instead of the
+            magnitude |∇|.
         padding_mode (str): Border of the Sobel operator.
+        norm (int): The magnitude, of ``separate=False``: 1 for |∂x| + |∂y|, 2 for √(∂x² + ∂y²).
+
+    Raises:
+        ValueError: Another norm.
     """
 
     loss_name = 'texture'
 
-    def __init__(self, loss_weight=1.0, separate=True, padding_mode='zeros'):
+    def __init__(self, loss_weight=1.0, separate=True, padding_mode='zeros', norm=1):
         super().__init__()
-        self.loss_weight, self.separate, self.padding_mode = loss_weight, separate, padding_mode
+        if norm not in (1, 2):
+            raise ValueError(f'norm must be 1 or 2, got {norm!r}')
+        self.loss_weight, self.separate, self.padding_mode, self.norm = loss_weight, separate, padding_mode, norm
 
     def _gradients(self, x):
-        dx, dy = (g.abs() for g in sobel(x, self.padding_mode))
-        return torch.cat([dx, dy], dim=1) if self.separate else dx + dy
+        if self.separate:
+            return torch.cat([g.abs() for g in sobel(x, self.padding_mode)], dim=1)
+        return sobel_magnitude(x, self.norm, self.padding_mode)
 
     def forward(self, fused, vi, ir):
         """Loss of N×1×H×W images in [0, 1]."""

@@ -1,5 +1,10 @@
 """Frozen networks that guide training and are no part of what is trained."""
 
+import hashlib
+from functools import cached_property
+from pathlib import Path
+
+import torch
 from torch import nn
 
 
@@ -7,7 +12,8 @@ class FrozenPrior(nn.Module):
     """A network that never learns: always in eval mode, without gradient buffers.
 
     A model holds it by :class:`PriorHolder`, outside its own parameters, so that checkpoints, optimizers, EMA copies, DDP
-    and ``init_weights`` of the model never see it. Gradient still flows *through* it.
+    and ``init_weights`` of the model never see it. Gradient still flows *through* it. A checkpoint records
+    :attr:`identity` instead of the weights.
     """
 
     def freeze(self):
@@ -23,12 +29,35 @@ class FrozenPrior(nn.Module):
         """A copy of a model (EMA) shares the prior: it is the same for all of them."""
         return self
 
+    def _apply(self, fn, *args, **kwargs):
+        _ = self.weights_hash  # of the weights as they were loaded: a cast to half precision changes every byte
+        return super()._apply(fn, *args, **kwargs)
+
+    @property
+    def label(self):
+        """Name for records and messages: the class and what it was built from."""
+        source = [Path(str(getattr(self, key))).name for key in ('arch', 'weights') if hasattr(self, key)]
+        return f'{type(self).__name__}({", ".join(source)})'
+
+    @cached_property
+    def weights_hash(self):
+        """SHA-256 over the state dict (:func:`hash_weights`), computed once: the weights never change."""
+        return hash_weights(self.state_dict())
+
+    @property
+    def identity(self):
+        """What a checkpoint records: ``name`` and ``sha256``."""
+        return dict(name=self.label, sha256=self.weights_hash)
+
 
 class PriorHolder(nn.Module):
-    """Holds frozen priors beside its parameters, and moves them with it to another device or type."""
+    """Holds frozen priors beside its parameters, and moves them with it to another device or type.
 
-    def __init__(self):
-        super().__init__()
+    Arguments are handed on to the next class, so that it can stand first among the bases of a model.
+    """
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
         self._priors = {}
 
     def hold(self, name, prior):
@@ -39,7 +68,59 @@ class PriorHolder(nn.Module):
         """The prior kept under ``name``."""
         return self._priors[name]
 
+    def priors(self):
+        """All priors kept, name → prior."""
+        return dict(self._priors)
+
     def _apply(self, fn, *args, **kwargs):
         for prior in self._priors.values():
             prior._apply(fn, *args, **kwargs)
         return super()._apply(fn, *args, **kwargs)
+
+
+def hash_weights(state):
+    """SHA-256 over names (sorted), types, shapes and bytes of the tensors of a state dict; hexadecimal."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        tensor = state[name].detach().cpu().contiguous()
+        digest.update(f'{name} {tensor.dtype} {tuple(tensor.shape)}\n'.encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def seeded(build):
+    """``build()`` with the same random numbers in every run and on every rank: a prior is not in the checkpoint.
+
+    The generators of the caller are left as they were.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)  # torch.manual_seed would seed the GPUs, too
+        return build()
+
+
+def load_exactly(module, state, source, what):
+    """Load a state dict that must fit in every name and shape.
+
+    Raises:
+        RuntimeError: It does not; the first differences are told.
+    """
+    try:
+        module.load_state_dict(state)
+    except RuntimeError as e:
+        lines = [line.strip() for line in str(e).splitlines() if line.strip()]
+        more = f' … ({len(lines) - 3} more)' if len(lines) > 3 else ''
+        raise RuntimeError(f'{source}: not the weights of {what}. {" ".join(lines[:3])[:1000]}{more}') from e
+
+
+def held_priors(model):
+    """All priors that a model or its parts hold.
+
+    Returns:
+        dict[str, FrozenPrior]: Path (of the holder within the model, and the prior's name there) → prior.
+    """
+    return {
+        '.'.join(filter(None, (path, name))): prior
+        for path, module in model.named_modules()
+        if isinstance(module, PriorHolder)
+        for name, prior in module.priors().items()
+    }

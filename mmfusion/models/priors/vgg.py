@@ -138,35 +138,29 @@ class VGGPrior(FrozenPrior):
     def masked(self, images, regions, batch=8):
         """Features of grey images within regions, black elsewhere.
 
-        On a CPU each image costs what the window of its region costs (:mod:`.masked_vgg`); on a GPU, where small
-        convolutions do not pay, whole images go through in batches.
+        On a CPU images go through one by one, and each costs what the window of its region costs (:mod:`.masked_vgg`);
+        an image's features are the same, to the bit, whatever others there are. On a GPU, where small convolutions do not
+        pay, whole images go through in batches.
 
         Args:
             images (Tensor): N×1×H×W in [0, 1].
             regions (Tensor): N×1×H×W bool.
-            batch (int): Images at a time.
+            batch (int): Images at a time on a GPU.
 
         Returns:
             dict[str, Tensor]: Layer name → N×C×h×w.
         """
         images = images * regions
-        if images.is_cuda or not self._masked.covers(self.layers):
-            parts, order = [self(part) for part in images.split(batch)], None
+        if images.is_cuda:
+            parts = [self(part) for part in images.split(batch)]
+        elif not self._masked.covers(self.layers):
+            parts = [self(image) for image in images.split(1)]
         else:
-            normalized = (images - self.mean) / self.std
             black = (torch.zeros_like(images[:1], requires_grad=False) - self.mean) / self.std
+            normalized = ((images - self.mean) / self.std).split(1)
             windows = bounding_windows(regions)
-            parts, order = [], []
-            for window in dict.fromkeys(windows):
-                index = [i for i, w in enumerate(windows) if w == window]
-                for chunk in (index[i : i + batch] for i in range(0, len(index), batch)):
-                    parts.append(self._masked(normalized[chunk], black, window))
-                    order += chunk
-        joined = {layer: torch.cat([part[layer] for part in parts]) for layer in self.layers}
-        if order is None or order == sorted(order):
-            return joined
-        back = torch.tensor(order, device=images.device).argsort()
-        return {layer: value[back] for layer, value in joined.items()}
+            parts = [self._masked(x, black, window) for x, window in zip(normalized, windows, strict=True)]
+        return {layer: torch.cat([part[layer] for part in parts]) for layer in self.layers}
 
     def shallow(self, x):
         """relu1_1 of grey images through the first convolution folded to one channel by BT.601.

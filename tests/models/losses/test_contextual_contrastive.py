@@ -49,7 +49,10 @@ def direct_terms(loss, b):
                 rows = [group * n + i for i in index]
                 return torch.cat([vgg(b[name][r][None] * mask[r][None], (layer,))[layer] for r in rows])
 
-            tops.append(weight * distance(feature('fused'), feature(positive)))
+            pair = (feature('fused'), feature(positive))
+            if loss.variant == 'official' and layer.startswith('relu5'):
+                pair = pair[::-1]  # the public code's order, there only
+            tops.append(weight * distance(*pair))
             bottoms.append(sum(weight * distance(feature('fused'), feature(negative, j)) for j in range(loss.groups)))
         if loss.variant == 'paper':
             return sum(tops) / sum(bottoms)
@@ -77,10 +80,11 @@ def direct_terms(loss, b):
 
 @pytest.mark.parametrize('space', ['contextual', 'euclidean'])
 @pytest.mark.parametrize('variant', ['official', 'paper'])
-def test_terms_against_equations(variant, space):
+@pytest.mark.parametrize(('layers', 'size'), [(LAYERS, 16), ({'relu4_4': 0.25, 'relu5_4': 1.0}, 32)])
+def test_terms_against_equations(variant, space, layers, size):
     """Two images a group, some of them with empty regions: values, total and gradient."""
-    loss = build(variant=variant, space=space).double()
-    b = batch(8, dtype=torch.double)
+    loss = build(variant=variant, space=space, layers=layers).double()
+    b = batch(8, size, dtype=torch.double)
     b['mask_vi'][0] = False  # an anchor without visible and shared objects
     b['mask_ir'][3] = False  # a negative that is left with no shared region
     b['mask_vi'][6] = b['mask_ir'][6] = True  # a negative without background
@@ -234,10 +238,11 @@ def parity(data_dir):
     return torch.load(data_dir / 'parity' / 'occo_official.pt', weights_only=True)
 
 
-def run(case, path, dtype=torch.float32, layers=None):
-    loss = ContextualContrastiveLoss(prior=dict(type='VGGPrior', weights=path), layers=layers).to(dtype)
-    fused = case['fused'].detach().to(dtype).requires_grad_()
-    total, terms = loss(fused, case['vi'].to(dtype), case['ir'].to(dtype), case['mask_vi'], case['mask_ir'])
+def run(case, path):
+    """Total, terms and gradient of the file's batch."""
+    loss = ContextualContrastiveLoss(prior=dict(type='VGGPrior', weights=path))
+    fused = case['fused'].detach().requires_grad_()
+    total, terms = loss(fused, *(case[k] for k in ('vi', 'ir', 'mask_vi', 'mask_ir')))
     return total.detach(), terms, torch.autograd.grad(total, fused)[0].double()
 
 
@@ -259,30 +264,20 @@ def test_parity_of_terms(parity, seeded_vgg19):
 
 @pytest.mark.data
 def test_parity_of_gradient(parity, seeded_vgg19):
-    """The gradient agrees as far as float32 can tell, which is not to 1e-5.
+    """Relative error ≤ 1e-5, of the norm and of the largest difference.
 
-    The 48×48 images of the parity file leave relu5_4 a 3×3 map of random features whose points nearly coincide: cosine
-    distances are about 1e-5, of the size of float32's rounding, and their gradient is a difference of rounded numbers.
-    Measured, as relative distances of gradients: the public code's from this formula in float64 1.22e-4, ours in float32
-    from the same 1.13e-4, ours from the public code's 1.02e-4. Float32 against float64 part by part: background 7e-8,
-    relu4_4 (6×6 points) with the background 1.4e-5, relu5_4 2.7e-3. So what can be asked is that our float32 gradient is
-    no further from the float64 one than the reference's, and that the error is relu5_4's: without it there is less than
-    a fifth, and the background alone is exact.
+    The forward values cannot tell which way round relu5_4's positive is compared: on 3×3 points each is by far the nearest
+    to itself, all five distances are −log(1 + 1e-5), their ratio is a quarter. The gradient does: 1.0e-4 the wrong way
+    round. Rounding matters as well (float32 is 1.2e-4 from float64, the public code's and ours alike): kernels of another
+    instruction set than AVX2, of which the file's values are to the bit, have given up to 1.2e-5, and where one
+    nearly zero input of a ReLU changed its sign, 3e-3. So only the background, which does not go through deep layers, is
+    asked for on every machine.
     """
     case = parity['contrastive']
-    reference = case['grad'].double()
-    single, double = (run(case, seeded_vgg19, dtype)[2] for dtype in (torch.float32, torch.float64))
-    reference_error = relative(reference, double)
-    assert reference_error < 1.5e-4
-    assert relative(single, double) <= reference_error
-    without = [run(case, seeded_vgg19, dtype, {'relu4_4': 0.25})[2] for dtype in (torch.float32, torch.float64)]
-    assert relative(*without) < reference_error / 5
+    gradient, reference = run(case, seeded_vgg19)[2], case['grad'].double()
     background = split_masks(case['mask_vi'], case['mask_ir'])['background']
-    grads = []
-    for dtype in (torch.float32, torch.float64):
-        loss = ContextualContrastiveLoss(prior=dict(type='VGGPrior', weights=seeded_vgg19)).to(dtype)
-        fused = case['fused'].detach().to(dtype).requires_grad_()
-        sources = {m: case[m].to(dtype) for m in ('vi', 'ir')}
-        value = loss._background(fused[:1], sources, background, 1)
-        grads.append(torch.autograd.grad(value, fused)[0].double())
-    assert relative(*grads) <= 1e-6
+    assert relative(gradient[background], reference[background]) <= 1e-6
+    if torch.backends.cpu.get_cpu_capability() != 'AVX2':
+        pytest.skip(f"the file's float32 rounding is AVX2's, not {torch.backends.cpu.get_cpu_capability()}'s")
+    assert relative(gradient, reference) <= 1e-5
+    assert ((gradient - reference).abs().max() / reference.abs().max()).item() <= 1e-5

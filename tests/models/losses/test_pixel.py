@@ -5,7 +5,15 @@ import numpy as np
 import pytest
 import torch
 
-from mmfusion.models.losses import MaskedIntensityLoss, MaskedRegionLoss, SSIMLoss, TextureLoss, split_masks
+from mmfusion.models.losses import (
+    MaskedIntensityLoss,
+    MaskedRegionLoss,
+    MaxIntensityLoss,
+    SSIMLoss,
+    TextureLoss,
+    split_masks,
+)
+from mmfusion.registry import MODELS
 
 IMAGE_LOSSES = [
     SSIMLoss(),
@@ -13,8 +21,10 @@ IMAGE_LOSSES = [
     MaskedIntensityLoss(),
     TextureLoss(),
     TextureLoss(separate=False, padding_mode='replicate'),
+    TextureLoss(separate=False, norm=2),
+    MaxIntensityLoss(),
 ]
-IDS = ['ssim', 'ssim-valid', 'intensity', 'texture', 'texture-joint']
+IDS = ['ssim', 'ssim-valid', 'intensity', 'texture', 'texture-joint', 'texture-euclidean', 'max-intensity']
 
 
 def images(n=2, h=13, w=14, dtype=torch.float32):
@@ -45,7 +55,7 @@ class TestEveryImageLoss:
 
     def test_loss_weight(self, loss):
         batch = images()
-        options = {k: v for k, v in vars(loss).items() if k in ('padding', 'separate', 'padding_mode')}
+        options = {k: v for k, v in vars(loss).items() if k in ('padding', 'separate', 'padding_mode', 'norm')}
         torch.testing.assert_close(type(loss)(loss_weight=3.0, **options)(*batch), 3 * loss(*batch))
 
 
@@ -100,6 +110,59 @@ def test_texture_against_opencv(separate):
         expected = np.abs(d[0] - np.maximum(d[1], d[2])).mean()
     tensors = [torch.from_numpy(x)[None, None] for x in batch]
     assert TextureLoss(separate=separate)(*tensors).item() == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize('norm', [1, 2])
+def test_gradient_loss_of_mgfusion_by_loops(norm):
+    """MGFusion, section 3.3: ℓ_g = mean | |∇f| − max(|∇ir|, |∇vi|) | on magnitudes, zero padding."""
+    taps = np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]], float)
+
+    def magnitude(x):
+        x, out = np.pad(x, 1), np.empty(x.shape)
+        for i, j in np.ndindex(out.shape):
+            window = x[i : i + 3, j : j + 3]
+            d = np.abs([(taps * window).sum(), (taps.T * window).sum()])
+            out[i, j] = d.sum() if norm == 1 else np.sqrt((d**2).sum())
+        return out
+
+    fused, vi, ir = images(2, 7, 9)
+    expected = np.mean(
+        [
+            np.abs(magnitude(f) - np.maximum(magnitude(a), magnitude(b))).mean()
+            for f, a, b in zip(*(x[:, 0].double().numpy() for x in (fused, vi, ir)), strict=True)
+        ]
+    )
+    assert TextureLoss(separate=False, norm=norm)(fused, vi, ir).item() == pytest.approx(expected, abs=1e-5)
+
+
+def test_texture_norm_error():
+    with pytest.raises(ValueError, match=r'norm must be 1 or 2, got 3'):
+        TextureLoss(norm=3)
+
+
+def test_max_intensity_of_mgfusion_by_loops():
+    """MGFusion, section 3.3: ℓ_i = ‖I_f − max(I_i, I_v)‖₁ / (HW)."""
+    fused, vi, ir = images(2, 5, 6)
+    expected = [abs(f - max(a, b)) for f, a, b in zip(*(x.flatten().tolist() for x in (fused, vi, ir)), strict=True)]
+    assert MaxIntensityLoss()(fused, vi, ir).item() == pytest.approx(np.mean(expected), abs=1e-6)
+
+
+@pytest.mark.parametrize('beta', [1.0, 10.0])
+def test_structure_and_texture_loss_of_gffusion_eq_10(beta):
+    """((1 − SSIM(f, rgb)) + (1 − SSIM(f, ir))) / 2 + β / (HW) · ‖ |∇f| − max(|∇ir|, |∇rgb|) ‖₁, by its two parts."""
+    fused, vi, ir = (x[0, 0].numpy() for x in images(1, 13, 12, torch.float64))
+    gradient = [
+        sum(np.abs(cv2.Sobel(x, -1, *d, borderType=cv2.BORDER_CONSTANT)) for d in ((1, 0), (0, 1)))
+        for x in (fused, vi, ir)
+    ]
+    expected = (1 - direct_ssim(fused, vi, True)) / 2 + (1 - direct_ssim(fused, ir, True)) / 2
+    expected += beta / fused.size * np.abs(gradient[0] - np.maximum(gradient[2], gradient[1])).sum()
+    parts = [
+        dict(type='SSIMLoss', loss_weight=0.5),
+        dict(type='TextureLoss', separate=False, loss_weight=beta),
+    ]
+    tensors = [torch.from_numpy(x)[None, None] for x in (fused, vi, ir)]
+    assert sum(MODELS.build(p)(*tensors).item() for p in parts) == pytest.approx(expected, abs=1e-5)
 
 
 def test_texture_takes_the_stronger_source():

@@ -1,0 +1,74 @@
+"""OCCO, without its contrastive loss, and YOLOX-s trained together on M3FD: boxes of 6 classes, a seeded split.
+
+OCCO's Table 5 trains YOLOv5 for 40 epochs; no release of mmyolo allows this stack's mmcv, so that its numbers cannot be
+compared with these. The contrastive loss needs masks, which mosaics do not carry along.
+"""
+
+_base_ = ['mmdet::yolox/yolox_s_8xb8-300e_coco.py']
+
+from mmengine.hub import get_config  # after _base_: otherwise mmengine takes this file for a lazy config
+
+from mmfusion.datasets.transforms import adapt_pipeline
+
+detector = _base_.model
+detector.bbox_head.num_classes = 6
+
+fuser = get_config('mmfusion::occo/occo_fmb.py').model.to_dict()
+fuser['losses'] = fuser['losses'][:3]
+
+model = dict(
+    _delete_=True,
+    type='mmfusion.FusionDetector',
+    data_preprocessor=dict(type='mmfusion.FusionDataPreprocessor'),
+    fuser=fuser,
+    detector=detector,
+)
+
+data_root = '{{$MMFUSION_DATA:data}}/M3FD'
+splits = '{{ fileDirname }}/../_base_/datasets/splits'
+pairs = dict(type='mmfusion.M3FDDataset', data_root=data_root, with_boxes=True)
+
+train_dataloader = dict(
+    _delete_=True,
+    batch_size=8,
+    num_workers=4,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    dataset=dict(
+        type='mmdet.MultiImageMixDataset',
+        dataset=dict(
+            **pairs,
+            ann_file=f'{splits}/m3fd_train.txt',
+            pipeline=adapt_pipeline(_base_.train_dataset.dataset.pipeline, scope='mmdet'),
+        ),
+        pipeline=adapt_pipeline(_base_.train_pipeline),
+    ),
+)
+val_dataloader = dict(
+    _delete_=True,
+    batch_size=8,
+    num_workers=4,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(**pairs, ann_file=f'{splits}/m3fd_val.txt', pipeline=adapt_pipeline(_base_.test_pipeline)),
+)
+test_dataloader = val_dataloader
+val_evaluator = dict(_delete_=True, type='mmdet.CocoMetric', metric='bbox', classwise=True)
+test_evaluator = val_evaluator
+
+train_cfg = dict(max_epochs=40, val_interval=5)
+param_scheduler = [
+    dict(type='mmdet.QuadraticWarmupLR', by_epoch=True, begin=0, end=2, convert_to_iter_based=True),
+    dict(type='CosineAnnealingLR', eta_min=5e-4, begin=2, T_max=33, end=35, by_epoch=True, convert_to_iter_based=True),
+    dict(type='ConstantLR', by_epoch=True, factor=1, begin=35, end=40),
+]
+optim_wrapper = dict(paramwise_cfg=dict(custom_keys={'fuser.network': dict(lr_mult=0.1)}))
+custom_hooks = _base_.custom_hooks
+# Mosaic, affine and MixUp stand inside ForEachModality; all three end for the last five epochs.
+custom_hooks[0].update(num_last_epochs=5, skip_type_keys=('mmfusion.ForEachModality',))
+custom_hooks += [
+    dict(type='mmfusion.ReproducibleEpochHook'),
+    dict(type='mmfusion.TaskClassesHook'),
+    dict(type='SyncBuffersHook'),
+]
+custom_imports = dict(imports=['mmfusion'], allow_failed_imports=False)

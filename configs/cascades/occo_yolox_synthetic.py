@@ -1,0 +1,68 @@
+"""A narrow OCCO without contrastive loss and YOLOX-nano trained together on synthetic scenes, from random weights.
+
+It shows that and how a cascade runs, in minutes and without downloads.
+"""
+
+_base_ = ['mmdet::yolox/yolox_nano_8xb8-300e_coco.py']
+
+from mmengine.hub import get_config  # after _base_: otherwise mmengine takes this file for a lazy config
+
+size = (120, 160)
+detector = _base_.model
+detector.bbox_head.num_classes = 2
+detector.data_preprocessor.batch_augments = None
+
+fuser = get_config('mmfusion::occo/occo_synthetic.py').model.to_dict()
+fuser['network'].update(channels=(8, 16, 24, 32))
+fuser['losses'] = fuser['losses'][:3]  # without the contrastive one, whose VGG would have to be downloaded
+
+model = dict(
+    _delete_=True,
+    type='mmfusion.FusionDetector',
+    data_preprocessor=dict(type='mmfusion.FusionDataPreprocessor'),
+    fuser=fuser,
+    detector=detector,
+)
+
+classes = dict(classes=('person', 'car'), palette=[(220, 20, 60), (40, 60, 200)])
+scenes = dict(type='mmfusion.SyntheticDataset', seed=0, size=size, task='det', metainfo=classes)
+render = dict(type='mmfusion.RenderSyntheticPair', with_masks=False, with_seg=False)
+train_dataloader = dict(
+    _delete_=True,
+    batch_size=8,
+    num_workers=2,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    dataset=dict(
+        **scenes,
+        num=400,
+        pipeline=[render, dict(type='mmdet.RandomFlip', prob=0.5), dict(type='mmfusion.PackFusionInputs')],
+    ),
+)
+val_dataloader = dict(
+    _delete_=True,
+    batch_size=8,
+    num_workers=2,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        **scenes,
+        num=50,
+        start=50000,
+        pipeline=[render, dict(type='mmfusion.PackFusionInputs')],
+    ),
+)
+test_dataloader = val_dataloader
+val_evaluator = dict(_delete_=True, type='mmdet.CocoMetric', metric='bbox', classwise=True)
+test_evaluator = val_evaluator
+
+optim_wrapper = dict(optimizer=dict(_delete_=True, type='AdamW', lr=2e-3, weight_decay=1e-4))
+param_scheduler = [dict(type='CosineAnnealingLR', T_max=10, by_epoch=True, convert_to_iter_based=True)]
+train_cfg = dict(max_epochs=10, val_interval=5)
+default_hooks = dict(checkpoint=dict(interval=1, max_keep_ckpts=1))
+custom_hooks = [
+    dict(type='mmfusion.ReproducibleEpochHook'),
+    dict(type='mmfusion.TaskClassesHook'),
+    dict(type='SyncBuffersHook'),
+]
+custom_imports = dict(imports=['mmfusion'], allow_failed_imports=False)

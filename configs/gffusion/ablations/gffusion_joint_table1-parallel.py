@@ -1,0 +1,6 @@
+_base_ = '../gffusion_joint_msrs.py'
+
+# Table 1, "parallel", our reconstruction: FINet with λ = 0; the segmenter only looks on. (The paper's row is PSFusion.)
+model = dict(task_weight=0.0, frozen=('segmentor',))
+param_scheduler = []
+custom_hooks = _base_.custom_hooks[:-3]

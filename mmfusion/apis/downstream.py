@@ -1,0 +1,483 @@
+"""Comparing what a task model sees: variants of one cascade config, trained and tested cell by cell.
+
+A *variant* is the config with another fuser in front of the task model; a *cell* is a variant with a seed. Each cell runs
+in a process of its own, by tools/train.py, and leaves a ``result.json``. See docs/cascades.md.
+"""
+
+import fcntl
+import hashlib
+import json
+import math
+import re
+import subprocess
+import sys
+from collections import deque
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmengine.config import Config
+
+from mmfusion.datasets import LayoutDataset
+from mmfusion.registry import DATASETS
+from mmfusion.utils import IMG_SUFFIXES, write_bytes
+
+from .records import plain, write_record
+
+KINDS = {
+    'visible': 'visible, the visible image alone',
+    'infrared': 'infrared, the infrared image alone, grey',
+    'average': 'average, the mean of both',
+    'joint': "joint, the config as it is; joint:CHECKPOINT, with a fuser's checkpoint to start from",
+    'frozen': 'frozen:CHECKPOINT, the fuser of the config, not trained',
+    'folder': 'folder:DIR, images fused beforehand',
+}
+SINGLES = ('visible', 'infrared')
+RECORD, METRICS_FILE = 'downstream.json', 'metrics.json'
+_PARTS = ('train', 'val', 'test')
+# Of a config: what says where a run is and goes on, not what is computed.
+_PLACES = ('work_dir', 'resume', 'launcher', 'randomness')
+
+
+class CellError(RuntimeError):
+    """A cell has no result; the message says why."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What a task model gets to see.
+
+    Attributes:
+        name (str): In tables, and of its folder.
+        kind (str): One of :data:`KINDS`.
+        source (str | None): A checkpoint (absolute, or a URL), or a folder (absolute).
+    """
+
+    name: str
+    kind: str
+    source: str | None = None
+
+    @property
+    def record(self):
+        """dict: What tells two variants of one name apart: contents, not places."""
+        if self.source is None or '://' in self.source:
+            return dict(kind=self.kind, source=self.source)
+        path = Path(self.source)
+        if self.kind != 'folder':
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            return dict(kind=self.kind, source=path.name, sha256=digest)
+        files = sorted((str(f.relative_to(path)), f.stat().st_size) for f in path.rglob('*') if f.is_file())
+        digest = hashlib.sha256(json.dumps(files).encode()).hexdigest()
+        return dict(kind=self.kind, source=path.name, names_and_sizes_sha256=digest)
+
+
+def parse_variant(text):
+    """Read ``[NAME=]KIND[:SOURCE]``, such as ``visible`` or ``OCCO=frozen:occo.pth``.
+
+    Raises:
+        ValueError: An unknown kind (those known are listed); a name that is no name of a folder; a source that is missing,
+            or too many.
+        FileNotFoundError: No such checkpoint or folder.
+    """
+    name, sep, spec = text.partition('=')
+    if not sep or ':' in name:  # the '=' of a path
+        name, spec = '', text
+    kind, _, source = spec.partition(':')
+    if kind not in KINDS:
+        raise ValueError(f'unknown variant {kind!r} in {text!r}. Known are: {"; ".join(KINDS.values())}.')
+    name = name or kind
+    if not re.fullmatch(r'\w[\w.+-]*', name):
+        raise ValueError(f'{text!r}: {name!r} is to be the name of a folder: use letters, digits and _ . + -')
+    if source and kind not in ('joint', 'frozen', 'folder'):
+        raise ValueError(f'{text!r}: {kind} takes nothing after a colon, got {source!r}')
+    if kind == 'folder':
+        if not source:
+            raise ValueError(f'{text!r}: expected {KINDS[kind]}')
+        if not Path(source).is_dir():
+            raise FileNotFoundError(f'{text!r}: {source} is no folder. Fuse the images by tools/fuse.py first.')
+    elif source and '://' not in source and not Path(source).is_file():
+        raise FileNotFoundError(f'{text!r}: no such checkpoint: {source}')
+    if source and '://' not in source:
+        source = str(Path(source).resolve())
+    return Variant(name, kind, source or None)
+
+
+def task_of(cfg):
+    """Which attribute of a cascade's config holds the task model: ``'segmentor'`` or ``'detector'``.
+
+    Raises:
+        ValueError: It is no config of a cascade.
+    """
+    model = cfg.get('model') or {}
+    found = [task for task in ('segmentor', 'detector') if task in model]
+    if 'fuser' not in model or len(found) != 1:
+        raise ValueError(
+            f'the config is none of a cascade: its model is {model.get("type")!r} with {", ".join(model) or "nothing"}. '
+            'Expected mmfusion.FusionSegmentor or mmfusion.FusionDetector, with a fuser and a segmentor or detector, as '
+            'in configs/cascades.'
+        )
+    return found[0]
+
+
+def cell_config(base, variant, seed, folder, weights='last'):
+    """The config of a cell.
+
+    Against ``base`` differ: the fuser, or the folder of visible images, as the variant says; the seed; the work dir; and
+    the evaluators of the test, which then give the values of single classes, and leave them in ``metrics.json``. At least
+    two checkpoints are kept: mmengine removes the oldest before the newest is complete.
+
+    Args:
+        base (Config): Of a cascade.
+        variant (Variant): The variant.
+        seed (int): The seed.
+        folder (str | Path): Of the cell.
+        weights (str): ``'last'``: the test is part of the training; ``'best'``: it is not, tools/test.py runs it.
+
+    Returns:
+        Config: To be dumped.
+
+    Raises:
+        ValueError: The config is none of a cascade, has no evaluator that is understood, or not what the variant needs.
+    """
+    task = task_of(base)
+    cfg = deepcopy(base.to_dict())
+    cfg['randomness'] = dict(cfg.get('randomness') or {}, seed=seed)
+    cfg['work_dir'] = str(Path(folder) / 'train')
+    cfg['test_evaluator'] = per_class_evaluators(cfg.get('test_evaluator'), task)
+    hook = cfg.get('default_hooks', {}).get('checkpoint') or {}
+    if hook.get('max_keep_ckpts') == 1:
+        hook['max_keep_ckpts'] = 2
+    result = dict(
+        type='mmfusion.TestResultHook', out_file=str(Path(folder) / METRICS_FILE), after_train=weights == 'last'
+    )
+    cfg['custom_hooks'] = [*(cfg.get('custom_hooks') or ()), result]
+    modules = ['mmfusion.apis.downstream_hook']
+    modules += ['mmfusion.evaluation.metrics.per_class_coco'] if task == 'detector' else []
+    imports = cfg.setdefault('custom_imports', dict(imports=[], allow_failed_imports=False))
+    imports['imports'] = [*imports['imports'], *modules]
+    model = cfg['model']
+    if variant.kind in (*SINGLES, 'average'):
+        _see(model, variant.kind)
+    elif variant.kind == 'folder':
+        _see(model, 'visible')
+        for part in _PARTS:
+            if cfg.get(f'{part}_dataloader'):
+                _read_from(cfg[f'{part}_dataloader'], part, Path(variant.source))
+    elif variant.kind == 'frozen':
+        checkpoint = variant.source or model.get('fuser_checkpoint')
+        if not checkpoint:
+            raise ValueError(
+                f'{variant.name}: a frozen fuser needs weights. Write {variant.name}=frozen:CHECKPOINT, or give the '
+                'config a fuser_checkpoint.'
+            )
+        model['fuser']['losses'] = []
+        model.update(frozen=_with_fuser(model), fuser_checkpoint=checkpoint)
+    elif variant.source:
+        model['fuser_checkpoint'] = variant.source
+    return Config(cfg)
+
+
+def _see(model, source):
+    """Put a source in the place of the fuser."""
+    model.update(fuser=dict(type='mmfusion.SourceFuser', source=source), fuser_checkpoint=None)
+    # Parts of the fuser that the config freezes are no longer there.
+    model['frozen'] = [part for part in model.get('frozen') or () if part.split('.')[0] != 'fuser']
+
+
+def _with_fuser(model):
+    return ['fuser', *(part for part in model.get('frozen') or () if part.split('.')[0] != 'fuser')]
+
+
+def _read_from(loader, part, folder):
+    """Let the dataset of a dataloader read its visible images from ``folder``, or from its folder of the part's name."""
+    if not any(f.suffix.lower() in IMG_SUFFIXES for f in folder.iterdir()):
+        names = [part, 'test'] if part == 'val' else [part]
+        parts = [folder / name for name in names if (folder / name).is_dir()]
+        if not parts:
+            raise ValueError(
+                f'{folder}: holds no images, and no folder {part} of them. Expected the fused images themselves, or folders '
+                'train and test (of tools/fuse_dataset.py: OUT/img_dir or OUT/images).'
+            )
+        folder = parts[0]
+    dataset = loader['dataset']
+    while isinstance(dataset.get('dataset'), dict):  # RepeatDataset, MultiImageMixDataset
+        dataset = dataset['dataset']
+    if 'datasets' in dataset or 'LoadImagePair' not in json.dumps(loader, default=str):
+        raise ValueError(
+            f'{part}_dataloader: {dataset.get("type")} does not read its visible images from one folder, by '
+            'mmfusion.LoadImagePair, so that they cannot be exchanged for those of folder:DIR.'
+        )
+    prefix = dict(dataset.get('data_prefix') or {})
+    if not prefix and not issubclass(DATASETS.get(dataset['type']), LayoutDataset):
+        prefix = dict(ir_path='ir')  # the default of FusionDataset, which would be replaced as a whole
+    dataset['data_prefix'] = dict(prefix, vi_path=str(folder))
+
+
+def per_class_evaluators(evaluators, task):
+    """The evaluators of a test, such that results name single classes.
+
+    ``mmseg.IoUMetric`` becomes :class:`PerClassIoUMetric`, ``mmdet.CocoMetric`` :class:`PerClassCocoMetric`, both without
+    prefix of their own.
+
+    Args:
+        evaluators (dict | Sequence[dict]): As in a config.
+        task (str): ``'segmentor'`` or ``'detector'``.
+
+    Returns:
+        list[dict]: As in a config.
+
+    Raises:
+        ValueError: There is neither of these metrics for the task.
+    """
+    evaluators = [evaluators] if isinstance(evaluators, dict) else list(evaluators or ())
+    stock = dict(segmentor='IoUMetric', detector='CocoMetric')[task]
+    types = [str(evaluator.get('type')) for evaluator in evaluators]
+    if not any(t.rpartition('.')[2] in (stock, f'PerClass{stock}') for t in types):
+        library = dict(segmentor='mmseg', detector='mmdet')[task]
+        raise ValueError(
+            f'test_evaluator has no {library}.{stock}, from which the tables are made; it has '
+            f'{", ".join(types) or "nothing"}'
+        )
+    out = []
+    for evaluator, name in zip(evaluators, types, strict=True):
+        if name.rpartition('.')[2] in (stock, f'PerClass{stock}'):
+            dropped = (
+                ('prefix',) if task == 'segmentor' else ('prefix', 'metric', 'classwise', 'iou_thrs', 'metric_items')
+            )
+            evaluator = {k: v for k, v in evaluator.items() if k not in dropped}
+            evaluator['type'] = f'mmfusion.PerClass{stock}'
+        out.append(evaluator)
+    return out
+
+
+def named_metrics(values):
+    """Results of a test by the names that tables use; detection in percent, as segmentation is.
+
+    Args:
+        values (dict[str, float | None]): Of :class:`TestResultHook`.
+
+    Returns:
+        dict[str, float | None]: ``mIoU``, ``IoU/<class>``, …; ``mAP`` (of IoU .5 to .95), ``mAP50``, ``AP/<class>``,
+        ``AP50/<class>``; others as they are. None is what is not defined; so is COCO's −1 (nothing to find).
+    """
+    out = {}
+    for key, value in values.items():
+        coco, name = key.startswith('coco/'), key.removeprefix('coco/')
+        if not coco:
+            out[key] = value
+            continue
+        for end, family in (('_precision_50', 'AP50/'), ('_precision', 'AP/')):
+            if name.endswith(end):
+                name = family + name.removesuffix(end)
+        name = {'bbox_mAP_50': 'mAP50'}.get(name, name.removeprefix('bbox_'))
+        out[name] = 100 * value if value is not None and value >= 0 else None
+    return out
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A variant with a seed, in a folder of its own."""
+
+    variant: Variant
+    seed: int
+    folder: Path
+
+    def __str__(self):
+        return f'{self.variant.name}, seed {self.seed}'
+
+    @property
+    def file(self):
+        """Path of the result."""
+        return self.folder / 'result.json'
+
+    @property
+    def begun(self):
+        """Whether there is anything that a change of settings would make wrong."""
+        return self.file.is_file() or (self.folder / 'train' / 'last_checkpoint').is_file()
+
+    def result(self):
+        """dict[str, float] | None: Metric → value; None without result."""
+        if not self.file.is_file():
+            return None
+        metrics = json.loads(self.file.read_text(encoding='utf-8'))['metrics']
+        return {name: math.nan if value is None else value for name, value in metrics.items()}
+
+
+def open_folder(out, base, config_name, variants, seeds, weights='last'):
+    """The cells of a comparison; settings are recorded, and others than those recorded refused.
+
+    Variants and seeds may be added to a folder.
+
+    Args:
+        out (str | Path): Folder of the comparison.
+        base (Config): Of a cascade.
+        config_name (str): For the record.
+        variants (Sequence[Variant]): Rows of the table.
+        seeds (Sequence[int]): Repetitions.
+        weights (str): ``'last'`` or ``'best'``: which checkpoint of a training is tested.
+
+    Returns:
+        list[Cell]: Seed by seed, so that early results are of all variants.
+
+    Raises:
+        ValueError: The folder has cells of another config, or a variant of the same name that is another.
+    """
+    out = Path(out)
+    config = {k: v for k, v in base.to_dict().items() if k not in _PLACES}
+    config['randomness'] = {k: v for k, v in (base.get('randomness') or {}).items() if k != 'seed'}
+    settings = plain(dict(config=config, weights=weights, variants={v.name: v.record for v in variants}))
+    before = _read_record(out)
+    if before is not None:
+        begun = {folder.parent.name for folder in out.glob('cells/*/seed_*') if Cell(None, 0, folder).begun}
+        kept = {name: v for name, v in before['variants'].items() if name in begun}
+        old = dict(config=before['config'], weights=before['weights'], variants=kept)
+        new = dict(settings, variants={name: settings['variants'].get(name, kept[name]) for name in kept})
+        if begun:
+            _refuse_changes(out, old, new)
+            settings['variants'] = before['variants'] | settings['variants']
+    write_record(out / RECORD, dict(config_name=config_name, **settings))
+    return [Cell(v, seed, out / 'cells' / v.name / f'seed_{seed}') for seed in seeds for v in variants]
+
+
+def _read_record(out):
+    file, cure = out / RECORD, 'Choose another --out, or remove that folder.'
+    if not file.is_file():
+        if (out / 'cells').is_dir():
+            raise ValueError(f'{out}: has cells, but no {RECORD} says what of. {cure}')
+        return None
+    try:
+        before = json.loads(file.read_text(encoding='utf-8'))
+        return {key: before[key] for key in ('config', 'weights', 'variants')}
+    except (ValueError, KeyError, TypeError) as e:
+        raise ValueError(f'{file}: cannot be read ({e!r}). {cure}') from e
+
+
+def _refuse_changes(out, old, new, most=5):
+    old, new = dict(_flat(old)), dict(_flat(new))
+    keys = [key for key in {**old, **new} if old.get(key, '(nothing)') != new.get(key, '(nothing)')]
+    if keys:
+        changes = [f'{k} was {old.get(k, "(nothing)")!r}, is now {new.get(k, "(nothing)")!r}' for k in keys[:most]]
+        more = f' and {len(keys) - most} more' if len(keys) > most else ''
+        raise ValueError(
+            f'{out}: has results of other settings: {"; ".join(changes)}{more}. Their numbers must not stand in one '
+            'table. Choose another --out, or remove that folder.'
+        )
+
+
+def _flat(node, path=''):
+    """Leaves of nested dicts and lists, as (path, value)."""
+    if isinstance(node, dict) and node:
+        for key, value in node.items():
+            yield from _flat(value, f'{path}.{key}' if path else key)
+    elif isinstance(node, list) and any(isinstance(value, dict | list) for value in node):
+        for k, value in enumerate(node):
+            yield from _flat(value, f'{path}.{k}')
+    else:
+        yield path, node
+
+
+def run_cell(cell, cfg, tools, weights='last', say=print):
+    """Train and test a cell that has no result yet; goes on where it was cut off.
+
+    Args:
+        cell (Cell): The cell.
+        cfg (Config): Of :func:`cell_config`.
+        tools (str | Path): Folder of train.py and test.py.
+        weights (str): ``'last'`` or ``'best'``: which checkpoint is tested.
+        say (Callable): Gets a line about each step.
+
+    Raises:
+        CellError: Training or testing failed (with the last lines of the log), gave no metrics, or another process is at
+            this cell.
+    """
+    train, metrics = cell.folder / 'train', cell.folder / METRICS_FILE
+    cell.folder.mkdir(parents=True, exist_ok=True)
+    with _claimed(cell) as claim:
+        if cell.file.is_file():
+            return
+        metrics.unlink(missing_ok=True)
+        config = cell.folder / 'config.py'
+        write_bytes(config, cfg.pretty_text.encode())
+        checkpoint = last_checkpoint(train)
+        say(f'{cell}: training' + (f', resumed from {checkpoint.name}' if checkpoint else ''))
+        # Resumed at its end, a training only tests.
+        resume = ['--resume', checkpoint] if checkpoint else []
+        run_tool(Path(tools) / 'train.py', [config, *resume], cell.folder / 'train.log', claim)
+        checkpoint = last_checkpoint(train)
+        if weights == 'best':
+            checkpoint = _best_checkpoint(train)
+            say(f'{cell}: testing {checkpoint.name}')
+            arguments = [config, checkpoint, '--work-dir', cell.folder / 'test']
+            run_tool(Path(tools) / 'test.py', arguments, cell.folder / 'test.log', claim)
+        result = dict(
+            variant=cell.variant.name,
+            seed=cell.seed,
+            checkpoint=checkpoint.name if checkpoint else None,
+            metrics=_read_metrics(metrics),
+        )
+        write_bytes(cell.file, (json.dumps(result, indent=1, ensure_ascii=False) + '\n').encode())
+
+
+def run_tool(script, arguments, log, claim):
+    """Run a tool with this Python, its output appended to ``log``.
+
+    Args:
+        script (Path): The tool.
+        arguments (Sequence[str | Path]): Its arguments.
+        log (Path): File for what it prints.
+        claim (int): Descriptor of the cell's lock, which lives as long as the process: should this one be killed, the
+            cell is not begun a second time while the first still trains.
+
+    Raises:
+        CellError: It failed.
+    """
+    command = [sys.executable, str(script), *map(str, arguments)]
+    with open(log, 'ab') as file:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, pass_fds=[claim]
+        )
+    if done.returncode:
+        raise CellError(f'{script.name} ended with code {done.returncode}. The end of {log}:\n{_tail(log)}')
+
+
+def _tail(log, lines=12):
+    with open(log, encoding='utf-8', errors='replace') as file:
+        return ''.join(f'    {line.rstrip()}\n' for line in deque((x for x in file if x.strip()), lines)).rstrip()
+
+
+@contextmanager
+def _claimed(cell):
+    """Hold the lock of a cell, so that several runs of the tool can share a folder."""
+    with open(cell.folder / 'lock', 'w') as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise CellError('another process is at this cell. Repeat the command when that one has ended.') from None
+        yield file.fileno()
+
+
+def last_checkpoint(folder):
+    """Path | None: The last complete checkpoint of a work dir, wherever that was when it was written."""
+    note = Path(folder) / 'last_checkpoint'
+    if not note.is_file():
+        return None
+    file = Path(folder) / Path(note.read_text().strip()).name
+    return file if file.is_file() else None
+
+
+def _best_checkpoint(folder):
+    found = sorted(folder.glob('best_*.pth'))
+    if len(found) != 1:
+        raise CellError(f'{folder}: expected one best_*.pth, found {", ".join(f.name for f in found) or "none"}')
+    return found[0]
+
+
+def _read_metrics(file):
+    """The metrics that a test left."""
+    if not file.is_file():
+        raise CellError(f'{file}: the test left no metrics; see the log beside it')
+    metrics = named_metrics(json.loads(file.read_text(encoding='utf-8')))
+    if not metrics.keys() & {'mIoU', 'mAP', 'mDice', 'mFscore'}:
+        raise CellError(f'{file}: has no metric of the task, but {", ".join(metrics) or "none at all"}')
+    return metrics

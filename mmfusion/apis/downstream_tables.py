@@ -1,0 +1,324 @@
+"""The results of a downstream comparison: means and spreads over seeds, tables, a plot, and what follows from them."""
+
+import csv
+import io
+import json
+import math
+import statistics
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from mmfusion.evaluation import METRIC_SPECS
+from mmfusion.evaluation.report import rank
+from mmfusion.evaluation.report.tables import LATEX_ESCAPES
+from mmfusion.utils import write_bytes
+from mmfusion.version import __version__
+
+from .downstream import SINGLES
+
+DEFAULT_METRICS = dict(segmentor=['IoU/*', 'mIoU'], detector=['AP50/*', 'mAP50', 'mAP'])
+_TITLES = {'mAP50': 'mAP@.5', 'mAP': 'mAP@.5:.95'}
+_FAMILIES = {'IoU': 'IoU', 'AP50': 'AP@.5', 'AP': 'AP@.5:.95'}
+
+
+@dataclass
+class Comparison:
+    """Values of variants over seeds.
+
+    Attributes:
+        kinds (dict[str, str]): Variant → what kind it is (:data:`mmfusion.apis.downstream.KINDS`), in the order of rows.
+        values (dict[str, dict[int, dict[str, float]]]): Variant → seed → metric → value. Cells without result are absent.
+        columns (list[str]): Metrics, in the order of columns; the last one decides.
+        seeds (list[int]): Those asked for.
+    """
+
+    kinds: dict
+    values: dict
+    columns: list = field(default_factory=list)
+    seeds: list = field(default_factory=list)
+
+    def of(self, variant, metric):
+        """list[float]: The values over seeds that are defined."""
+        found = (cell.get(metric, math.nan) for cell in self.values.get(variant, {}).values())
+        return [value for value in found if not math.isnan(value)]
+
+    def mean(self, variant, metric):
+        """Mean over seeds; NaN without value."""
+        found = self.of(variant, metric)
+        return statistics.fmean(found) if found else math.nan
+
+    def spread(self, variant, metric):
+        """Standard deviation over seeds (n − 1); NaN of fewer than two values."""
+        found = self.of(variant, metric)
+        return statistics.stdev(found) if len(found) > 1 else math.nan
+
+    def ranks(self, metric):
+        """dict[str, int | None]: Variant → place by the mean, from 1; None for all where all are equal."""
+        higher = METRIC_SPECS[metric.removeprefix('fusion/')].higher_is_better if metric.startswith('fusion/') else True
+        means = [self.mean(v, metric) for v in self.kinds]
+        places = rank(means, higher) if len(set(means)) > 1 else [None] * len(means)
+        return dict(zip(self.kinds, places, strict=True))
+
+
+def choose_columns(patterns, values):
+    """Metrics that match patterns, pattern by pattern, in the order of the results.
+
+    Args:
+        patterns (Sequence[str]): Names, or patterns such as ``'IoU/*'``.
+        values (dict): As in :class:`Comparison`.
+
+    Returns:
+        list[str]: Names.
+
+    Raises:
+        ValueError: A pattern that nothing matches; what there is, is listed.
+    """
+    known = list(dict.fromkeys(name for cells in values.values() for cell in cells.values() for name in cell))
+    columns = []
+    for pattern in patterns:
+        found = [name for name in known if fnmatchcase(name, pattern)]
+        if not found:
+            raise ValueError(f'no metric {pattern!r} among the results; they have {", ".join(known) or "none"}')
+        columns += [name for name in found if name not in columns]
+    return columns
+
+
+def titles(columns):
+    """Headings: the class alone where all classes are of one metric."""
+    families = {name.partition('/')[0] for name in columns if '/' in name}
+    return [
+        _TITLES.get(name) or (name.partition('/')[2] if len(families) == 1 and '/' in name else _long(name))
+        for name in columns
+    ]
+
+
+def _long(name):
+    family, sep, label = name.partition('/')
+    return f'{_FAMILIES.get(family, family)}{" " if sep else ""}{label}'
+
+
+def caption(comparison):
+    """What the table shows, in words."""
+    families = dict.fromkeys(_FAMILIES.get(n.partition('/')[0], '') for n in comparison.columns if '/' in n)
+    by_class = ' and '.join(f for f in families if f)
+    parts = [f'{by_class} of each class' if by_class else ', '.join(titles(comparison.columns))]
+    if not all(name.startswith('fusion/') for name in comparison.columns):
+        parts.append('percent')
+    most = max(len(cells) for cells in comparison.values.values())
+    parts.append('one seed, no spread' if most == 1 else f'mean ± standard deviation over {most} seeds')
+    return ', '.join(parts)
+
+
+def notes(comparison):
+    """list[str]: What the means leave out: cells without result, and values that are not defined."""
+    lines = []
+    for variant in comparison.kinds:
+        cells = comparison.values.get(variant, {})
+        absent = [seed for seed in comparison.seeds if seed not in cells]
+        if absent:
+            lines.append(f'{variant}: without seed {", ".join(map(str, absent))}, of which there is no result')
+        for metric in comparison.columns:
+            undefined = [seed for seed, cell in cells.items() if math.isnan(cell.get(metric, math.nan))]
+            if undefined:
+                lines.append(f'{variant}, {metric}: not defined for seed {", ".join(map(str, undefined))}')
+    return lines
+
+
+def cell_text(comparison, variant, metric):
+    """``mean ± spread``; the mean alone where there is no spread, – where there is nothing."""
+    mean, spread = comparison.mean(variant, metric), comparison.spread(variant, metric)
+    digits = 4 if metric.startswith('fusion/') else 2
+    if math.isnan(mean):
+        return '–'
+    return f'{mean:.{digits}f}' + ('' if math.isnan(spread) else f' ± {spread:.{digits}f}')
+
+
+def _rows(comparison, best, second, name=str):
+    """Rows of text: variant and cells; ``best`` and ``second`` mark a text."""
+    ranks = [comparison.ranks(metric) for metric in comparison.columns]
+    for variant in comparison.kinds:
+        cells = []
+        for metric, places in zip(comparison.columns, ranks, strict=True):
+            mark = {1: best, 2: second}.get(places[variant], str)
+            cells.append(mark(cell_text(comparison, variant, metric)))
+        yield [name(variant), *cells]
+
+
+def to_markdown(comparison):
+    """A Markdown table: best in bold, second best underlined."""
+    head = ['Input', *titles(comparison.columns)]
+    lines = [f'{caption(comparison)}\n', '| ' + ' | '.join(head) + ' |', '|' + ' --- |' * len(head)]
+    for row in _rows(comparison, lambda t: f'**{t}**', lambda t: f'<u>{t}</u>'):
+        lines.append('| ' + ' | '.join(row) + ' |')
+    return '\n'.join([*lines, *(f'\n{line}' for line in notes(comparison))])
+
+
+def to_latex(comparison, label='tab:downstream'):
+    """A LaTeX table in the papers' layout (booktabs): best in bold, second best underlined."""
+    head = ['Input', *(title.translate(LATEX_ESCAPES) for title in titles(comparison.columns))]
+    rows = _rows(
+        comparison, lambda t: rf'\textbf{{{t}}}', lambda t: rf'\underline{{{t}}}', lambda t: t.translate(LATEX_ESCAPES)
+    )
+    lines = [
+        r'\begin{table*}[t]',
+        r'\centering',
+        rf'\caption{{{caption(comparison).translate(LATEX_ESCAPES)}.}}',
+        rf'\label{{{label}}}',
+        rf'\begin{{tabular}}{{l{"c" * len(comparison.columns)}}}',
+        r'\toprule',
+        ' & '.join(head) + r' \\',
+        r'\midrule',
+        *(' & '.join(row) + r' \\' for row in rows),
+        r'\bottomrule',
+        r'\end{tabular}',
+        *(rf'\\ \footnotesize {line.translate(LATEX_ESCAPES)}' for line in notes(comparison)),
+        r'\end{table*}',
+    ]
+    return '\n'.join(lines).replace(' ± ', r' $\pm$ ').replace('–', '--')
+
+
+def print_table(comparison, console=None):
+    """Print to a terminal: variants as rows, best in bold green, second best underlined."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table()
+    table.add_column('input')
+    for title in titles(comparison.columns):
+        table.add_column(Text(title), justify='right')
+    rows = _rows(
+        comparison, lambda t: Text(f'① {t}', 'bold green'), lambda t: Text(f'② {t}', 'underline'), lambda t: Text(t)
+    )
+    for row in rows:
+        table.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row))
+    console = console or Console()
+    if not console.is_terminal:  # a file has any width
+        console.width = console.measure(table, options=console.options.update(max_width=10_000)).maximum
+    console.print(f'{caption(comparison)}:', markup=False, highlight=False, soft_wrap=True)
+    console.print(table)
+    for line in notes(comparison):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def verdict(comparison):
+    """Whether fusion helps, by the last column: a sentence for each variant that is not a single modality.
+
+    The margin to a single modality counts where it is larger than the standard deviation of the difference of two runs,
+    √(s₁² + s₂²).
+
+    Returns:
+        list[str]: Sentences.
+    """
+    metric = comparison.columns[-1]
+    title = titles([metric])[0]
+    singles = [v for kind in SINGLES for v, k in comparison.kinds.items() if k == kind]
+    fused = [v for v, kind in comparison.kinds.items() if kind not in SINGLES]
+    if {comparison.kinds[v] for v in singles} != set(SINGLES):
+        return [f'{title}: without visible and infrared among the variants nothing is said about the gain of fusion.']
+    return [_sentence(comparison, variant, singles, metric, title) for variant in fused]
+
+
+def _sentence(comparison, variant, singles, metric, title):
+    incomplete = [v for v in (variant, *singles) if math.isnan(comparison.mean(v, metric))]
+    if incomplete:
+        return f'{title} of {variant}: cannot be compared, there is no value of {", ".join(incomplete)}.'
+    mean = comparison.mean(variant, metric)
+    margins = {v: mean - comparison.mean(v, metric) for v in singles}
+    spreads = {v: math.hypot(comparison.spread(variant, metric), comparison.spread(v, metric)) for v in singles}
+    parts = []
+    for single, margin in margins.items():
+        spread = '' if math.isnan(spreads[single]) else f' (spread of the difference {spreads[single]:.2f})'
+        parts.append(f'{single} by {margin:+.2f}{spread}')
+    text = f'{title} of {variant} ({cell_text(comparison, variant, metric)}) differs from {" and from ".join(parts)}: '
+    if min(margins.values()) <= 0:
+        return text + 'it does NOT beat both single modalities.'
+    if any(math.isnan(spread) for spread in spreads.values()):
+        return text + 'it is above both single modalities, but a single seed has no spread: repeat with more seeds.'
+    if all(margins[v] > spreads[v] for v in singles):
+        return text + 'it beats both single modalities by more than the spread.'
+    return text + 'it is above both single modalities, but NOT by more than the spread.'
+
+
+def to_csv(comparison):
+    """One line a variant: how many seeds have a result, and mean and standard deviation of each column."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator='\n')
+    writer.writerow(['input', 'seeds', *(f'{name} {what}' for name in comparison.columns for what in ('mean', 'std'))])
+    for variant in comparison.kinds:
+        row = [variant, len(comparison.values.get(variant, {}))]
+        for metric in comparison.columns:
+            values = comparison.mean(variant, metric), comparison.spread(variant, metric)
+            row += ['' if math.isnan(value) else repr(value) for value in values]
+        writer.writerow(row)
+    return buffer.getvalue()
+
+
+def as_dict(comparison):
+    """For JSON: means, spreads, and all values of each cell (no NaN: ``null``)."""
+
+    def plain(value):
+        return None if isinstance(value, float) and math.isnan(value) else value
+
+    return dict(
+        mmfusion=__version__,
+        columns=comparison.columns,
+        seeds=comparison.seeds,
+        variants={
+            variant: dict(
+                kind=kind,
+                mean={name: plain(comparison.mean(variant, name)) for name in comparison.columns},
+                std={name: plain(comparison.spread(variant, name)) for name in comparison.columns},
+                cells={
+                    str(seed): {name: plain(value) for name, value in cell.items()}
+                    for seed, cell in comparison.values.get(variant, {}).items()
+                },
+            )
+            for variant, kind in comparison.kinds.items()
+        },
+        notes=notes(comparison),
+        verdict=verdict(comparison),
+    )
+
+
+def plot(comparison):
+    """Bars by column, one a variant, with the standard deviation as error bar; PNG as bytes."""
+    from matplotlib.figure import Figure
+
+    columns, variants = comparison.columns, list(comparison.kinds)
+    figure = Figure(figsize=(max(5.0, 1 + 0.25 * len(columns) * (len(variants) + 1)), 4.2), layout='constrained')
+    axes = figure.subplots()
+    width = 0.85 / len(variants)
+    for k, variant in enumerate(variants):
+        places = [i + (k - (len(variants) - 1) / 2) * width for i in range(len(columns))]
+        heights = [comparison.mean(variant, name) for name in columns]
+        errors = [0 if math.isnan(s) else s for s in (comparison.spread(variant, name) for name in columns)]
+        axes.bar(places, heights, width, yerr=errors if any(errors) else None, capsize=2, label=variant)
+    axes.set_xticks(range(len(columns)), titles(columns), rotation=30, ha='right')
+    axes.set_title(caption(comparison), fontsize='small')
+    axes.set_axisbelow(True)
+    axes.grid(axis='y', alpha=0.4)
+    axes.legend(fontsize='small', ncols=min(len(variants), 5), loc='upper center', bbox_to_anchor=(0.5, -0.25))
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format='png', dpi=150)
+    return buffer.getvalue()
+
+
+def write_files(comparison, out):
+    """Write ``table.{md,tex,csv}``, ``results.json`` and ``plot.png``.
+
+    Returns:
+        list[Path]: The files.
+    """
+    contents = {
+        'table.md': to_markdown(comparison) + '\n\n' + '\n\n'.join(verdict(comparison)) + '\n',
+        'table.tex': to_latex(comparison) + '\n',
+        'table.csv': to_csv(comparison),
+        'results.json': json.dumps(as_dict(comparison), indent=1, ensure_ascii=False) + '\n',
+    }
+    files = {Path(out, name): text.encode() for name, text in contents.items()}
+    files[Path(out, 'plot.png')] = plot(comparison)
+    for file, content in files.items():
+        write_bytes(file, content)
+    return list(files)

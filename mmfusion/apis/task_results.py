@@ -1,0 +1,102 @@
+"""A cascade's predictions for single pairs, and how they are drawn."""
+
+import numpy as np
+import torch.nn.functional as F
+from mmcv.transforms import Compose
+from mmengine.registry import DefaultScope
+
+from mmfusion.registry import DATASETS, TRANSFORMS, VISUALIZERS
+from mmfusion.visualization.fusion_visualizer import to_uint8
+
+TASKS = {'seg': 'mmseg.SegLocalVisualizer', 'det': 'mmdet.DetLocalVisualizer'}
+# What a test pipeline loads is given here; what it does with the image stays.
+_LOADING = ('LoadImagePair', 'LoadAnnotations', 'LoadSegLabels', 'RenderSyntheticPair')
+
+
+class TaskResults:
+    """Prepare pairs as a config's test pipeline does, and draw what a cascade finds on the fused image.
+
+    Args:
+        cfg (Config): The cascade's.
+        task (str): ``'seg'`` or ``'det'``.
+        dataset_meta (dict, optional): ``classes`` and ``palette``, as a checkpoint has them; by default those of the
+            config's test dataset.
+        score_thr (float): Boxes of a lower score are not drawn.
+
+    Raises:
+        ValueError: Unknown task, the config's model is no cascade of this task, or its classes are not known.
+    """
+
+    def __init__(self, cfg, task, dataset_meta=None, score_thr=0.3):
+        if task not in TASKS:
+            raise ValueError(f"task must be 'seg' or 'det', got {task!r}")
+        kind = {'seg': 'segmentor', 'det': 'detector'}[task]
+        if kind not in cfg.model:
+            raise ValueError(
+                f'task={task!r}: the model of {cfg.filename} has no {kind}. Give the config of a cascade, such as those of '
+                'configs/cascades, or leave task out to fuse only.'
+            )
+        self.task, self.score_thr = task, score_thr
+        meta = dict(dataset_meta or _config_meta(cfg))
+        if not meta.get('classes'):
+            raise ValueError(f'{cfg.filename}: neither the checkpoint nor the test dataset tells the classes.')
+        pipeline = [t for t in _pipeline(cfg) if t['type'].split('.')[-1] not in _LOADING]
+        with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmfusion'):
+            self.pipeline = Compose([TRANSFORMS.build(t) for t in pipeline])
+            self.visualizer = VISUALIZERS.build(dict(type=TASKS[task], name=f'mmfusion_{task}'))
+        palette = [tuple(colour) for colour in meta.get('palette') or ()]  # mmdet draws with tuples only
+        self.visualizer.dataset_meta = dict(meta, palette=palette or None)
+
+    def prepare(self, pair, name):
+        """Pack a pair (H×W×4 uint8) as the test pipeline packs it: ``inputs`` and ``data_samples``."""
+        size = pair.shape[:2]
+        return self.pipeline(dict(img=pair, img_path=name, img_id=name, img_shape=size, ori_shape=size))
+
+    def draw(self, sample):
+        """The fused image at the size of the source, with the predictions on it.
+
+        Args:
+            sample (FusionDataSample): As the cascade predicts it.
+
+        Returns:
+            np.ndarray: H×W×3 uint8, B, G, R.
+        """
+        image = np.ascontiguousarray(to_uint8(fused_at_ori_shape(sample))[..., ::-1])
+        options = dict(pred_score_thr=self.score_thr) if self.task == 'det' else dict(with_labels=False)
+        self.visualizer.add_datasample('overlay', image, sample.cpu(), draw_gt=False, **options)
+        return np.ascontiguousarray(self.visualizer.get_image()[..., ::-1])
+
+
+def fused_at_ori_shape(sample):
+    """The fused image without what a test pipeline padded, at the size of the source; 3×H×W in [0, 1]."""
+    height, width = sample.ori_shape
+    scale = sample.get('scale_factor') or (1.0, 1.0)
+    fused = sample.fused.data
+    fused = fused[:, : round(height * scale[1]), : round(width * scale[0])]
+    if fused.shape[1:] == (height, width):
+        return fused
+    return F.interpolate(fused[None], (height, width), mode='bilinear', antialias=True, align_corners=False)[0].clamp(
+        0, 1
+    )
+
+
+def _test_dataset(cfg):
+    """The config of the innermost test dataset."""
+    dataset = cfg.get('test_dataloader', {}).get('dataset', {})
+    while 'dataset' in dataset:
+        dataset = dataset['dataset']
+    return dataset
+
+
+def _pipeline(cfg):
+    """The test pipeline; packing alone where the config has none."""
+    return list(_test_dataset(cfg).get('pipeline') or [dict(type='mmfusion.PackFusionInputs')])
+
+
+def _config_meta(cfg):
+    """Classes and palette of the test dataset's class, and what the config says of its own."""
+    dataset = _test_dataset(cfg)
+    if 'type' not in dataset:
+        return {}
+    meta = getattr(DATASETS.get(dataset['type']), 'METAINFO', {})
+    return {**meta, **(dataset.get('metainfo') or {})}

@@ -1,0 +1,53 @@
+"""Alternating training of a fuser and a task model, as parts of a config."""
+
+
+def alternating_rounds(task, rounds, fusion_epochs, task_epochs, gamma=1.0, decay=1.0):
+    """SeAFusion's loop: in each round the fuser learns from the task model as it is, then the task model on its images.
+
+    Round m = 1 … ``rounds`` (M) trains the fuser for ``fusion_epochs`` with the weight λ = γ (m − 1) on the loss of the
+    task model, which is frozen; then the task model for ``task_epochs`` on the images of the frozen fuser, with weight 1.
+    In the first round λ is 0, so that an untrained task model guides nothing.
+
+    Within the fusion epochs of a round learning rates fall by the factor ``decay`` each epoch, and start anew in the
+    next round; the task model learns with constant ones.
+
+    Args:
+        task (str): Attribute of the task model in the cascade, ``'segmentor'`` or ``'detector'``.
+        rounds (int): M.
+        fusion_epochs, task_epochs (int): Epochs of either part of a round.
+        gamma (float): γ.
+        decay (float): Factor an epoch on the learning rates while the fuser is trained.
+
+    Returns:
+        dict: ``max_epochs``; ``custom_hooks``, a :class:`StagedTrainingHook` and a :class:`LossWeightHook`; and
+        ``param_scheduler``.
+
+    Raises:
+        ValueError: A number of rounds or epochs that is not positive.
+    """
+    if min(rounds, fusion_epochs, task_epochs) < 1:
+        raise ValueError(
+            f'rounds, fusion_epochs and task_epochs must be at least 1, got {rounds}, {fusion_epochs} and {task_epochs}'
+        )
+    length = fusion_epochs + task_epochs
+    starts = [m * length for m in range(rounds)]
+    turns = [start + fusion_epochs for start in starts]
+    stages, weights, schedulers = [], [], []
+    for m, (start, turn) in enumerate(zip(starts, turns, strict=True)):
+        stages += [dict(train=['fuser'], end=turn), dict(train=[task], end=start + length)]
+        weights += [dict(value=gamma * m, end=turn), dict(value=1.0, end=start + length)]
+        if decay != 1 and fusion_epochs > 1:
+            schedulers.append(dict(type='ExponentialLR', gamma=decay, begin=start, end=turn, by_epoch=True))
+    if schedulers:
+        # Back to where the round started: the decays took effect fusion_epochs − 1 times.
+        # The end is stated: mmengine would put that of a shorter run into its checkpoints, where it stays when resumed.
+        back = dict(milestones=turns, gamma=decay ** (1 - fusion_epochs), end=rounds * length)
+        schedulers.append(dict(type='MultiStepLR', by_epoch=True, **back))
+    return dict(
+        max_epochs=rounds * length,
+        custom_hooks=[
+            dict(type='mmfusion.StagedTrainingHook', stages=stages),
+            dict(type='mmfusion.LossWeightHook', weights={'loss_weights.task': weights}),
+        ],
+        param_scheduler=schedulers,
+    )

@@ -1,0 +1,89 @@
+"""Training in stages: which parts of a model learn when."""
+
+from itertools import pairwise
+
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+
+from mmfusion.registry import HOOKS
+from mmfusion.utils.freezing import freeze, named_parts, parameters_of
+
+
+@HOOKS.register_module()
+class StagedTrainingHook(Hook):
+    """Train some parts of a model in one stage and others in the next.
+
+    What is not named in a stage is frozen in it: no gradient, no optimizer step, eval mode (batch norm keeps its
+    statistics). Optimizer states wait. What was frozen before training (``frozen`` of a cascade) stays so in every stage.
+    A resumed run is in the stage of its epoch.
+
+    Args:
+        stages (Sequence[dict]): Each with ``train``, names of parts (``'fuser'``, ``'segmentor.decode_head'``…), and
+            ``end``, the epoch or iteration at which it is over; the last one needs none.
+        by_epoch (bool): Whether ``end`` counts epochs.
+
+    Raises:
+        ValueError: Ends that do not rise, a stage without parts, no such part; several processes without
+            ``find_unused_parameters``.
+    """
+
+    priority = 'ABOVE_NORMAL'
+
+    def __init__(self, stages, by_epoch=True):
+        ends = [stage.get('end') for stage in stages]
+        if not stages or None in ends[:-1] or any(a >= b for a, b in pairwise(ends) if b is not None):
+            raise ValueError(f'stages need ends that rise, in all but the last; got {ends}')
+        empty = [k for k, stage in enumerate(stages) if not stage.get('train')]
+        if empty:
+            raise ValueError(f"stage {empty[0]} trains nothing: its 'train' must name at least one part")
+        self.stages, self.by_epoch = [dict(stage) for stage in stages], by_epoch
+        self._current, self._always_frozen, self._still = None, set(), []
+
+    def before_train(self, runner):
+        """Look at the stages before the first one starts."""
+        model = runner.model
+        unused = getattr(model, 'find_unused_parameters', True)
+        if is_model_wrapper(model) and not unused:
+            raise ValueError(
+                'StagedTrainingHook in several processes: set find_unused_parameters=True in the config; otherwise the '
+                'processes wait for gradients of parts that are frozen.'
+            )
+        for stage in self.stages:
+            named_parts(model, stage['train'])
+        self._always_frozen = {id(p) for p in model.parameters() if not p.requires_grad}
+        self._current = None
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        """Enter the stage of the epoch or iteration. Loops turn on training mode after ``before_train_epoch``."""
+        progress = runner.epoch if self.by_epoch else runner.iter
+        stage = next((k for k, s in enumerate(self.stages[:-1]) if progress < s['end']), len(self.stages) - 1)
+        if stage != self._current:
+            self._enter(runner, stage)
+        for module in self._still:
+            if module.training:
+                module.eval()
+
+    def _enter(self, runner, stage):
+        model, names = runner.model, self.stages[stage]['train']
+        model.train()
+        trained = {
+            id(p) for part in named_parts(model, names).values() for p in parameters_of(part)
+        } - self._always_frozen
+        for parameter in model.parameters():
+            if id(parameter) in trained:
+                parameter.requires_grad_(True)
+            else:
+                freeze(parameter)
+        self._still = list(_untrained(model, trained))
+        self._current = stage
+        runner.logger.info(f'stage {stage + 1} of {len(self.stages)}: training {", ".join(names)}')
+
+
+def _untrained(module, trained):
+    """The largest modules that have parameters, of which none is trained."""
+    for child in module.children():
+        own = {id(p) for p in child.parameters()}
+        if own and not own & trained:
+            yield child
+        elif own:
+            yield from _untrained(child, trained)

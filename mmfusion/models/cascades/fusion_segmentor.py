@@ -1,0 +1,21 @@
+"""A fuser in front of a stock mmsegmentation segmenter."""
+
+from mmfusion.registry import MODELS
+
+from .task_cascade import TaskCascade
+
+
+@MODELS.register_module()
+class FusionSegmentor(TaskCascade):
+    """Fuse, then segment the fused image by an unmodified segmenter of mmsegmentation.
+
+    Args:
+        fuser (dict): Config of an :class:`ImageFuser`.
+        segmentor (dict): Config of a segmenter, as its own library's configs have it.
+        **kwargs: Those of :class:`TaskCascade`.
+    """
+
+    task_name, prefix = 'segmentor', 'seg'
+
+    def __init__(self, fuser, segmentor, **kwargs):
+        super().__init__(fuser, segmentor, **kwargs)

@@ -1,0 +1,249 @@
+"""What fusing before segmentation and fusing before detection have in common."""
+
+import torch
+from mmengine.model import BaseModel
+from mmengine.structures import PixelData
+
+from mmfusion.models.fusers.image_fuser import check_finite
+from mmfusion.registry import MODELS
+from mmfusion.structures import FusionDataSample
+from mmfusion.utils.checkpoint import full_state_dict, load_weights, place_before_loading
+from mmfusion.utils.freezing import freeze, named_parts
+
+
+class TaskCascade(BaseModel):
+    """A fuser and a stock task model, trained together or one of them alone.
+
+    The task model gets what it would have read from a file: the fused image as B, G, R in 0…255, unpadded, through its
+    *own* data preprocessor. Its losses and predictions are therefore those of the stock model on the same image, and the
+    gradient of its losses reaches the fuser.
+
+    In the log the fuser's losses are ``fusion.loss_<name>``, the task's ``seg.<name>`` or ``det.<name>``, each with its
+    side's weight. ``loss_weights['fusion']`` and ``loss_weights['task']`` may be moved by a schedule
+    (:class:`LossWeightHook`).
+
+    A checkpoint of the fuser alone, or of the stock task model alone, is taken for what it is: its tensors are put where
+    they belong. :meth:`task_state_dict` gives the task model back in its library's own names.
+
+    Args:
+        fuser (dict): Config of an :class:`ImageFuser`. With no ``losses`` the task alone trains it.
+        task (dict): Config of the stock model.
+        fusion_weight (float): Factor on the fuser's losses.
+        task_weight (float): Factor on the task's losses. With 0 the fuser's gradients are those of fusion alone, bit for
+            bit: the task then sees the fused image without its graph.
+        frozen (Sequence[str]): Names of parts that are never trained (``'fuser'``, ``'segmentor.backbone'``…): no
+            gradient, eval mode. A frozen fuser has no losses, and runs without graph.
+        fuser_checkpoint, task_checkpoint (str, optional): Where the weights start from. Every tensor must fit: use the
+            task model's ``init_cfg``, or ``load_from``, for a checkpoint that fits in part.
+        data_preprocessor (dict, optional): Default :class:`FusionDataPreprocessor`.
+        init_cfg (dict, optional): As in mmengine.
+
+    Raises:
+        ValueError: No such part to freeze; a task model whose preprocessor does not take images of three channels, or
+            none at all.
+    """
+
+    task_name = None  # of the attribute that holds the stock model
+    prefix = None  # of its losses
+
+    def __init__(
+        self,
+        fuser,
+        task,
+        fusion_weight=1.0,
+        task_weight=1.0,
+        frozen=(),
+        fuser_checkpoint=None,
+        task_checkpoint=None,
+        data_preprocessor=None,
+        init_cfg=None,
+    ):
+        super().__init__(data_preprocessor or dict(type='mmfusion.FusionDataPreprocessor'), init_cfg)
+        self.fuser = MODELS.build(fuser)
+        setattr(self, self.task_name, MODELS.build(task))
+        _check_preprocessor(self.task, f'{type(self).__name__}.{self.task_name}')
+        self.loss_weights = dict(fusion=float(fusion_weight), task=float(task_weight))
+        self.frozen = tuple(frozen)
+        self.checkpoints = {'fuser': fuser_checkpoint, self.task_name: task_checkpoint}
+        for part in named_parts(self, self.frozen).values():
+            freeze(part)
+        place_before_loading(self)
+
+    @property
+    def task(self):
+        """The stock model."""
+        return getattr(self, self.task_name)
+
+    @property
+    def sides(self):
+        """Names of the two parts: each a model of its own."""
+        return ('fuser', self.task_name)
+
+    @property
+    def fuser_is_frozen(self):
+        """Whether no parameter of the fuser is trained at present."""
+        return not any(p.requires_grad for p in self.fuser.parameters())
+
+    def train(self, mode=True):
+        """Training mode, but for what is frozen."""
+        super().train(mode)
+        for part in named_parts(self, self.frozen).values():
+            freeze(part)
+        return self
+
+    def init_weights(self):
+        """As in mmengine; then load the checkpoints that each side starts from."""
+        super().init_weights()
+        for name, path in self.checkpoints.items():
+            if path is not None:
+                load_weights(getattr(self, name), path)
+
+    def task_state_dict(self):
+        """State dict of the stock model, in its own library's names, with the weights of frozen backbones."""
+        return full_state_dict(self.task)
+
+    def place_state_dict(self, state):
+        """Put a state dict of one side where it belongs.
+
+        Args:
+            state (dict[str, Tensor]): Of the cascade, of the fuser alone, or of the stock model alone.
+
+        Returns:
+            dict[str, Tensor]: With the cascade's names. What belongs to neither keeps its name.
+        """
+        if any(name.startswith(tuple(f'{side}.' for side in self.sides)) for name in state):
+            return state
+        for side in self.sides:
+            if not getattr(self, side).state_dict().keys().isdisjoint(state):
+                return {f'{side}.{name}': value for name, value in state.items()}
+        return state
+
+    def forward(self, inputs, data_samples=None, mode='tensor'):
+        """Run in one of mmengine's modes.
+
+        Args:
+            inputs (dict): ``vi`` (N×3×H×W, R, G, B) and ``ir`` (N×1×H×W) in [0, 1], or lists of single images.
+            data_samples (list[FusionDataSample], optional): Annotations; with ``'predict'`` they receive the results.
+            mode (str): ``'loss'``, ``'predict'`` or ``'tensor'``.
+
+        Returns:
+            dict of losses; list of data samples with ``fused`` and the task's predictions; or what the stock model gives
+            for the fused images in its mode ``'tensor'``.
+        """
+        if mode == 'loss':
+            return self.loss(inputs, data_samples)
+        if mode == 'predict':
+            return self.predict(inputs, data_samples)
+        if mode == 'tensor':
+            fused = self.fuser.fuse(inputs['vi'], inputs['ir'], data_samples)
+            samples = data_samples or [_sample_of(image) for image in fused]
+            return self.task(**self._task_inputs(fused, samples, False), mode='tensor')
+        raise ValueError(f"mode must be 'loss', 'predict' or 'tensor', got {mode!r}")
+
+    def loss(self, inputs, data_samples):
+        """Losses of both sides.
+
+        Images of several sizes are fused size by size; the fuser's losses are then means over the images.
+
+        Returns:
+            dict[str, Tensor | list[Tensor]]: ``fusion.*`` and ``seg.*`` or ``det.*``.
+
+        Raises:
+            FloatingPointError: A loss is not finite; the files of the batch are named.
+        """
+        fused, losses = self._fuse(inputs['vi'], inputs['ir'], data_samples)
+        # Before the task sees the images: with NaN a stock model fails where no file is known.
+        check_finite(dict(fused=fused), data_samples, 'the fused image')
+        losses = _weighted(losses, self.loss_weights['fusion'], 'fusion')
+        weight = self.loss_weights['task']
+        if weight == 0:
+            # A product with 0 would hand back NaN where the task's gradient is infinite, and cost a backward pass.
+            fused = [image.detach() for image in fused]
+        task_losses = self.task(**self._task_inputs(fused, data_samples, True), mode='loss')
+        losses.update(_weighted(task_losses, weight, self.prefix))
+        check_finite({k: v for k, v in losses.items() if 'loss' in k}, data_samples)
+        return losses
+
+    def _fuse(self, vi, ir, data_samples):
+        """Fused images (R, G, B, a list) and the fuser's losses."""
+        if self.fuser_is_frozen:
+            with torch.no_grad():
+                return list(self.fuser.fuse(vi, ir, data_samples)), {}
+        if isinstance(vi, torch.Tensor):
+            y = self.fuser.fuse_luminance(vi, ir, data_samples)
+            return list(self.fuser.colorize(y, vi)), self.fuser.loss_of(y, vi, ir, data_samples)
+        fused, losses = [None] * len(vi), {}
+        for shape in dict.fromkeys(v.shape for v in vi):
+            index = [i for i, v in enumerate(vi) if v.shape == shape]
+            same = [torch.stack([images[i] for i in index]) for images in (vi, ir)]
+            images, values = self._fuse(*same, [data_samples[i] for i in index])
+            for i, image in zip(index, images, strict=True):
+                fused[i] = image
+            for name, value in values.items():
+                losses[name] = losses.get(name, 0) + value * (len(index) / len(vi))
+        return fused, losses
+
+    def _task_inputs(self, fused, data_samples, training):
+        """What the stock model takes, by its own preprocessor, of fused images R, G, B in [0, 1]."""
+        images = [255 * image.flip(0) for image in fused]
+        return self.task.data_preprocessor(dict(inputs=images, data_samples=data_samples), training)
+
+    @torch.inference_mode()
+    def predict(self, inputs, data_samples=None):
+        """Fuse a batch, and give each sample its ``fused`` and the task's predictions."""
+        fused = self.fuser.fuse(inputs['vi'], inputs['ir'], data_samples)
+        if data_samples is None:
+            data_samples = [_sample_of(image) for image in fused]
+        results = [None] * len(fused)
+        # mmseg's preprocessor takes images of one size only when it does not train.
+        for shape in dict.fromkeys(image.shape for image in fused):
+            index = [i for i, image in enumerate(fused) if image.shape == shape]
+            samples = [data_samples[i] for i in index]
+            for sample in samples:
+                if 'scale_factor' not in sample:  # mmdet scales boxes back by it; nothing was resized
+                    sample.set_metainfo(dict(scale_factor=(1.0, 1.0)))
+            data = self._task_inputs([fused[i] for i in index], samples, False)
+            for i, sample in zip(index, self.task(**data, mode='predict'), strict=True):
+                sample.fused = PixelData(data=fused[i])
+                results[i] = sample
+        return results
+
+
+def _sample_of(image):
+    """A data sample for an image that came without one."""
+    size = tuple(image.shape[1:])
+    return FusionDataSample(metainfo=dict(ori_shape=size, img_shape=size, pad_shape=size, scale_factor=(1.0, 1.0)))
+
+
+def _weighted(losses, weight, prefix):
+    """Losses under ``prefix``, times ``weight``; what is in the log only (accuracy) as it is."""
+    out = {}
+    for name, value in losses.items():
+        if 'loss' in name and weight != 1:
+            value = [weight * v for v in value] if isinstance(value, list | tuple) else weight * value
+        out[f'{prefix}.{name}'] = value
+    return out
+
+
+def _check_preprocessor(task, name):
+    """The stock model must prepare 8-bit colour images by itself."""
+    preprocessor = getattr(task, 'data_preprocessor', None)
+    found = f'{type(task).__name__} with {type(preprocessor).__name__}'
+    mean = getattr(preprocessor, 'mean', None)
+    if not hasattr(preprocessor, 'pad_size_divisor') and not hasattr(preprocessor, 'size_divisor'):
+        raise ValueError(
+            f'{name}: found {found}, which does not prepare images. Expected a model with its own data_preprocessor, such '
+            "as mmseg's SegDataPreProcessor or mmdet's DetDataPreprocessor; inherit it with the model "
+            '(segmentor = _base_.model, with segmentor.data_preprocessor = _base_.data_preprocessor where that lies apart).'
+        )
+    std = getattr(preprocessor, 'std', None)
+    if mean is not None and mean.max() > 0 and max(mean.max(), std.max()) <= 1:
+        raise ValueError(
+            f'{name}: found {found} with mean {mean.flatten().tolist()} and std {std.flatten().tolist()}, for images in '
+            '[0, 1]. Stock preprocessors take images in 0…255: multiply both by 255.'
+        )
+    if mean is not None and mean.numel() not in (1, 3):
+        raise ValueError(
+            f'{name}: found {found} for images of {mean.numel()} channels (its mean). The fused image has three: B, G, R '
+            'in 0…255. Give the mean and std of a model for colour images.'
+        )

@@ -1,0 +1,203 @@
+"""MGFusion: CLIP embeddings injected into, and guiding the fusion of, Restormer features (section 3, Fig. 1-3).
+
+The paper's equations are missing from the text at hand; what is stated there and what is our reading is told in
+docs/methods/mgfusion.md. No public code is known.
+"""
+
+import torch
+from mmcv.cnn import ConvModule
+from torch import nn
+
+from mmfusion.models.layers import RestormerBlock, UnitTanh, sobel_magnitude
+from mmfusion.registry import MODELS
+
+
+def feature_layer(cin, cout):
+    """Feature extraction layer (section 3.2): 3×3 convolution of stride 1, BN, LeakyReLU."""
+    return ConvModule(cin, cout, 3, padding=1, norm_cfg=dict(type='BN'), act_cfg=dict(type='LeakyReLU'))
+
+
+def conv_pair(channels):
+    """What SEP and SAWP are made of: two 3×3 convolutions of stride 1 with one ReLU between (sections 3.2, 3.3)."""
+    return nn.Sequential(
+        nn.Conv2d(channels, channels, 3, padding=1),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(channels, channels, 3, padding=1),
+    )
+
+
+class Adapter(nn.Sequential):
+    """Two linear layers from a CLIP embedding to the features' channels (Adapter, IRA and VIA).
+
+    Args:
+        embed_dim (int): E.
+        channels (int): C.
+        hidden (int, optional): Width between the layers; C by default.
+        relu (bool): A ReLU between them. The paper speaks of "two linear mapping layers" only.
+    """
+
+    def __init__(self, embed_dim, channels, hidden=None, relu=False):
+        hidden = hidden or channels
+        layers = [nn.Linear(embed_dim, hidden), nn.Linear(hidden, channels)]
+        if relu:
+            layers.insert(1, nn.ReLU(inplace=True))
+        super().__init__(*layers)
+
+
+class CII(nn.Module):
+    """CLIP-driven information injection into the features of one modality (section 3.2, Fig. 2).
+
+    c = Adapter(w_v ⊙ c_v + w_i ⊙ c_i) with w_v + w_i = 1; s = sigmoid(SEP(F)); F̂ = F + s ⊙ c, c broadcast over the pixels.
+
+    Args:
+        channels (int): C.
+        embed_dim (int): E.
+        adapter (dict, optional): Options of :class:`Adapter`.
+    """
+
+    def __init__(self, channels, embed_dim, adapter=None):
+        super().__init__()
+        # w_i, one weight for each dimension: the paper multiplies by the Hadamard product. Both modalities begin alike.
+        self.weight_ir = nn.Parameter(torch.full((embed_dim,), 0.5))
+        self.adapter = Adapter(embed_dim, channels, **(adapter or {}))
+        self.sep = conv_pair(channels)
+
+    def forward(self, x, embed_vi, embed_ir):
+        """Inject.
+
+        Args:
+            x (Tensor): Features F of one modality, N×C×H×W.
+            embed_vi, embed_ir (Tensor): CLIP embeddings of the images, N×E.
+
+        Returns:
+            Tensor: N×C×H×W.
+        """
+        c = self.adapter((1 - self.weight_ir) * embed_vi + self.weight_ir * embed_ir)
+        return x + torch.sigmoid(self.sep(x)) * c[:, :, None, None]
+
+
+class CFF(nn.Module):
+    """CLIP-guided feature fusion (section 3.3, Fig. 3).
+
+    F_f = [IRA(c_i) ⊙ F̂_i, VIA(c_v) ⊙ F̂_v]; W_g = sigmoid(SAWP(|∇F_f|)) with Sobel gradients; F̂_f = F_f + W_g ⊙ F_f.
+
+    Args:
+        channels (int): C.
+        embed_dim (int): E.
+        adapter (dict, optional): Options of :class:`Adapter`.
+    """
+
+    def __init__(self, channels, embed_dim, adapter=None):
+        super().__init__()
+        self.ira = Adapter(embed_dim, channels, **(adapter or {}))
+        self.via = Adapter(embed_dim, channels, **(adapter or {}))
+        self.sawp = conv_pair(2 * channels)
+
+    def forward(self, vi, ir, embed_vi, embed_ir):
+        """Fuse.
+
+        Args:
+            vi, ir (Tensor): Features, N×C×H×W.
+            embed_vi, embed_ir (Tensor): CLIP embeddings of the images, N×E.
+
+        Returns:
+            Tensor: N×2C×H×W, infrared first.
+        """
+        a_ir, a_vi = self.ira(embed_ir), self.via(embed_vi)
+        fused = torch.cat([a_ir[:, :, None, None] * ir, a_vi[:, :, None, None] * vi], dim=1)
+        return fused + torch.sigmoid(self.sawp(sobel_magnitude(fused))) * fused
+
+
+@MODELS.register_module()
+class MGFusion(nn.Module):
+    """Network of MGFusion: two encoders, CII on each, CFF, decoder.
+
+    Encoders (IRE, VIE): two feature extraction layers, N Restormer blocks. Decoder (FD): N Restormer blocks, one feature
+    extraction layer, 3×3 convolution, Tanh; it sees 2C channels. Tanh's [−1, 1] is mapped to [0, 1] by (x + 1) / 2.
+
+    Args:
+        channels (int): C, a multiple of ``num_heads``. The paper does not give it.
+        num_blocks (int): N, which the paper does not give either. The defaults are about what its batch of 16
+            patches of 256×256 leaves room for on its GPU of 24 GB.
+        num_heads (int): Heads of the Restormer blocks (not given).
+        expansion (float): Of the Restormer blocks' gated MLP; Restormer's own 2.66.
+        embed_dim (int): E, the dimension of the image embedding: 512 in CLIP's ViT-B/16 and ViT-B/32.
+        cii, cff (bool): The two parts that the ablation switches off (section 4.5): without CII the encoders' features
+            go straight into CFF; without CFF they are concatenated and go straight into the decoder.
+        adapter (dict, optional): Options of :class:`Adapter`.
+        with_cp (bool): Less memory in training for more time; see :class:`RestormerBlock`.
+
+    Raises:
+        ValueError: On use, the prior is missing or its embedding does not fit.
+    """
+
+    def __init__(
+        self,
+        channels=16,
+        num_blocks=2,
+        num_heads=2,
+        expansion=2.66,
+        embed_dim=512,
+        cii=True,
+        cff=True,
+        adapter=None,
+        with_cp=False,
+    ):
+        super().__init__()
+
+        def blocks(width):
+            return [RestormerBlock(width, num_heads, expansion, with_cp=with_cp) for _ in range(num_blocks)]
+
+        self.embed_dim = embed_dim
+        self.encoder = nn.ModuleDict(
+            {
+                m: nn.Sequential(feature_layer(1, channels), feature_layer(channels, channels), *blocks(channels))
+                for m in ('vi', 'ir')
+            }
+        )
+        self.cii = nn.ModuleDict({m: CII(channels, embed_dim, adapter) for m in ('vi', 'ir')}) if cii else None
+        self.cff = CFF(channels, embed_dim, adapter) if cff else None
+        self.decoder = nn.Sequential(
+            *blocks(2 * channels),
+            feature_layer(2 * channels, channels),
+            nn.Conv2d(channels, 1, 3, padding=1),
+            UnitTanh(),
+        )
+
+    def forward(self, vi, ir, prior=None):
+        """Fuse.
+
+        Args:
+            vi, ir (Tensor): Luminance of the visible image and infrared image, N×1×H×W in [0, 1].
+            prior (dict, optional): ``vi`` and ``ir``, the CLIP features of both images, with their ``embedding`` N×E.
+                Not needed without CII and CFF.
+
+        Returns:
+            Tensor: N×1×H×W in [0, 1].
+        """
+        x = {'vi': self.encoder['vi'](vi), 'ir': self.encoder['ir'](ir)}
+        embeddings = self._embeddings(prior) if self.cii is not None or self.cff is not None else ()
+        if self.cii is not None:
+            x = {m: self.cii[m](f, *embeddings) for m, f in x.items()}
+        if self.cff is not None:
+            fused = self.cff(x['vi'], x['ir'], *embeddings)
+        else:
+            fused = torch.cat([x['ir'], x['vi']], dim=1)
+        return self.decoder(fused)
+
+    def _embeddings(self, prior):
+        """Embeddings of (visible, infrared), N×E each, checked."""
+        if prior is None:
+            raise ValueError(
+                "MGFusion needs CLIP's image embeddings (for CII and CFF): give the fuser "
+                "prior=dict(type='mmfusion.CLIPPrior', ..., embedding=True)."
+            )
+        embeddings = tuple(prior[m].embedding for m in ('vi', 'ir'))
+        if any(e is None or e.shape[1] != self.embed_dim for e in embeddings):
+            found = ['none' if e is None else f'{e.shape[1]} dimensions' for e in embeddings]
+            raise ValueError(
+                f'MGFusion was built for CLIP embeddings of embed_dim={self.embed_dim}, the prior gave '
+                f'{found[0]} (visible) and {found[1]} (infrared). Set embedding=True in the prior, and embed_dim to its '
+                'model.'
+            )
+        return embeddings

@@ -1,0 +1,47 @@
+"""Freezing parts of a model by their names."""
+
+from torch import nn
+
+
+def named_parts(model, names):
+    """Submodules and parameters by name.
+
+    Args:
+        model (nn.Module): A model; a wrapper (DDP) is looked through.
+        names (Sequence[str]): Dotted names as in ``named_modules``, such as ``'fuser'`` or ``'segmentor.decode_head'``;
+            or names of parameters.
+
+    Returns:
+        dict[str, nn.Module | nn.Parameter]: By name, in the order given.
+
+    Raises:
+        ValueError: No such part; those at the deepest level that was found are listed.
+    """
+    parts = {}
+    for name in names:
+        part = getattr(model, 'module', model)
+        for k, step in enumerate(name.split('.')):
+            below = getattr(part, step, None)
+            if not isinstance(below, nn.Module | nn.Parameter):
+                children = [n for n, _ in part.named_children()] if isinstance(part, nn.Module) else []
+                where = '.'.join(name.split('.')[:k]) or type(part).__name__
+                raise ValueError(
+                    f'{name!r}: no such part of the model. {where} has {", ".join(children) or "no parts"}.'
+                )
+            part = below
+        parts[name] = part
+    return parts
+
+
+def parameters_of(part):
+    """The parameters of a module, or the parameter itself."""
+    return list(part.parameters()) if isinstance(part, nn.Module) else [part]
+
+
+def freeze(part):
+    """No gradient, and for a module eval mode: statistics of batch norm stay and dropout is off."""
+    for parameter in parameters_of(part):
+        parameter.requires_grad_(False)
+        parameter.grad = None  # an optimizer steps along what is left of an earlier gradient
+    if isinstance(part, nn.Module):
+        part.eval()

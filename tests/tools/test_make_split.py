@@ -1,0 +1,36 @@
+"""make_split.py: lists of given numbers of names."""
+
+import pytest
+
+
+@pytest.fixture
+def tool(load_tool):
+    return load_tool('tools/dataset_converters/make_split.py')
+
+
+def test_counted_lists(tool):
+    names = [f'{k:02d}' for k in range(30)]
+    train, val = tool.split_counted(names, 20, 4, 3)
+    assert (len(set(train)), len(set(val))) == (20, 4)
+    assert not set(train) & set(val)
+    assert {*train, *val} < set(names)
+    assert train == sorted(train)
+    assert tool.split_counted(reversed(names), 20, 4, 3) == (train, val)
+    assert tool.split_counted(names, 20, 4, 4) != (train, val)
+    with pytest.raises(ValueError, match=r'20 \+ 11 names were asked for, there are 30'):
+        tool.split_counted(names, 20, 11, 0)
+
+
+def test_lists_are_written(tool, tmp_path):
+    tool.main(['unified', '--numbers', '9', '--digits', '2', '--num', '5', '3', '--seed', '1', '--out', str(tmp_path)])
+    lists = [(tmp_path / f'unified_{part}.txt').read_text().split() for part in ('train', 'val')]
+    assert lists == [list(part) for part in tool.split_counted([f'{k:02d}' for k in range(9)], 5, 3, 1)]
+
+
+@pytest.mark.parametrize('num', [('0', '3'), ('7', '3'), ('9', '-1')])
+def test_impossible_numbers(tool, tmp_path, capsys, num):
+    with pytest.raises(SystemExit):
+        tool.main(['x', '--numbers', '9', '--num', *num, '--out', str(tmp_path)])
+    if not num[1].startswith('-'):
+        assert 'with a sum of at most 9' in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

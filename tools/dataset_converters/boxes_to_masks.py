@@ -1,0 +1,141 @@
+"""Make label maps from a dataset's boxes by PCA on DINOv2's features (GFFusion, Fig. 5).
+
+OUT/NAME.png: 0 where there is no object, 1 + class on an object, 255 where a box gave none or is marked difficult.
+OUT/masks.json says how they were made, and of which classes. See docs/methods/gffusion.md.
+
+Example:
+    python tools/dataset_converters/boxes_to_masks.py M3FDDataset data/M3FD --out data/M3FD/M3FD_Detection/Label
+"""
+
+import argparse
+import json
+import logging
+import sys
+
+import torch
+from mmengine.logging import print_log
+from tqdm import tqdm
+
+import mmfusion
+from mmfusion.apis.box_masks import BoxLabeller, label_files, to_picture
+from mmfusion.apis.feature_pca import build_prior
+from mmfusion.datasets.layout_dataset import LayoutDataset
+from mmfusion.registry import DATASETS
+from mmfusion.utils import read_infrared, read_visible, write_bytes, write_image
+
+SIDECAR = 'masks.json'
+
+
+def parse_args(argv=None):
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('dataset', help='class of the dataset: M3FDDataset, LLVIPDataset or MSRSDetectionDataset')
+    parser.add_argument('root', help='its folder')
+    parser.add_argument('--out', required=True, help='folder of the label maps')
+    parser.add_argument('--split', help="split; default: the dataset's first")
+    parser.add_argument('--ann-file', default='', help='list of names; default: all pairs of the split')
+    parser.add_argument(
+        '--modality',
+        choices=('vi', 'ir', 'both'),
+        default='both',
+        help="whose features: of the visible or the infrared image, or both's together (default)",
+    )
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument(
+        '--weights',
+        default='dinov2',
+        help="of DINOv2 ViT-B/14: a file, 'dinov2' to download them (default), or 'random', for trials",
+    )
+    source.add_argument('--prior', help='config file with prior=dict(type=…), in place of DINOv2 ViT-B/14')
+    parser.add_argument('--crop-size', type=int, default=224, help='square that a box is brought to (default: 224)')
+    parser.add_argument('--threshold', type=float, default=0.5, help='of the first PCA, 0 to 1 (default: 0.5)')
+    parser.add_argument('--object-threshold', type=float, default=0.25, help='of the second PCA (default: 0.25)')
+    parser.add_argument('--overwrite', action='store_true', help='make label maps anew that are there')
+    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu', help='default: %(default)s')
+    args = parser.parse_args(argv)
+    for option in ('threshold', 'object_threshold'):
+        if not 0 <= getattr(args, option) < 1:
+            parser.error(f'--{option.replace("_", "-")} must be in [0, 1), got {getattr(args, option)}')
+    return args
+
+
+def check_sidecar(file, settings, targets, overwrite):
+    """Refuse to add to label maps that were made in another way; say how these ones are made.
+
+    Raises:
+        ValueError: Some are there, and their record is missing, unreadable, or other.
+    """
+    there = [f for f in targets.values() if f.exists()]
+    settings = json.loads(json.dumps(settings))
+    if there and not overwrite:
+        try:
+            before = json.loads(file.read_text())['settings']
+        except (OSError, ValueError, KeyError, TypeError) as e:
+            raise ValueError(
+                f'{file.parent}: {len(there)} of these label maps are there, but {file.name} does not say how they were '
+                f'made ({type(e).__name__}: {e}). Choose another folder, or say --overwrite.'
+            ) from e
+        changed = sorted(k for k in before.keys() | settings.keys() if before.get(k) != settings.get(k))
+        if changed:
+            raise ValueError(
+                f'{file}: {len(there)} label maps there were made with other settings of {", ".join(changed)}. Choose '
+                'another folder, or say --overwrite.'
+            )
+    write_bytes(file, (json.dumps(dict(mmfusion=mmfusion.__version__, settings=settings), indent=2) + '\n').encode())
+
+
+def convert(args):
+    """Make the label maps that are not there yet.
+
+    Returns:
+        dict: Numbers of images (``made``, ``kept``), ``boxes``, and ``unclear`` boxes without an object.
+    """
+    cls = DATASETS.get(f'mmfusion.{args.dataset}')
+    if not (isinstance(cls, type) and issubclass(cls, LayoutDataset)):
+        raise ValueError(f'{args.dataset}: no dataset of mmfusion with box annotations, such as M3FDDataset')
+    dataset = cls(data_root=args.root, split=args.split, ann_file=args.ann_file, with_boxes=True)
+    default = dict(type='mmfusion.DINOv2Prior', weights=args.weights)
+    labeller = BoxLabeller(
+        build_prior(args.prior or default, args.device), args.crop_size, args.threshold, args.object_threshold
+    )
+    infos = [dataset.get_data_info(k) for k in range(len(dataset))]
+    targets = label_files(args.out, [info['img_id'] for info in infos])
+    classes = ['background', *dataset.metainfo['classes']]
+    settings = dict(labeller.settings, dataset=args.dataset, modality=args.modality, classes=classes)
+    check_sidecar(next(iter(targets.values())).parent / SIDECAR, settings, targets, args.overwrite)
+    count = dict(made=0, kept=0, boxes=0, unclear=0)
+    for info in tqdm(infos, desc='label maps', unit='image'):
+        target, boxes = targets[info['img_id']], info['instances']
+        if target.exists() and not args.overwrite:
+            count['kept'] += 1
+            continue
+        pictures = []
+        if args.modality != 'ir':
+            pictures.append(to_picture(read_visible(info['img_path']), args.device))
+        if args.modality != 'vi':
+            pictures.append(to_picture(read_infrared(info['ir_path']), args.device))
+        columns = ([b[key] for b in boxes] for key in ('bbox', 'bbox_label', 'ignore_flag'))
+        label_map, unclear = labeller(pictures, *columns, name=info['img_path'])
+        write_image(target, label_map)
+        count['made'] += 1
+        count['boxes'] += len(boxes)
+        count['unclear'] += unclear
+    return count
+
+
+def main(argv=None):
+    """Run; returns the exit code."""
+    args = parse_args(argv)
+    try:
+        count = convert(args)
+    except (ValueError, KeyError, FileNotFoundError, RuntimeError) as e:
+        print(f'error: {e}', file=sys.stderr)
+        return 1
+    print('{made} label maps made, {kept} were there; {boxes} boxes'.format(**count))
+    if count['unclear']:
+        print_log(f'{count["unclear"]} boxes gave no object; they are 255 (ignored).', 'current', logging.WARNING)
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

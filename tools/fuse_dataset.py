@@ -1,0 +1,89 @@
+"""Write a dataset of fused images, annotations included, that mmseg and mmdet read without mmfusion.
+
+Examples:
+    python tools/fuse_dataset.py --dataset MSRSDataset --data-root data/MSRS --out data/MSRS_occo \
+        --model occo_msrs --weights occo.pth
+    python tools/fuse_dataset.py --dataset M3FDDataset --data-root data/M3FD --out data/M3FD_visible --source visible \
+        --lists train=configs/_base_/datasets/splits/m3fd_train.txt test=configs/_base_/datasets/splits/m3fd_val.txt
+
+See docs/inference.md, "Fused datasets".
+"""
+
+import argparse
+import sys
+
+from mmengine.config import DictAction
+
+from mmfusion.apis import FusionInferencer, load_model_config
+from mmfusion.apis.dataset_parts import add_dataset_arguments, open_parts
+from mmfusion.apis.fused_dataset import FusedDataset
+from mmfusion.apis.inferencer import depth16_of
+from mmfusion.apis.records import model_settings
+from mmfusion.datasets.transforms.fuse import SOURCES, plain_image
+
+
+def make_parser():
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_dataset_arguments(parser)
+    parser.add_argument('--out', required=True, help='folder of the new dataset')
+    parser.add_argument(
+        '--source', choices=SOURCES, default='fused', help='what the images are; the last three need no model'
+    )
+    parser.add_argument('--model', help='config file, or the name of one of mmfusion (occo_fmb)')
+    parser.add_argument('--weights', help="checkpoint file, or the word 'random' for an untrained model")
+    parser.add_argument('--device', help='default: a GPU where there is one')
+    parser.add_argument('--tile', nargs=2, type=int, metavar=('H', 'W'), help='fuse window by window')
+    parser.add_argument(
+        '--depth16', choices=('full', 'stretch'), help='how more than 8 bits become 8; stretch is for raw thermal data'
+    )
+    parser.add_argument('--overwrite', action='store_true', help='make images anew that are there already')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='overrides of the config of --model')
+    return parser
+
+
+def check_arguments(args):
+    """What is fused needs a model, and nothing else does.
+
+    Raises:
+        ValueError: With the options that are missing or too many.
+    """
+    if args.source == 'fused' and not (args.model and args.weights):
+        raise ValueError('--model and --weights say what fuses the images (or --source takes them as they are)')
+    if args.source != 'fused' and (args.model or args.weights or args.tile or args.cfg_options):
+        raise ValueError(f'--source {args.source} needs no model: leave out --model, --weights, --tile, --cfg-options')
+
+
+def run(args):
+    """Write what is still to be done; returns a sentence about it."""
+    check_arguments(args)
+    settings, depth16 = dict(source=args.source), args.depth16
+    if args.source == 'fused':
+        settings |= model_settings(args.model, args.weights, args.cfg_options, args.tile, args.depth16)
+        if not args.dataset_config:
+            depth16 = depth16 or depth16_of(load_model_config(args.model, args.cfg_options))
+    task, parts = open_parts(args, depth16=depth16)
+    writer = FusedDataset(args.out, task, parts, settings, args.overwrite)
+
+    def make(pair, name):
+        return plain_image(pair, args.source)
+
+    if args.source == 'fused' and writer.todo():
+        make = FusionInferencer(args.model, args.weights, args.device, args.cfg_options, args.tile).fuse_stacked
+    made, kept = writer.write(make)
+    return f'{made} images written, {kept} skipped, in {args.out}'
+
+
+def main(argv=None):
+    """Run; returns the exit code."""
+    args = make_parser().parse_args(argv)
+    try:
+        print(run(args))
+    except (ValueError, KeyError, FileNotFoundError, RuntimeError) as e:
+        print(f'error: {e}', file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

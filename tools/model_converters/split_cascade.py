@@ -1,0 +1,77 @@
+"""Write the sides of a cascade as checkpoints of their own: the fuser's, and the stock model's in its library's names."""
+
+import argparse
+import io
+import sys
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+
+import mmfusion  # noqa: F401
+from mmfusion.apis.inferencer import drop_losses
+from mmfusion.models.cascades import TaskCascade
+from mmfusion.registry import MODELS
+from mmfusion.utils import write_bytes
+from mmfusion.utils.checkpoint import full_state_dict, load_weights
+from mmfusion.utils.cli import report
+
+
+def split(config, checkpoint, fuser=None, task=None):
+    """Load a cascade, and write what is asked for.
+
+    Args:
+        config, checkpoint (str | Path): The cascade's.
+        fuser, task (str | Path, optional): Files to write.
+
+    Returns:
+        dict[Path, int]: File → number of tensors.
+
+    Raises:
+        CheckpointError: The checkpoint is not one of this config.
+        ValueError: The config is of no cascade.
+    """
+    cfg = Config.fromfile(config)
+    drop_losses(cfg.model)
+    for key in ('fuser_checkpoint', 'task_checkpoint'):
+        cfg.model.pop(key, None)
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmfusion'):
+        model = MODELS.build(cfg.model)
+    if not isinstance(model, TaskCascade):
+        raise ValueError(f'{config}: its model is a {type(model).__name__}; only a cascade has two sides')
+    meta = load_weights(model, checkpoint)
+    states = {fuser: full_state_dict(model.fuser), task: model.task_state_dict()}
+    written = {}
+    for file, state in states.items():
+        if file is not None:
+            buffer = io.BytesIO()
+            kept = {
+                k: v for k, v in meta.items() if k in ('dataset_meta', 'experiment_name', 'mmengine_version', 'priors')
+            }
+            torch.save(dict(state_dict=state, meta=kept), buffer)
+            write_bytes(file, buffer.getvalue())
+            written[Path(file)] = len(state)
+    return written
+
+
+def main(argv=None):
+    """Run; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config of the cascade')
+    parser.add_argument('checkpoint', help='its checkpoint')
+    parser.add_argument('--fuser', help='file to write the fuser to')
+    parser.add_argument('--task', help='file to write the segmenter or detector to')
+    args = parser.parse_args(argv)
+    if not args.fuser and not args.task:
+        parser.error('nothing to write: give --fuser, --task or both')
+    return report(_split, args)
+
+
+def _split(args):
+    written = split(args.config, args.checkpoint, args.fuser, args.task)
+    return '\n'.join(f'{file}: {count} tensors' for file, count in written.items())
+
+
+if __name__ == '__main__':
+    sys.exit(main())
