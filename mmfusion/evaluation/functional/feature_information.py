@@ -24,6 +24,7 @@ _CHUNK = 1 << 14
 _ONE = 1 << 29
 """Probability 1 in whole numbers, so that a step can carry in its lowest bit which distribution it belongs to."""
 _TINY = 1e-30
+"""Keeps zero out of logarithms: far above the smallest float32, where arithmetic becomes slow, far below what counts."""
 
 # Low-pass decomposition filter of the discrete Meyer wavelet ('dmey'): a zero, then these, then mirrored.
 _DMEY_HALF = (
