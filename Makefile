@@ -10,6 +10,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 # Installed together, and first, so that nothing else chooses versions that do not fit each other.
 TORCH ?= torch==2.14.1 torchvision==0.29.1
 PYTEST_ARGS ?=
+# Two processes with a thread each are faster than one with two: most tests are too small for threads.
+WORKERS ?= -n 2 --dist loadfile
 
 BIN := $(abspath $(VENV))/bin
 
@@ -26,7 +28,7 @@ demo: venv
 	PATH="$(BIN):$$PATH" bash demo/run.sh
 
 test: venv
-	"$(BIN)/python" -m pytest $(PYTEST_ARGS)
+	"$(BIN)/python" -m pytest $(WORKERS) $(PYTEST_ARGS)
 
 lint: venv
 	"$(BIN)/ruff" check .

@@ -1,5 +1,6 @@
 """Fixtures shared by all tests."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def pytest_configure():
-    """Two threads, as many as the smallest machine that must run the suite has."""
-    torch.set_num_threads(2)
+    """Two threads in all: as many cores as the smallest machine has that must run the suite."""
+    torch.set_num_threads(1 if 'PYTEST_XDIST_WORKER' in os.environ else 2)
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ class Cascade(nn.Module):
         self.segmentor.backbone = nn.Linear(2, 2)
         self.segmentor.decode_head = nn.Sequential(nn.Linear(2, 3))
         self.loss_weights = dict(task=task_weight)
-        self._checkpoints = dict(segmentor=None)
+        self.checkpoints = dict(segmentor=None)
         self.segmentor.requires_grad_(False)
 
     task = property(lambda self: self.segmentor)
@@ -154,7 +154,7 @@ def test_a_head_from_a_file(way, tmp_path):
     state = {f'decode_head.{k}': v + 1 for k, v in model.segmentor.decode_head.state_dict().items()}
     torch.save(dict(state_dict=state), file)
     if way == 'task_checkpoint':
-        model._checkpoints['segmentor'] = file
+        model.checkpoints['segmentor'] = file
     elif way == 'init_cfg of the head':
         model.segmentor.decode_head.init_cfg = dict(type='Pretrained', checkpoint=file, prefix='decode_head.')
     else:
