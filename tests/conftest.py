@@ -1,5 +1,6 @@
 """Fixtures shared by all tests."""
 
+import importlib.util
 import os
 from pathlib import Path
 
@@ -15,6 +16,19 @@ ROOT = Path(__file__).resolve().parents[1]
 def pytest_configure():
     """Two threads in all: as many cores as the smallest machine has that must run the suite."""
     torch.set_num_threads(1 if 'PYTEST_XDIST_WORKER' in os.environ else 2)
+
+
+@pytest.fixture(scope='session')
+def load_tool():
+    """A tool as a module, by its path below the repository."""
+
+    def load(path):
+        spec = importlib.util.spec_from_file_location(f'tool_{Path(path).stem}', ROOT / path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return load
 
 
 @pytest.fixture

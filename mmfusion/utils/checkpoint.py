@@ -109,7 +109,7 @@ def compare(model, state):
     Returns:
         Fit: In the order of the model, or of the file.
     """
-    model = _unwrap(model)
+    model = unwrap(model)
     own = model.state_dict()
     no_losses = tuple(
         f'{name}.losses.'.removeprefix('.')
@@ -133,7 +133,7 @@ def frozen_state(model):
     """
     return {
         f'{path}.{name}'.removeprefix('.'): value
-        for path, module in _unwrap(model).named_modules()
+        for path, module in unwrap(model).named_modules()
         if hasattr(module, 'stock_state_dict')
         for name, value in module.stock_state_dict().items()
     }
@@ -141,7 +141,7 @@ def frozen_state(model):
 
 def full_state_dict(model):
     """State dict with the weights of frozen backbones: what the stock library loads into its own, unfrozen class."""
-    return {**_unwrap(model).state_dict(), **frozen_state(model)}
+    return {**unwrap(model).state_dict(), **frozen_state(model)}
 
 
 def prior_records(model):
@@ -152,7 +152,7 @@ def prior_records(model):
     """
     from mmfusion.models.priors import held_priors  # the models import this module
 
-    return {path: prior.identity for path, prior in held_priors(_unwrap(model)).items()}
+    return {path: prior.identity for path, prior in held_priors(unwrap(model)).items()}
 
 
 def check_priors(model, meta, source, losses=False):
@@ -236,7 +236,7 @@ def load_weights(model, path):
         CheckpointError: As :func:`check_weights`; the model is then unchanged.
     """
     state, meta = check_weights(model, path)
-    _unwrap(model).load_state_dict(state, strict=False)
+    unwrap(model).load_state_dict(state, strict=False)
     return meta
 
 
@@ -270,7 +270,7 @@ def check_start(model, cfg):
         )
     if fit.missing or fit.unexpected or fit.reshaped:
         print_log(
-            f"load_from={str(path)!r}: {len(fit.fitting)} of the model's {len(_unwrap(model).state_dict())} tensors are "
+            f"load_from={str(path)!r}: {len(fit.fitting)} of the model's {len(unwrap(model).state_dict())} tensors are "
             f'loaded; the others keep their initial values. {_describe(model, state, fit)}.',
             'current',
             logging.WARNING,
@@ -299,7 +299,7 @@ def place_before_loading(model):
 def _read_for(model, path):
     """Read a checkpoint; one of a cascade's part gets the cascade's names."""
     state, meta = read_checkpoint(path)
-    place = getattr(_unwrap(model), 'place_state_dict', None)
+    place = getattr(unwrap(model), 'place_state_dict', None)
     return (place(state) if place else state), meta
 
 
@@ -307,7 +307,8 @@ def _same(a, b):
     return a.shape == b.shape and torch.equal(a.cpu(), b.to(a.dtype))
 
 
-def _unwrap(model):
+def unwrap(model):
+    """The model itself, where it may stand in a wrapper such as DDP's."""
     return model.module if is_model_wrapper(model) else model
 
 
@@ -319,7 +320,7 @@ def _some(names, most=3):
 
 def _describe(model, state, fit):
     """What does not fit, in words."""
-    own = _unwrap(model).state_dict()
+    own = unwrap(model).state_dict()
     parts = []
     if fit.missing:
         parts.append(f'missing in the file: {_some(fit.missing)}')
@@ -333,7 +334,7 @@ def _describe(model, state, fit):
 
 
 def _advice(state, meta, model=None, fit=None):
-    sides = getattr(_unwrap(model), 'sides', ()) if model is not None else ()
+    sides = getattr(unwrap(model), 'sides', ()) if model is not None else ()
     for side in sides:
         if fit.missing and not fit.unexpected and all(name.startswith(f'{side}.') for name in fit.missing):
             other = ', '.join(s for s in sides if s != side)

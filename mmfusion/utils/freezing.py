@@ -2,6 +2,8 @@
 
 from torch import nn
 
+from .checkpoint import unwrap
+
 
 def named_parts(model, names):
     """Submodules and parameters by name.
@@ -19,7 +21,7 @@ def named_parts(model, names):
     """
     parts = {}
     for name in names:
-        part = getattr(model, 'module', model)
+        part = unwrap(model)
         for k, step in enumerate(name.split('.')):
             below = getattr(part, step, None)
             if not isinstance(below, nn.Module | nn.Parameter):

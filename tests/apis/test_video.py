@@ -1,8 +1,5 @@
 """Videos and folders of frames in, a video out."""
 
-import importlib.util
-from pathlib import Path
-
 import cv2
 import numpy as np
 import pytest
@@ -11,7 +8,6 @@ from mmfusion.apis import FusionInferencer
 from mmfusion.apis.video import Frames, fuse_video
 from mmfusion.utils import write_image
 
-ROOT = Path(__file__).resolve().parents[2]
 SIZE = (48, 64)
 
 
@@ -98,11 +94,9 @@ def test_errors(sources):
         fuse_video(growing, sources / 'vi', sources / 'ir', sources / 'a.avi', show_progress=False)
 
 
-def test_the_demo_from_the_command_line(sources, capsys):
+def test_the_demo_from_the_command_line(sources, capsys, load_tool):
     """Frames of a random narrow OCCO equal those that the inferencer gives for the files."""
-    spec = importlib.util.spec_from_file_location('video_demo', ROOT / 'demo/video_demo.py')
-    demo = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(demo)
+    demo = load_tool('demo/video_demo.py')
     out = sources / 'fused.avi'
     args = [str(sources / 'vi'), str(sources / 'ir'), 'occo_fmb', 'random', '--device', 'cpu', '--fps', '5']
     assert demo.main([*args, '--out', str(out), '--cfg-options', 'model.network.channels=(4,4,4,4)']) == 0

@@ -1,8 +1,5 @@
 """Fixtures of the tests of the command-line tools, which run in this process: each import of the stack costs seconds."""
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -10,26 +7,12 @@ import torch
 from mmfusion.apis import init_model, load_model_config
 from mmfusion.utils import write_image
 
-ROOT = Path(__file__).resolve().parents[2]
 NARROW = 'model.network.channels=(4,4,8,8)'
 
 
 @pytest.fixture(scope='module', autouse=True)
 def _one_thread(one_thread):
     """All tests here."""
-
-
-@pytest.fixture(scope='session')
-def load_tool():
-    """A tool as a module, by its path below the repository."""
-
-    def load(path):
-        spec = importlib.util.spec_from_file_location(f'tool_{Path(path).stem}', ROOT / path)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module
-
-    return load
 
 
 @pytest.fixture(scope='session')

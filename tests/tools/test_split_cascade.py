@@ -1,6 +1,5 @@
 """The sides of a cascade as checkpoints of their own."""
 
-import importlib.util
 from pathlib import Path
 
 import pytest
@@ -16,11 +15,8 @@ CONFIG = ROOT / 'configs/cascades/occo_deeplabv3plus_synthetic.py'
 
 
 @pytest.fixture(scope='module')
-def tool():
-    spec = importlib.util.spec_from_file_location('split_cascade', ROOT / 'tools/model_converters/split_cascade.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def tool(load_tool):
+    return load_tool('tools/model_converters/split_cascade.py')
 
 
 def test_both_sides_load_where_they_belong(tool, tmp_path, capsys):

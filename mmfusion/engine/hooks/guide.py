@@ -2,11 +2,10 @@
 
 import torch
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from torch import nn
 
 from mmfusion.registry import HOOKS
-from mmfusion.utils.checkpoint import read_checkpoint
+from mmfusion.utils.checkpoint import read_checkpoint, unwrap
 from mmfusion.utils.freezing import named_parts
 
 
@@ -36,7 +35,7 @@ class GuideHook(Hook):
 
     def after_load_checkpoint(self, runner, checkpoint):
         """Remember what is about to be loaded."""
-        model = _unwrap(runner.model)
+        model = unwrap(runner.model)
         state, meta = dict(checkpoint.get('state_dict', checkpoint)), checkpoint.get('meta', {})
         if hasattr(model, 'task_name') and meta.get('guide', '') is not None:
             source = meta.get('guide') or runner._load_from or 'the checkpoint'
@@ -45,7 +44,7 @@ class GuideHook(Hook):
 
     def before_train(self, runner):
         """Find the guide, and where its values come from."""
-        model = _unwrap(runner.model)
+        model = unwrap(runner.model)
         if not hasattr(model, 'task_name'):
             raise ValueError(f'GuideHook: {type(model).__name__} is no cascade (FusionSegmentor, FusionDetector).')
         names = self.parts
@@ -64,7 +63,7 @@ class GuideHook(Hook):
 
     def before_train_iter(self, runner, batch_idx, data_batch=None):
         """Look at who trains whom in this step."""
-        model = _unwrap(runner.model)
+        model = unwrap(runner.model)
         if (
             self._source
             or self._warned
@@ -88,7 +87,7 @@ class GuideHook(Hook):
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
         """A guide that has learnt is none that is random."""
-        if not self._source and self._learns(_unwrap(runner.model)):
+        if not self._source and self._learns(unwrap(runner.model)):
             self._source = 'an earlier stage of this run'
 
     def before_save_checkpoint(self, runner, checkpoint):
@@ -133,7 +132,3 @@ def _stripped(config):
 
 def _below(path, state):
     return {f'{path}.{name}'.removeprefix('.'): value for name, value in state.items()}
-
-
-def _unwrap(model):
-    return model.module if is_model_wrapper(model) else model

@@ -4,9 +4,9 @@ import math
 from collections.abc import Mapping, MutableMapping
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 
 from mmfusion.registry import HOOKS
+from mmfusion.utils.checkpoint import unwrap
 
 CURVES = {
     'linear': lambda t: t,
@@ -94,7 +94,7 @@ def _checked(phases, place):
 
 def _find(model, place):
     """The object or dict that holds a weight, and the weight's name in it."""
-    owner = model.module if is_model_wrapper(model) else model
+    owner = unwrap(model)
     *path, last = place.split('.')
     for step in path:
         owner = _step(owner, step, place)

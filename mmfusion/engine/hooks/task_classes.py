@@ -1,9 +1,9 @@
 """A check that the classes of the data are those of the task model."""
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 
 from mmfusion.registry import HOOKS
+from mmfusion.utils.checkpoint import unwrap
 
 
 @HOOKS.register_module()
@@ -31,7 +31,7 @@ class TaskClassesHook(Hook):
 
     def _check(self, model, dataset, loader):
         classes = dataset.metainfo.get('classes') or ()
-        model = model.module if is_model_wrapper(model) else model
+        model = unwrap(model)
         task = getattr(model, 'task', model)
         for name, module in task.named_modules():
             heads = getattr(module, 'num_classes', None)

@@ -4,7 +4,7 @@ import torch
 from mmengine.model import BaseModel
 from mmengine.structures import PixelData
 
-from mmfusion.models.fusers.image_fuser import check_finite
+from mmfusion.models.fusers.image_fuser import by_size, check_finite
 from mmfusion.registry import MODELS
 from mmfusion.structures import FusionDataSample
 from mmfusion.utils.checkpoint import full_state_dict, load_weights, place_before_loading
@@ -173,8 +173,7 @@ class TaskCascade(BaseModel):
             y = self.fuser.fuse_luminance(vi, ir, data_samples)
             return list(self.fuser.colorize(y, vi)), self.fuser.loss_of(y, vi, ir, data_samples)
         fused, losses = [None] * len(vi), {}
-        for shape in dict.fromkeys(v.shape for v in vi):
-            index = [i for i, v in enumerate(vi) if v.shape == shape]
+        for index in by_size(vi):
             same = [torch.stack([images[i] for i in index]) for images in (vi, ir)]
             images, values = self._fuse(*same, [data_samples[i] for i in index])
             for i, image in zip(index, images, strict=True):
@@ -196,8 +195,7 @@ class TaskCascade(BaseModel):
             data_samples = [_sample_of(image) for image in fused]
         results = [None] * len(fused)
         # mmseg's preprocessor takes images of one size only when it does not train.
-        for shape in dict.fromkeys(image.shape for image in fused):
-            index = [i for i, image in enumerate(fused) if image.shape == shape]
+        for index in by_size(fused):
             samples = [data_samples[i] for i in index]
             for sample in samples:
                 if 'scale_factor' not in sample:  # mmdet scales boxes back by it; nothing was resized

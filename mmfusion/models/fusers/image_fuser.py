@@ -119,8 +119,7 @@ class ImageFuser(PriorHolder, BaseModel):
             return self.colorize(self.fuse_luminance(vi, ir, data_samples), vi)
         out = [None] * len(vi)
         # Images of one size go through the network together; images of different sizes never share a padded batch.
-        for shape in dict.fromkeys(v.shape for v in vi):
-            index = [i for i, v in enumerate(vi) if v.shape == shape]
+        for index in by_size(vi):
             samples = data_samples and [data_samples[i] for i in index]
             fused = self.fuse(torch.stack([vi[i] for i in index]), torch.stack([ir[i] for i in index]), samples)
             for i, image in zip(index, fused, strict=True):
@@ -211,6 +210,14 @@ class ImageFuser(PriorHolder, BaseModel):
 def luminance(rgb):
     """Y of BT.601, N×3×H×W → N×1×H×W."""
     return rgb_to_ycbcr(rgb)[:, :1]
+
+
+def by_size(images):
+    """Positions of the images of each shape: a list of lists, in the order in which the shapes first come."""
+    groups = {}
+    for position, image in enumerate(images):
+        groups.setdefault(tuple(image.shape), []).append(position)
+    return list(groups.values())
 
 
 def check_finite(values, data_samples, what='a loss'):
