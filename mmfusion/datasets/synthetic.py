@@ -5,12 +5,18 @@ from the visible image but not from the infrared one; cars parked for long have 
 from the infrared image; lamps dazzle only the visible camera.
 """
 
-from dataclasses import dataclass, field
+import hashlib
+import io
+import zipfile
+from dataclasses import dataclass, field, fields
+from functools import cache
+from pathlib import Path
 
 import cv2
 import numpy as np
 
 from mmfusion.registry import DATASETS
+from mmfusion.utils import write_bytes
 
 from .fusion_dataset import FusionDataset
 from .scene import CLASSES, compose_scene, sense_infrared, sense_visible, smoke_map
@@ -90,6 +96,46 @@ def render_scene(seed, index, size=(480, 640)):
     return SyntheticScene(
         vi, ir, canvas.label, mask_vi, mask_ir, bboxes, labels, scene.weather.night, scene_name(seed, index), seen
     )
+
+
+def cached_scene(folder, seed, index, size=(480, 640)):
+    """What :func:`render_scene` gives, rendered once and then read from a file.
+
+    Rendering takes longer than one training step of a small network. Several workers and processes may share the folder;
+    scenes of another version of the generator are not taken for those of this one.
+
+    Args:
+        folder (str | Path): Where the scenes are kept; it may be deleted at any time when nothing runs.
+        seed, index, size: Those of :func:`render_scene`.
+
+    Returns:
+        SyntheticScene: The same arrays.
+
+    Raises:
+        ValueError: A file of the folder cannot be read.
+    """
+    path = Path(folder) / generator_version() / f'{seed}_{index:05d}_{size[0]}x{size[1]}.npz'
+    if not path.is_file():
+        scene = render_scene(seed, index, size)
+        buffer = io.BytesIO()
+        np.savez(buffer, **{f.name: getattr(scene, f.name) for f in fields(scene)})
+        write_bytes(path, buffer.getvalue())
+        return scene
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            values = {name: array if array.ndim else array.item() for name, array in arrays.items()}
+        return SyntheticScene(**values)
+    except (ValueError, TypeError, OSError, zipfile.BadZipFile) as e:
+        raise ValueError(f'{path}: no rendered scene can be read from it ({e}). Delete the file: it is made anew.') from e
+
+
+@cache
+def generator_version():
+    """Hash of the generator's source: scenes of two versions may differ."""
+    digest = hashlib.sha256(Path(__file__).read_bytes())
+    for file in sorted((Path(__file__).parent / 'scene').glob('*.py')):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def _annotate(canvas, scene, smoke, contrast_vi, contrast_ir):

@@ -5,11 +5,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from mmfusion.datasets import SyntheticDataset, render_scene
+from mmfusion.datasets import SyntheticDataset, render_scene, synthetic
 from mmfusion.datasets.scene import CLASSES, Camera, Canvas, compose_scene, sense_infrared, sense_visible
 from mmfusion.datasets.scene.canvas import noise
 from mmfusion.datasets.scene.objects import paint_car, paint_person
-from mmfusion.datasets.synthetic import BOX_CLASSES, scene_name
+from mmfusion.datasets.synthetic import BOX_CLASSES, cached_scene, scene_name
 from mmfusion.registry import DATASETS, TRANSFORMS
 
 SIZE = (120, 160)
@@ -242,6 +242,34 @@ def test_transform_errors():
         TRANSFORMS.build(dict(type='RenderSyntheticPair', box_type='xywh'))
     with pytest.raises(KeyError, match=r"a\.png: no key 'synthetic'"):
         TRANSFORMS.build(dict(type='RenderSyntheticPair'))(dict(img_path='a.png'))
+
+
+def test_a_kept_scene_is_the_rendered_one(tmp_path, monkeypatch):
+    for index in (1, 2):
+        first = cached_scene(tmp_path, 0, index, SIZE)
+        with monkeypatch.context() as patch:
+            patch.setattr(synthetic, 'render_scene', None)
+            again = cached_scene(tmp_path, 0, index, SIZE)
+        for scene in (first, again):
+            rendered = render_scene(0, index, SIZE)
+            for name, value in vars(rendered).items():
+                np.testing.assert_array_equal(getattr(scene, name), value, err_msg=name)
+                assert type(getattr(scene, name)) is type(value)
+    kept = build_sample(cache_dir=str(tmp_path))
+    np.testing.assert_array_equal(kept['img'], build_sample()['img'])
+    # One file for each scene, seed and size, under the version of the generator; nothing half-written beside them.
+    assert len(list(tmp_path.rglob('*.*'))) == 2
+    cached_scene(tmp_path, 1, 1, SIZE)
+    cached_scene(tmp_path, 0, 1, (60, 80))
+    assert len(list((tmp_path / synthetic.generator_version()).iterdir())) == 4
+
+
+def test_a_broken_kept_scene_is_named(tmp_path):
+    cached_scene(tmp_path, 0, 1, SIZE)
+    (file,) = tmp_path.rglob('*.npz')
+    file.write_bytes(file.read_bytes()[:1000])
+    with pytest.raises(ValueError, match=rf'{file.name}: no rendered scene .*Delete the file'):
+        cached_scene(tmp_path, 0, 1, SIZE)
 
 
 def test_a_flip_moves_image_labels_masks_and_boxes_alike():

@@ -1,4 +1,6 @@
-"""get_flops.py against counts by hand; benchmark.py's figures agree with each other."""
+"""get_flops.py against counts by hand; benchmark.py's figures agree with each other; fusion_gap.py where gaps are known."""
+
+from pathlib import Path
 
 import pytest
 import torch
@@ -102,3 +104,38 @@ def test_benchmark_on_a_gpu(load_tool, narrow, capsys):
     tool = load_tool('tools/analysis_tools/benchmark.py')
     assert tool.main(['occo_fmb', '--shape', '64', '64', '--amp', '--device', 'cuda', *narrow]) == 0
     assert 'allocated on the GPU' in capsys.readouterr().out
+
+
+GAP = """
+_base_ = ['{base}']
+model = dict(fuser=dict(_delete_=True, type='mmfusion.SourceFuser', source='{source}'))
+pipeline = [dict(type='mmfusion.RenderSyntheticPair', with_masks=False, with_bbox={det}, with_seg=not {det}),
+            dict(type='mmfusion.PackFusionInputs')]
+test_dataloader = dict(num_workers=0, persistent_workers=False, batch_size=2,
+                       dataset=dict(num=3, size=(64, 96), pipeline=pipeline))
+"""
+
+
+@pytest.mark.parametrize(
+    ('name', 'source', 'rounding'),
+    [('occo_unet_synthetic', 'visible', '0.000     0.00'), ('occo_yolox_synthetic', 'average', '0.')],
+)
+def test_gap_of_a_fuser_that_works_pixel_by_pixel(load_tool, tmp_path, capsys, name, source, rounding):
+    """Such a fuser does not care whether images are flipped or cropped before or after it; files of 8 bits lose nothing
+    of a visible image that came from one, and less than one level of an average."""
+    config = tmp_path / 'gap.py'
+    base = Path(__file__).parents[2] / f'configs/cascades/{name}.py'
+    config.write_text(GAP.format(base=base, source=source, det='yolox' in name))
+    tool = load_tool('tools/analysis_tools/fusion_gap.py')
+    assert tool.main([str(config), 'random', '--device', 'cpu']) == 0
+    lines = {line[2:42].strip(): line[42:].strip() for line in capsys.readouterr().out.splitlines() if '   ' in line}
+    assert lines['flip'] == lines['crop of half the size'] == '0.000     0.00'
+    assert lines['rounding to 8 bits'].startswith(rounding)
+    assert float(lines['rounding to 8 bits'].split()[1]) <= 0.5
+    assert float(lines['scale by 0.75'].split()[1]) < 0.01
+
+
+def test_gap_needs_a_cascade(load_tool, capsys):
+    tool = load_tool('tools/analysis_tools/fusion_gap.py')
+    assert tool.main(['occo_fmb', 'random']) == 1
+    assert 'none of a cascade' in capsys.readouterr().err

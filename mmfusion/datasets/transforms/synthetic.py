@@ -26,28 +26,32 @@ class RenderSyntheticPair(BaseTransform):
         with_seg (bool): Give the segmentation labels.
         with_bbox (bool): Give the boxes.
         box_type (str): ``'hbox'`` as mmdet's transforms want them, or ``'array'``: a plain N×4 float32 array.
+        cache_dir (str, optional): Folder in which rendered scenes are kept for later epochs and runs
+            (:func:`~mmfusion.datasets.synthetic.cached_scene`). By default each is rendered whenever it is asked for.
 
     Raises:
         KeyError: The sample is not of a ``SyntheticDataset``.
         ValueError: ``box_type`` is neither of the two.
     """
 
-    def __init__(self, with_masks=True, with_seg=True, with_bbox=True, box_type='hbox'):
+    def __init__(self, with_masks=True, with_seg=True, with_bbox=True, box_type='hbox', cache_dir=None):
         if box_type not in ('hbox', 'array'):
             raise ValueError(f"box_type must be 'hbox' or 'array', got {box_type!r}")
         self.with_masks, self.with_seg, self.with_bbox, self.box_type = with_masks, with_seg, with_bbox, box_type
+        self.cache_dir = cache_dir
 
     def transform(self, results):
         """Render one scene."""
         # The datasets package imports its transforms, so the generator can only be imported late.
-        from mmfusion.datasets.synthetic import render_scene
+        from mmfusion.datasets.synthetic import cached_scene, render_scene
 
         if 'synthetic' not in results:
             raise KeyError(
                 f"{results.get('img_path')}: no key 'synthetic'. RenderSyntheticPair renders samples of "
                 'mmfusion.SyntheticDataset; images from files are read by mmfusion.LoadImagePair.'
             )
-        scene = render_scene(**results['synthetic'])
+        recipe = results['synthetic']
+        scene = cached_scene(self.cache_dir, **recipe) if self.cache_dir else render_scene(**recipe)
         results['img'] = stack_pair(scene.vi, scene.ir)
         results['img_shape'] = results['ori_shape'] = scene.vi.shape[:2]
         fields = results.setdefault('seg_fields', [])
@@ -80,5 +84,5 @@ class RenderSyntheticPair(BaseTransform):
     def __repr__(self):
         return (
             f'{type(self).__name__}(with_masks={self.with_masks}, with_seg={self.with_seg}, '
-            f'with_bbox={self.with_bbox}, box_type={self.box_type!r})'
+            f'with_bbox={self.with_bbox}, box_type={self.box_type!r}, cache_dir={self.cache_dir!r})'
         )

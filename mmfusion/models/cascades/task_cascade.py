@@ -59,8 +59,11 @@ class TaskCascade(BaseModel):
         init_cfg=None,
     ):
         super().__init__(data_preprocessor or dict(type='mmfusion.FusionDataPreprocessor'), init_cfg)
-        self.fuser = MODELS.build(fuser)
+        # A seed is to give the task model the same random weights whatever fuser stands before it: so the task model comes
+        # first, here and in init_weights, which begins from a number drawn before either.
+        self._init_seed = torch.randint(2**62, ()).item()
         setattr(self, self.task_name, MODELS.build(task))
+        self.fuser = MODELS.build(fuser)
         _check_preprocessor(self.task, f'{type(self).__name__}.{self.task_name}')
         self.loss_weights = dict(fusion=float(fusion_weight), task=float(task_weight))
         self.frozen = tuple(frozen)
@@ -93,6 +96,7 @@ class TaskCascade(BaseModel):
 
     def init_weights(self):
         """As in mmengine; then load the checkpoints that each side starts from."""
+        torch.manual_seed(self._init_seed)
         super().init_weights()
         for name, path in self.checkpoints.items():
             if path is not None:

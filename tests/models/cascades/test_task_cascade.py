@@ -229,9 +229,22 @@ def test_nan_stops_with_the_files(configs, side, what, hub):
         losses_of(model, raw)
 
 
+@pytest.mark.parametrize('task', ['seg', 'det'])
+def test_a_seed_gives_the_task_the_same_weights_behind_any_fuser(configs, task):
+    def task_weights(**changes):
+        torch.manual_seed(3)
+        cascade = MODELS.build(dict(configs[task].model, **changes))
+        cascade.init_weights()
+        return cascade.task.state_dict()
+
+    fused, visible = task_weights(), task_weights(fuser=dict(type='mmfusion.SourceFuser', source='visible'))
+    assert fused.keys() == visible.keys()
+    assert all(torch.equal(value, visible[name]) for name, value in fused.items())
+
+
 def test_errors(configs):
     with pytest.raises(
-        ValueError, match=r"'encoder': no such part of the model\. FusionSegmentor has .*fuser, segmentor"
+        ValueError, match=r"'encoder': no such part of the model\. FusionSegmentor has .*segmentor, fuser"
     ):
         make(configs['seg'], frozen=('encoder',))
     with pytest.raises(ValueError, match="mode must be 'loss', 'predict' or 'tensor', got 'train'"):
