@@ -4,7 +4,8 @@
 
 Full widths, CLIP ViT-B/16 with random weights (the time is the same). The naive step asks CLIP anew for each modality and
 layer, 22 runs in all, as code does that fetches its features where it needs them. Each way runs in a process of its own,
-for its own peak of memory; time is the mean over the steps after one warm-up.
+for its own peak of memory, which is told apart: before the first step (libraries, weights), and what the steps add to it.
+Time is the mean over the steps after one warm-up.
 """
 
 import argparse
@@ -43,8 +44,15 @@ def step(model, optimizer, vi, ir, naive):
     optimizer.step()
 
 
+def peak_memory(device):
+    """The most memory that this process ever held, in GB."""
+    if device.type == 'cuda':
+        return torch.cuda.max_memory_allocated(device) / 1e9
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+
+
 def measure(args):
-    """Seconds a step, runs of CLIP a step, and peak memory in GB, of one way."""
+    """Seconds a step, runs of CLIP a step, and peak memory in GB before the steps and in all, of one way."""
     device = torch.device(args.device)
     torch.manual_seed(0)
     model = MODELS.build(Config.fromfile(CONFIG).model).to(device).train()
@@ -53,7 +61,7 @@ def measure(args):
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     shape = (args.batch, 3, args.size, args.size)
     vi, ir = torch.rand(shape, device=device), torch.rand(shape, device=device)[:, :1]
-    seconds = []
+    seconds, before = [], peak_memory(device)
     for _ in range(args.steps + 1):
         calls.clear()
         start = time.perf_counter()
@@ -61,11 +69,9 @@ def measure(args):
         if device.type == 'cuda':
             torch.cuda.synchronize(device)
         seconds.append(time.perf_counter() - start)
-    if device.type == 'cuda':
-        peak = torch.cuda.max_memory_allocated(device) / 1e9
-    else:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
-    return dict(seconds=sum(seconds[1:]) / args.steps, calls=len(calls), peak=peak)
+    return dict(
+        seconds=sum(seconds[1:]) / args.steps, calls=len(calls), before=before, steps=peak_memory(device) - before
+    )
 
 
 def main():
@@ -85,8 +91,10 @@ def main():
         command = [sys.executable, __file__, *sys.argv[1:], '--way', way]
         output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
         found[way] = json.loads(output.splitlines()[-1])
-        print('  {:6s} {seconds:7.2f} s a step, {calls:2d} runs of CLIP, peak {peak:.2f} GB'.format(way, **found[way]))
-    print(f'  naive / once: {found["naive"]["seconds"] / found["once"]["seconds"]:.1f}')
+        line = '  {:6s} {seconds:7.2f} s a step, {calls:2d} runs of CLIP; peak {before:.2f} GB + {steps:.2f} GB in the steps'
+        print(line.format(way, **found[way]))
+    seconds, memory = (found['naive'][key] / found['once'][key] for key in ('seconds', 'steps'))
+    print(f'  naive / once: time {seconds:.1f}, memory of the steps {memory:.2f}')
 
 
 if __name__ == '__main__':

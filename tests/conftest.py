@@ -2,6 +2,8 @@
 
 import importlib.util
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -69,3 +71,31 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope='session')
+def two_processes(tmp_path_factory):
+    """Calls ``worker(rank, 2, folder)`` of a test file in two processes, and gives what each wrote to ``RANK.pt``.
+
+    Processes of their own: a forked one could not run autograd after this one did.
+    """
+
+    def run(file):
+        folder = str(tmp_path_factory.mktemp('ranks'))
+        code = f'import runpy, sys; runpy.run_path({str(file)!r})["worker"](int(sys.argv[1]), 2, {folder!r})'
+        env = dict(os.environ, PYTHONPATH=os.pathsep.join(p for p in sys.path if p), OMP_NUM_THREADS='1')
+        ranks = [
+            subprocess.Popen([sys.executable, '-c', code, str(rank)], env=env, stderr=subprocess.PIPE)
+            for rank in (0, 1)
+        ]
+        for process in ranks:
+            try:
+                _, errors = process.communicate(timeout=600)
+            finally:
+                if process.poll() is None:
+                    for p in ranks:
+                        p.kill()
+            assert process.returncode == 0, errors.decode()[-3000:]
+        return [torch.load(f'{folder}/{rank}.pt', weights_only=True) for rank in (0, 1)]
+
+    return run

@@ -23,8 +23,9 @@ train_pipeline = [
     dict(type='mmseg.RandomCrop', crop_size=(96, 96)),
     dict(type='mmfusion.PackFusionInputs'),
 ]
-train_dataloader = dict(batch_size=4, num_workers=1, dataset=dict(num=64, pipeline=train_pipeline))
-val_dataloader = dict(num_workers=1, dataset=dict(num=8))
-test_dataloader = dict(num_workers=1, dataset=dict(num=8))
+size = (240, 320)
+train_dataloader = dict(batch_size=4, num_workers=1, dataset=dict(num=64, size=size, pipeline=train_pipeline))
+val_dataloader = dict(num_workers=1, dataset=dict(num=8, size=size))
+test_dataloader = dict(num_workers=1, dataset=dict(num=8, size=size))
 train_cfg = dict(max_epochs=10, val_interval=10)
 default_hooks = dict(logger=dict(interval=8), checkpoint=dict(max_keep_ckpts=2))

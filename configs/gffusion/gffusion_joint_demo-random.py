@@ -49,7 +49,7 @@ stages.stages[0].end = q
 first, second = weights.weights['loss_weights.task']
 first.end, second.end = q, max_epochs
 optim_wrapper = dict(paramwise_cfg=dict(custom_keys={'segmentor.decode_head.': dict(lr_mult=1.0)}))
-param_scheduler = [dict(_base_.param_scheduler[0], begin=q, step_size=3)]
+param_scheduler = [dict(_base_.param_scheduler[0], begin=q, end=max_epochs, step_size=3)]
 train_cfg = dict(max_epochs=max_epochs, val_interval=2)
 custom_hooks = [
     *_base_.custom_hooks[:-3],

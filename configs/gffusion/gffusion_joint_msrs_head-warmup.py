@@ -25,6 +25,6 @@ weights.weights['loss_weights.task'] = [
 ]
 
 model = dict(task_checkpoint=None)
-param_scheduler = [dict(_base_.param_scheduler[0], begin=q)]
+param_scheduler = [dict(_base_.param_scheduler[0], begin=q, end=max_epochs)]
 train_cfg = dict(max_epochs=max_epochs)
 custom_hooks = [*_base_.custom_hooks[:-3], stages, weights, _base_.custom_hooks[-1]]

@@ -27,9 +27,10 @@ train_pipeline = [
     dict(type='mmseg.RandomRotFlip', rotate_prob=0.0, flip_prob=0.5),
     dict(type='mmfusion.PackFusionInputs'),
 ]
-train_dataloader = dict(batch_size=4, num_workers=1, dataset=dict(num=64, pipeline=train_pipeline))
-val_dataloader = dict(num_workers=1, dataset=dict(num=8))
-test_dataloader = dict(num_workers=1, dataset=dict(num=8))
+size = (240, 320)
+train_dataloader = dict(batch_size=4, num_workers=1, dataset=dict(num=64, size=size, pipeline=train_pipeline))
+val_dataloader = dict(num_workers=1, dataset=dict(num=8, size=size))
+test_dataloader = dict(num_workers=1, dataset=dict(num=8, size=size))
 
 # The paper's warm-up and decay, in ten epochs.
 param_scheduler = _base_.param_scheduler

@@ -6,7 +6,7 @@ from .fmb import FMBDataset
 from .fusion_dataset import FusionDataset
 from .layout_dataset import LayoutDataset
 from .llvip import LLVIPDataset
-from .m3fd import M3FDDataset
+from .m3fd import M3FDDataset, M3FDSegDataset
 from .mfnet import MFNetDataset
 from .msrs import MSRSDataset, MSRSDetectionDataset
 from .occo import OCCODataset
@@ -20,6 +20,7 @@ __all__ = [
     'LLVIPDataset',
     'LayoutDataset',
     'M3FDDataset',
+    'M3FDSegDataset',
     'MFNetDataset',
     'MSRSDataset',
     'MSRSDetectionDataset',

@@ -1,5 +1,9 @@
 """M3FD: pairs for fusion and for detection (TarDAL, CVPR 2022)."""
 
+import json
+import shlex
+from pathlib import Path
+
 from mmfusion.registry import DATASETS
 
 from .layout_dataset import LayoutDataset
@@ -38,3 +42,63 @@ class M3FDDataset(LayoutDataset):
         if self.split == 'detection':
             folders['ann_path'] = f'{root}/Annotation'
         return folders
+
+
+@DATASETS.register_module()
+class M3FDSegDataset(M3FDDataset):
+    """M3FD for segmentation, on label maps made from its boxes (GFFusion, section IV-A.1): 7 classes.
+
+    M3FD comes with boxes only. ``tools/dataset_converters/boxes_to_masks.py`` makes ``M3FD_Detection/Label/NAME.png``
+    from them: 0 background, 1 … 6 M3FD's classes in their order, 255 ignored; and beside them ``masks.json``, whose
+    classes must be these ones. Boxes are not read.
+
+    Raises:
+        FileNotFoundError: A label map is missing; with the command that makes it.
+        ValueError: The label maps there are of other classes.
+    """
+
+    METAINFO = dict(
+        classes=('background', *M3FDDataset.METAINFO['classes']),
+        palette=[[0, 0, 0], *M3FDDataset.METAINFO['palette']],
+    )
+
+    def folders(self):
+        """As M3FD's, with label maps in the place of boxes."""
+        folders = super().folders()
+        if folders.pop('ann_path', None):
+            folders['seg_map_path'] = 'M3FD_Detection/Label'
+        return folders
+
+    def load_data_list(self):
+        """Find the pairs, after a look at how their label maps were made."""
+        folder = self.data_prefix.get('seg_map_path')
+        record = Path(folder or '', 'masks.json')
+        if folder and record.is_file():
+            self._check_record(record)
+        return super().load_data_list()
+
+    def _check_record(self, record):
+        try:
+            classes = json.loads(record.read_text(encoding='utf-8'))['settings']['classes']
+        except (ValueError, KeyError, TypeError) as e:
+            raise ValueError(
+                f'{record} does not say of which classes the label maps are ({e!r}). {self._cure(" --overwrite")}'
+            ) from e
+        if tuple(classes) != self.METAINFO['classes']:
+            raise ValueError(
+                f'{record}: the label maps there are of the classes {", ".join(map(str, classes))}; expected '
+                f'{", ".join(self.METAINFO["classes"])}. {self._cure(" --overwrite")}'
+            )
+
+    def _companion(self, key, stem):
+        try:
+            return super()._companion(key, stem)
+        except FileNotFoundError as e:
+            if key != 'seg_map_path':
+                raise
+            raise FileNotFoundError(f'{e}. M3FD comes with boxes only. {self._cure()}') from e
+
+    def _cure(self, option=''):
+        root, out = (shlex.quote(str(path)) for path in (self.data_root, self.data_prefix['seg_map_path']))
+        command = f'python tools/dataset_converters/boxes_to_masks.py M3FDDataset {root} --out {out}{option}'
+        return f'Make the label maps: {command}'

@@ -126,7 +126,9 @@ def cached_scene(folder, seed, index, size=(480, 640)):
             values = {name: array if array.ndim else array.item() for name, array in arrays.items()}
         return SyntheticScene(**values)
     except (ValueError, TypeError, OSError, zipfile.BadZipFile) as e:
-        raise ValueError(f'{path}: no rendered scene can be read from it ({e}). Delete the file: it is made anew.') from e
+        raise ValueError(
+            f'{path}: no rendered scene can be read from it ({e}). Delete the file: it is made anew.'
+        ) from e
 
 
 @cache

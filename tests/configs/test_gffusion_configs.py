@@ -1,6 +1,7 @@
 """GFFusion's configs hold what sections III and IV-A and Algorithm 1 of the paper state."""
 
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 
+from mmfusion.datasets import M3FDSegDataset, MSRSDataset
 from mmfusion.engine.hooks import LossWeightHook
 from mmfusion.engine.hooks.loss_weight import weight_at
 from mmfusion.models.networks import GFFusion
@@ -74,7 +76,10 @@ def test_datasets_of_section_4_a_1():
     ],
 )
 def test_rows_of_table_2(row, options):
-    """On M3FD, and nothing but the merging strategy differs."""
+    """On M3FD, and nothing but the merging strategy differs: of fusion alone, and of the whole method."""
+    base, cfg = load('gffusion_joint_m3fd.py'), load(f'ablations/gffusion_joint_{row.replace("merge", "table2")}.py')
+    base.model.fuser.network.update(options)
+    assert cfg.to_dict() == base.to_dict()
     base, cfg = load('gffusion_funet_m3fd.py'), load(f'ablations/gffusion_funet_{row}.py')
     base.model.network.update(options)
     assert cfg.to_dict() == base.to_dict()
@@ -135,6 +140,7 @@ FUSER, HEAD = 'fuser', 'segmentor.decode_head'
     [
         ('gffusion_joint_msrs.py', 50, 100, 0),
         ('gffusion_joint_mfnet.py', 50, 100, 0),
+        ('gffusion_joint_m3fd.py', 50, 100, 0),
         ('gffusion_joint_msrs_150e.py', 100, 150, 0),
         ('gffusion_joint_msrs_head-warmup.py', 50, 100, 15),
         ('ablations/gffusion_joint_table1-cascading.py', 50, 100, 0),
@@ -196,9 +202,9 @@ def test_head_comes_from_the_environment(monkeypatch):
 
 
 def test_rows_of_table_1():
-    """Cascading: no FINet. Parallel: λ = 0, and the segmenter learns nothing. Hybrid: the method. Nothing else differs."""
+    """On M3FD. Cascading: no FINet. Parallel: λ = 0, and the segmenter learns nothing. Hybrid: the method. No more."""
     row = {kind: load(f'ablations/gffusion_joint_table1-{kind}.py').to_dict() for kind in ('cascading', 'parallel')}
-    base = load('gffusion_joint_msrs.py')
+    base = load('gffusion_joint_m3fd.py')
     assert load('ablations/gffusion_joint_table1-hybrid.py').to_dict() == base.to_dict()
     cascading, parallel = base.to_dict(), base.to_dict()
     cascading['model']['fuser'].update(prior=None)
@@ -240,3 +246,37 @@ def test_mfnet_reads_four_channel_files_by_the_official_lists():
         assert (loader.dataset.type, loader.dataset.split) == ('mmfusion.MFNetDataset', split)
         assert [t.type for t in loader.dataset.pipeline][:2] == ['mmfusion.LoadMFNetPair', 'mmfusion.LoadSegLabels']
         assert loader.dataset.with_labels
+
+
+def test_m3fd_learns_from_label_maps_of_its_boxes():
+    """Section IV-A.1: background and M3FD's six classes. The fusion part, which has no boxes, tests fusion alone."""
+    cfg, msrs = load('gffusion_joint_m3fd.py'), load('gffusion_joint_msrs.py')
+    assert cfg.model.segmentor.decode_head.pop('num_classes') == len(M3FDSegDataset.METAINFO['classes']) == 7
+    msrs.model.segmentor.decode_head.pop('num_classes')
+    assert cfg.model.to_dict() == msrs.model.to_dict()
+    assert cfg.train_dataloader.dataset.pipeline == msrs.train_dataloader.dataset.pipeline
+    assert cfg.val_evaluator == msrs.val_evaluator
+    for part, listed in (('train', 3360), ('val', 840)):
+        dataset = cfg[f'{part}_dataloader'].dataset
+        assert (dataset.type, dataset.with_labels) == ('mmfusion.M3FDSegDataset', True)
+        assert len(Path(dataset.ann_file).read_text().split()) == listed
+    assert cfg.test_dataloader.dataset.split == 'fusion'
+    assert cfg.test_evaluator == msrs.val_evaluator[1]
+
+
+@pytest.mark.parametrize(
+    ('dataset', 'expected'),
+    [
+        (MSRSDataset, 'car=car person=person bicycle=bike'),
+        (M3FDSegDataset, 'person=People car=Car bus=Bus streetlight=Lamp minibike=Motorcycle truck=Truck'),
+    ],
+)
+def test_maps_of_ade20k_s_classes(dataset, expected):
+    """The commands of docs/methods/gffusion.md name the classes that they mean."""
+    from mmseg.datasets import ADE20KDataset
+
+    classes, old = dataset.METAINFO['classes'], ADE20KDataset.METAINFO['classes']
+    page = (ROOT / 'docs/methods/gffusion.md').read_text(encoding='utf-8')
+    (pairs,) = re.findall(rf'--num-classes {len(classes)} --map ([\d= ]+) --rest 0', page)
+    pairs = [pair.split('=') for pair in pairs.split()]
+    assert ' '.join(f'{old[int(k)]}={classes[int(new)]}' for k, new in pairs) == expected

@@ -12,8 +12,11 @@ optim_wrapper = dict(
     optimizer=dict(type='Adam', lr=1e-3),
     paramwise_cfg=dict(custom_keys={'segmentor.decode_head.': dict(lr_mult=0.1, group='head')}),  # 1e-4
 )
-# "0.1 decaying rate every 10 epochs", counted from q, where the head begins to learn.
-param_scheduler = [dict(type='mmfusion.GroupStepLR', groups='head', step_size=10, gamma=0.1, begin=q, by_epoch=True)]
+# "0.1 decaying rate every 10 epochs", counted from q, where the head begins to learn. Without `end` a trial run of fewer
+# epochs than q (--cfg-options train_cfg.max_epochs=1) would be refused.
+param_scheduler = [
+    dict(type='mmfusion.GroupStepLR', groups='head', step_size=10, gamma=0.1, begin=q, end=max_epochs, by_epoch=True)
+]
 train_cfg = dict(max_epochs=max_epochs)
 
 custom_hooks = [

@@ -1,10 +1,5 @@
 """Layers, and what two processes must agree on with one."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 import torch.distributed as dist
@@ -124,7 +119,7 @@ def _results(rank, world):
 
 
 def worker(rank, world, folder):
-    """One of the processes; started by :func:`two_processes`."""
+    """One of the processes; started by the fixture ``two_processes``."""
     torch.set_num_threads(1)
     dist.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=world)
     torch.save(_results(rank, world), f'{folder}/{rank}.pt')
@@ -132,23 +127,9 @@ def worker(rank, world, folder):
 
 
 @pytest.fixture(scope='module')
-def two_processes(tmp_path_factory):
-    """Results of ranks 0 and 1. Processes of their own: a forked one could not run autograd after this one did."""
-    folder = str(tmp_path_factory.mktemp('ranks'))
-    code = f'import runpy, sys; runpy.run_path({str(Path(__file__))!r})["worker"](int(sys.argv[1]), 2, {folder!r})'
-    env = dict(os.environ, PYTHONPATH=os.pathsep.join(p for p in sys.path if p), OMP_NUM_THREADS='1')
-    ranks = [
-        subprocess.Popen([sys.executable, '-c', code, str(rank)], env=env, stderr=subprocess.PIPE) for rank in (0, 1)
-    ]
-    for process in ranks:
-        try:
-            _, errors = process.communicate(timeout=600)
-        finally:
-            if process.poll() is None:
-                for p in ranks:
-                    p.kill()
-        assert process.returncode == 0, errors.decode()[-3000:]
-    return [torch.load(f'{folder}/{rank}.pt', weights_only=True) for rank in (0, 1)]
+def ranks(two_processes):
+    """Results of ranks 0 and 1."""
+    return two_processes(__file__)
 
 
 @pytest.fixture(scope='module')
@@ -156,22 +137,22 @@ def one_process():
     return _results(0, 1)
 
 
-def test_min_max_over_ranks(two_processes, one_process):
+def test_min_max_over_ranks(ranks, one_process):
     """Value and gradient of a batch split over two processes are those of the whole batch in one."""
     for key in ('value', 'grad'):
-        torch.testing.assert_close(torch.cat([r[key] for r in two_processes]), one_process[key], rtol=0, atol=1e-6)
-    extrema = [r['value'] for r in two_processes]
+        torch.testing.assert_close(torch.cat([r[key] for r in ranks]), one_process[key], rtol=0, atol=1e-6)
+    extrema = [r['value'] for r in ranks]
     # The test means something only while the extrema lie on different ranks, or one rank has both and the other none.
     assert any(not ((v == 0).any() and (v == 1).any()) for v in extrema)
 
 
-def test_training_step_over_ranks(two_processes, one_process):
+def test_training_step_over_ranks(ranks, one_process):
     """FIFN with pixel losses under DDP: the gradients of one process with the global batch."""
     for name, value in one_process['losses'].items():
-        mean = sum(r['losses'][name] for r in two_processes) / 2
+        mean = sum(r['losses'][name] for r in ranks) / 2
         torch.testing.assert_close(mean, value, rtol=0, atol=1e-6)
     assert len(one_process['params']) > 100
-    for result in two_processes:
+    for result in ranks:
         assert result['params'].keys() == one_process['params'].keys()
         for name, grad in one_process['params'].items():
             torch.testing.assert_close(result['params'][name], grad, rtol=0, atol=1e-6)
