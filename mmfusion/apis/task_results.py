@@ -43,7 +43,8 @@ class TaskResults:
         pipeline = [t for t in _pipeline(cfg) if t['type'].split('.')[-1] not in _LOADING]
         with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmfusion'):
             self.pipeline = Compose([TRANSFORMS.build(t) for t in pipeline])
-            self.visualizer = VISUALIZERS.build(dict(type=TASKS[task], name=f'mmfusion_{task}'))
+            # Half opaque: the fused image under the labels is what one wants to see.
+            self.visualizer = VISUALIZERS.build(dict(type=TASKS[task], name=f'mmfusion_{task}', alpha=0.5))
         palette = [tuple(colour) for colour in meta.get('palette') or ()]  # mmdet draws with tuples only
         self.visualizer.dataset_meta = dict(meta, palette=palette or None)
 
@@ -64,7 +65,13 @@ class TaskResults:
         image = np.ascontiguousarray(to_uint8(fused_at_ori_shape(sample))[..., ::-1])
         options = dict(pred_score_thr=self.score_thr) if self.task == 'det' else dict(with_labels=False)
         self.visualizer.add_datasample('overlay', image, sample.cpu(), draw_gt=False, **options)
-        return np.ascontiguousarray(self.visualizer.get_image()[..., ::-1])
+        drawn = self.visualizer.get_image()
+        if self.task == 'seg':
+            # A class that the palette paints black, as data sets do with their background, is left as it is.
+            colours = np.array(self.visualizer.dataset_meta['palette'] or [[1, 1, 1]])
+            black = np.isin(sample.pred_sem_seg.data[0].cpu().numpy(), np.flatnonzero(~colours.any(1)))
+            drawn = np.where(black[..., None], image, drawn)
+        return np.ascontiguousarray(drawn[..., ::-1])
 
 
 def fused_at_ori_shape(sample):

@@ -110,7 +110,7 @@ def test_a_fair_mixture_is_logged_without_warning(caplog):
 def test_ignored_source_is_named(caplog):
     validate(lambda vi, ir: vi, masks=False)
     (message,) = warnings(caplog)
-    assert 'In the image the fused image hardly holds anything of the infrared image (share 0%, below 10%;' in message
+    assert 'The fused image hardly holds anything of the infrared one in the whole image (share 0%, below 10%;' in message
     assert 'this modality is being ignored. Look at the intensity loss' in message
 
 
@@ -119,8 +119,8 @@ def test_inverted_source_is_named(caplog):
     validate(lambda vi, ir: 0.5 + 0.5 * (vi - ir))
     messages = warnings(caplog)
     assert len(messages) == 3
-    for message, place in zip(messages, ('the image', 'the salient objects', 'the background'), strict=True):
-        assert f'In {place} the fused image is the NEGATIVE of the infrared one (correlation -0.7' in message
+    for message, place in zip(messages, ('the whole image', 'the salient objects', 'the background'), strict=True):
+        assert f'The fused image is the NEGATIVE of the infrared one in {place} (correlation -0.7' in message
 
 
 def test_fair_mixture_of_opposite_sources_is_no_negative(caplog):

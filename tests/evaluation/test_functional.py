@@ -230,6 +230,22 @@ def test_wavelet_of_a_constant_and_energy():
     np.testing.assert_allclose(bands[40:, 42:].numpy(), 0, atol=1e-5)
 
 
+def test_wavelet_bands_lie_where_matlab_puts_them():
+    """Rows that alternate have detail down the columns: cH, right of cA. Columns that alternate have cV, below it."""
+    x = torch.arange(24.0, dtype=torch.float64)[:, None].remainder(2).expand(24, 30)
+    for image, band in ((x, 1), (x.mT, 2)):
+        top, bottom = feature_information._wavelet(image).chunk(2)
+        energy = [part.square().sum().item() for half in (top, bottom) for part in half.chunk(2, dim=1)]
+        # The tabulated filter lets a thousandth of a constant through its high band.
+        assert all(energy[k] < 1e-4 * energy[band] for k in {1, 2, 3} - {band}), energy
+
+
+@pytest.mark.parametrize('count', [1, 7, 8, 83])
+def test_log_of_products(count):
+    x = torch.linspace(1, 1e30, count, dtype=torch.float64)
+    assert perception._log2_sum(x.clone()).item() == pytest.approx(sum(math.log2(v) for v in x.tolist()), rel=1e-14)
+
+
 def test_edge_of_a_step():
     x = torch.zeros(9, 12, dtype=torch.float64)
     x[:, 6:] = 100

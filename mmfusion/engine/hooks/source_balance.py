@@ -103,7 +103,7 @@ class SourceBalanceHook(Hook):
                 },
                 step=runner.epoch,
             )
-            place = {'all': 'the image', 'inside': 'the salient objects', 'outside': 'the background'}[region]
+            place = {'all': 'the whole image', 'inside': 'the salient objects', 'outside': 'the background'}[region]
             runner.logger.info(
                 f'Source balance in {place}: correlation with visible {corr_vi:.2f}, infrared {corr_ir:.2f}; '
                 f'share of visible {share_vi:.0%}, infrared {share_ir:.0%}'
@@ -114,11 +114,11 @@ class SourceBalanceHook(Hook):
         for m, (corr, share) in numbers.items():
             if corr < -0.1 and share <= self.min_share:
                 runner.logger.warning(
-                    f'In {place} the fused image is the NEGATIVE of the {_NAMES[m]} one (correlation {corr:.2f}): what is '
+                    f'The fused image is the NEGATIVE of the {_NAMES[m]} one in {place} (correlation {corr:.2f}): what is '
                     f'bright there comes out dark. {_ADVICE[m]}'
                 )
             elif share < self.min_share:
                 runner.logger.warning(
-                    f'In {place} the fused image hardly holds anything of the {_NAMES[m]} image (share {share:.0%}, below '
+                    f'The fused image hardly holds anything of the {_NAMES[m]} one in {place} (share {share:.0%}, below '
                     f'{self.min_share:.0%}; correlation {corr:.2f}): this modality is being ignored. {_ADVICE[m]}'
                 )

@@ -3,6 +3,7 @@
 All take N×1×H×W images (0–255; ``data_range=1`` for 0–1) and return one float64 value per image.
 """
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -170,8 +171,9 @@ def _strength_and_angle(padded):
     return sx.square_().add_(sy.square_()).sqrt_(), angle
 
 
-def _sigmoid(x, gain, slope, centre):
-    return torch.sigmoid((x - centre).mul_(slope)).mul_(gain)
+def _inverse_sigmoid(x, slope, centre):
+    """``1 + e^(−slope (x − centre))``, in the memory of ``x``."""
+    return x.sub_(centre).mul_(-slope).exp_().add_(1)
 
 
 def qabf(fused, ir, vi, *, protocol='tang', data_range=255.0):
@@ -215,8 +217,8 @@ def _qabf_sums(padded, equal):
         strength = torch.minimum(g_s, g_f).div_(torch.maximum(g_s, g_f)).nan_to_num_(nan=0.0)
         strength.addcmul_(indicator(torch.eq, g_s, g_f), (g_f * equal).sub_(strength))
         orientation = a_s.sub_(a_f).abs_().div_(-torch.pi / 2).add_(1)
-        quality = _sigmoid(strength, 0.9994, 15, 0.5).mul_(_sigmoid(orientation, 0.9879, 22, 0.8))
-        kept, whole = kept + quality.mul_(g_s).sum(), whole + g_s.sum()
+        loss = _inverse_sigmoid(strength, 15, 0.5).mul_(_inverse_sigmoid(orientation, 22, 0.8))
+        kept, whole = kept + 0.9994 * 0.9879 * torch.div(g_s, loss, out=loss).sum(), whole + g_s.sum()
     return torch.stack([kept, whole])
 
 
@@ -234,7 +236,8 @@ def _preservation(one, other):
     # 0 / 0 where both are flat.
     strength = torch.minimum(g_1, g_2).div_(torch.maximum(g_1, g_2)).nan_to_num_(nan=0.0)
     orientation = (a_1 - a_2).abs_().sub_(torch.pi / 2).abs_().mul_(2 / torch.pi)
-    return _sigmoid(strength, 0.9999, 19, 0.5).mul_(_sigmoid(orientation, 0.9995, 22, 0.5)).sqrt_()
+    square = _inverse_sigmoid(strength, 19, 0.5).mul_(_inverse_sigmoid(orientation, 22, 0.5))
+    return square.rsqrt_().mul_(math.sqrt(0.9999 * 0.9995))
 
 
 def _edge_weights(strength):
@@ -262,13 +265,13 @@ def _petrovic(_, fused, ir, vi):
 def _petrovic_sums(*padded):
     f, a, b = edges = [_edges(x) for x in padded]
     w_f, w_a, w_b = (_edge_weights(strength) for strength, _ in edges)
-    lost_fa, lost_fb, lost_ab = (1 - _preservation(*pair) for pair in ((f, a), (f, b), (a, b)))
+    lost_fa, lost_fb, lost_ab = (_preservation(*pair).neg_().add_(1) for pair in ((f, a), (f, b), (a, b)))
     sums = []
     for one, others, lost, whole in (
-        (f, (a, b), lost_fa * w_a + lost_fb * w_b, w_a + w_b),
-        (a, (b, f), lost_ab * w_b + lost_fa * w_f, w_b + w_f),
+        (f, (a, b), (lost_fa * w_a).addcmul_(lost_fb, w_b), w_a + w_b),
+        (a, (b, f), (lost_ab * w_b).addcmul_(lost_fa, w_f), w_b + w_f),
     ):
-        artefacts = (lost * indicator(torch.gt, one[0], torch.maximum(others[0][0], others[1][0]))).sum()
+        artefacts = indicator(torch.gt, one[0], torch.maximum(others[0][0], others[1][0])).mul_(lost).sum()
         sums += [artefacts, lost.sum() - artefacts, whole.sum()]
     return torch.stack(sums)
 

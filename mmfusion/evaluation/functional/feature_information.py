@@ -11,18 +11,16 @@ steps each finds them all. And the lower bound is the upper bound with one of th
 """
 
 import math
-from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 
 from .checks import each, indicator, prepare
+from .filters import filter_rows
 
 _CELLS = 9
 _CHUNK = 1 << 14
-"""Windows at a time."""
-_ONE = 1 << 29
-"""Probability 1 in whole numbers, so that a step can carry in its lowest bit which distribution it belongs to."""
+"""Windows at a time and thread: fewer are more calls, more do not stay in the processor's cache."""
 _TINY = 1e-30
 """Keeps zero out of logarithms: far above the smallest float32, where arithmetic becomes slow, far below what counts."""
 
@@ -84,14 +82,17 @@ class _Scratch:
     """
 
     def __init__(self, device):
-        self._device, self._memory = device, {}
+        self._device, self._memory, self._views = device, {}, {}
 
     def __call__(self, name, *shape, dtype=torch.float32):
         """A tensor of this shape, whose values are whatever was there."""
-        size = math.prod(shape)
-        if name not in self._memory or len(self._memory[name]) < size:
-            self._memory[name] = torch.empty(size, dtype=dtype, device=self._device)
-        return self._memory[name][:size].view(shape)
+        key = name, shape, dtype
+        if key not in self._views:
+            size = math.prod(shape)
+            if len(self._memory.get(name, ())) < size:
+                self._memory[name] = torch.empty(size, device=self._device)
+            self._views[key] = self._memory[name][:size].view(dtype).view(shape)
+        return self._views[key]
 
 
 def _windows(maps, scratch):
@@ -117,77 +118,77 @@ def _equal_windows(maps):
 
 
 def _p_log_p(x, out):
-    """``2 x log2 |x|``, zero for zero; negative arguments (φ > 1) as the public code's real part has them."""
-    return torch.mul(x, x, out=out).add_(_TINY).log2_().mul_(x)
+    """``Σ x log2 |x|`` over the first dimension, zeros adding nothing; ``out`` is memory to work in.
+
+    Negative numbers (φ > 1) are treated as the public code's real part has them.
+    """
+    return torch.addcmul(x.new_full((), _TINY), x, x, out=out).log2_().mul_(x).sum(0).div_(2)
 
 
-def _steps(p, scratch):
-    """9×S×P distributions → their cumulative sums without the last, 8×S×P whole numbers in [0, ``_ONE``]."""
-    scaled = torch.mul(p[:-1], _ONE, out=scratch('terms', *p.shape)[:-1])
-    steps = scratch('steps', *scaled.shape, dtype=torch.int32).copy_(scaled)
-    rows = steps.unbind()
-    for before, row in pairwise(rows):
-        row.add_(before)
-    return steps
-
-
-def _merged_steps(steps, reverse, scratch):
+def _merged_steps(p, reverse, scratch):
     """Merge the steps of the first distribution with those of each source, which is reversed where ``reverse`` is 1.
 
     Args:
-        steps (Tensor): 8×S×P int32.
-        reverse (Tensor): (S−1)×P float32, 0 or 1.
+        p (Tensor): 9×S×P distributions.
+        reverse (Tensor): (S−1)×P, 0 or 1.
 
     Returns:
-        Tensor: 16×(S−1)×P int32, ascending; odd numbers are the sources'.
+        Tensor: 16×(S−1)×P float32 in [0, 1], ascending; the last bit of a source's step is set, of the others' not.
     """
-    merged, spare = (scratch(name, 16, *reverse.shape, dtype=torch.int32) for name in ('merged', 'spare'))
-    merged[:8] = steps[:, :1].bitwise_and(-2)
-    # A merge by comparing and exchanging wants the second list descending. Reversing the window itself makes a step c
-    # to 1 − c, in the opposite order. -1 and 0 select bits: -1 & x is x.
-    chosen = reverse.to(torch.int32).neg_()
-    descending = steps[:, 1:].flip(0)
-    torch.sub(_ONE, steps[:, 1:], out=merged[8:])
-    merged[8:].bitwise_xor_(descending).bitwise_and_(chosen).bitwise_xor_(descending).bitwise_or_(1)
+    merged, spare = (scratch(name, 16, *reverse.shape) for name in ('merged', 'before'))
+    fused, sources, steps = p[:, :1].unbind(), p[:, 1:].unbind(), merged.unbind()
+    # A merge by comparing and exchanging wants the second list descending.
+    ascending, descending = steps[:8], steps[:7:-1]
+    for k in range(8):
+        torch.lerp(sources[k], sources[-1 - k], reverse, out=descending[k])
+        if k:
+            torch.add(ascending[k - 1], fused[k], out=ascending[k])
+            descending[k].add_(descending[k - 1])
+        else:
+            ascending[k].copy_(fused[k])
+    # Floats from 0 on are in the order of their bits, read as whole numbers.
+    merged, spare = merged.view(torch.int32), spare.view(torch.int32)
+    merged[:8].bitwise_and_(-2)
+    merged[8:].bitwise_or_(1)
     for distance in (8, 4, 2, 1):
         below, above = merged.view(8 // distance, 2, distance, *reverse.shape).unbind(1)
         lower, upper = spare.view(8 // distance, 2, distance, *reverse.shape).unbind(1)
         torch.minimum(below, above, out=lower)
         torch.maximum(below, above, out=upper)
         merged, spare = spare, merged
-    return merged
+    return merged.view(torch.float32)
 
 
-def _cells(steps, odd, scratch):
-    """Masses of the cells between neighbours of 16×K×P merged steps, and the products ``p_i q_j`` of their positions.
+def _cells(steps, scratch):
+    """Masses of the 17 cells between neighbours of 0, the merged steps, and 1, and the products ``p_i q_j`` there.
 
-    A position's probability is the distance between the last step of its distribution before the cell and the next one
-    after it.
+    A step ends a position, whose length reaches back to the last step of the same distribution. The two positions that
+    meet in a cell are the one that the cell's second step ends, and the one that the next step of the other
+    distribution ends; 1 is a step of both.
 
     Args:
-        steps (Tensor): 16×K×P float32, ascending, in [0, ``_ONE``].
-        odd (Tensor): 1 where the step is a source's, else 0; its memory is used.
+        steps (Tensor): 16×K×P of :func:`_merged_steps`; their memory is used.
 
     Returns:
-        tuple[Tensor, Tensor]: 17×K×P each.
+        tuple[Tensor, Tensor]: 17×K×P masses and products, these ``_TINY`` or more.
     """
-    last, following = (scratch(name, 17, 2, *steps.shape[1:]) for name in ('last', 'following'))
-    last[0], following[-1] = 0, _ONE
-    torch.mul(steps, odd, out=last[1:, 1])
-    torch.sub(steps, last[1:, 1], out=last[1:, 0])
-    # Steps of the other distribution are lifted out of the reach of the minimum.
-    torch.add(steps, odd, alpha=_ONE, out=following[:-1, 0])
-    torch.sub(steps, odd.sub_(1), alpha=_ONE, out=following[:-1, 1])
-    last_rows, following_rows = last.unbind(), following.unbind()
-    for k in range(1, 17):
-        torch.maximum(last_rows[k], last_rows[k - 1], out=last_rows[k])
-        torch.minimum(following_rows[16 - k], following_rows[17 - k], out=following_rows[16 - k])
-    p, q = following.sub_(last).unbind(1)
-    product = p.mul_(q)
-    mass = q  # Its values are no longer needed, its memory is.
-    mass[0], mass[-1] = steps[0], _ONE - steps[-1]
+    mass, same, before, other = (scratch(name, 17, *steps.shape[1:]) for name in ('mass', 'same', 'before', 'other'))
     torch.sub(steps[1:], steps[:-1], out=mass[1:-1])
-    return mass.div_(_ONE), product.div_(float(_ONE) ** 2)
+    mass[0], mass[-1] = steps[0], (1 - steps[-1]).clamp_(min=0)  # Rounded sums may be above 1.
+    # 1 where a cell's two steps are of one distribution, else 0.
+    tags = steps.copy_(torch.bitwise_and(steps.view(torch.int32), 1, out=before[:-1].view(torch.int32)))
+    torch.eq(tags[1:], tags[:-1], out=same[1:-1])
+    same[0] = same[-1] = before[0] = 0
+    masses, sames, befores, others = (x.unbind() for x in (mass, same, before, other))
+    # From a cell's first step back to the last one of the other distribution.
+    for k in range(16):
+        torch.addcmul(masses[k], sames[k], befores[k], out=befores[k + 1])
+    length = torch.addcmul(mass, same, before, value=-1, out=scratch('merged', *mass.shape)).add_(before)
+    lengths = length.unbind()
+    others[-1].copy_(masses[-1])
+    for k in range(16, 0, -1):
+        torch.lerp(lengths[k], others[k], sames[k], out=others[k - 1])
+    return mass, torch.addcmul(mass.new_full((), _TINY), length, other, out=other)
 
 
 def _covariance(steps, mean, second, reverse):
@@ -207,7 +208,7 @@ def _covariance(steps, mean, second, reverse):
     source_total = torch.lerp(total[1:], 8 - total[1:], reverse)
     source_within = torch.lerp(within[1:], 28 - weighted[1:], reverse)
     ranks = torch.arange(15, -1, -1, dtype=steps.dtype, device=steps.device)
-    merged = ((ranks / _ONE) @ steps.flatten(1)).view_as(reverse)
+    merged = (ranks @ steps.flatten(1)).view_as(reverse)
     return merged - within[:1] - source_within - total[:1] * source_total
 
 
@@ -220,24 +221,23 @@ def _information_shares(p, scratch):
     mean, second = (torch.stack([position, position**2]) @ p.flatten(1)).view(2, *p.shape[1:])
     spread = (second - mean**2).clamp_(min=0).sqrt_()
     terms = scratch('terms', *p.shape)
-    entropy = _p_log_p(p, out=terms).sum(0).div_(-2)
+    entropy = _p_log_p(p, out=terms).neg_()
     energy = torch.mul(p, p, out=terms).sum(0).sub_(1 / _CELLS)
     correlation = torch.mul(p[:, 1:], p[:, :1], out=terms[:, 1:]).sum(0).sub_(1 / _CELLS)
     correlation.div_((energy[1:] * energy[:1]).sqrt_())
     reverse = indicator(torch.lt, correlation, 0)
-    merged = _merged_steps(_steps(p, scratch), reverse, scratch)
-    steps = scratch('merged steps', *merged.shape).copy_(merged)
-    odd = scratch('odd', *merged.shape).copy_(merged.bitwise_and_(1))
+    steps = _merged_steps(p, reverse, scratch)
     share = correlation.abs_() * (spread[1:] * spread[:1]) / _covariance(steps, mean, second, reverse)
     share.nan_to_num_(nan=0, posinf=0, neginf=0)
     rest, total = 1 - share, entropy[1:] + entropy[:1]
-    upper, independent = _cells(steps, odd, scratch)
-    independent.mul_(rest)
-    upper.mul_(share).add_(independent)
-    # The independent part alone has the entropy rest · total − rest log rest; the cells of U are exchanged in it.
-    terms = scratch('last', 2, *upper.shape)
-    exchanged = _p_log_p(independent, out=terms[0]).sub_(_p_log_p(upper, out=terms[1])).sum(0)
-    joint = exchanged.sub_(_p_log_p(rest, out=torch.empty_like(rest))).div_(2).addcmul_(rest, total)
+    mass, product = _cells(steps, scratch)
+    # All p_i q_j times rest have the entropy rest · total − rest log rest. In the cells of U they are exchanged.
+    logs = scratch('before', *product.shape)
+    exchanged = torch.log2(product, out=logs).mul_(product).sum(0).add_(total)
+    elsewhere = 1 - product.sum(0)
+    upper = product.mul_(rest).addcmul_(mass, share)
+    joint = exchanged.mul_(rest).sub_(_p_log_p(rest[None], out=torch.empty_like(rest)[None]).mul_(elsewhere))
+    joint.sub_(_p_log_p(upper, out=logs))
     return (total - joint).mul_(2).div_(total).nan_to_num_(nan=0, posinf=0, neginf=0)
 
 
@@ -263,7 +263,8 @@ def _similarity(*maps):
     """FMI of H×W feature maps, the fused image's and then the sources', a stretch of rows at a time."""
     maps = torch.stack(maps)
     height, width = maps.shape[1] - 2, maps.shape[2] - 2
-    rows, total, scratch = max(1, _CHUNK // width), 0.0, _Scratch(maps.device)
+    rows = max(1, _CHUNK * torch.get_num_threads() // width)
+    total, scratch = 0.0, _Scratch(maps.device)
     for top in range(0, height, rows):
         strip = maps[:, top : top + rows + 2]
         total = total + _values(_windows(strip, scratch), _equal_windows(strip), scratch).sum(dtype=torch.float64)
@@ -310,11 +311,12 @@ def _gradient(x):
 
 
 def _dct_rows(x):
-    """Orthonormal DCT-II of the last dimension, through one FFT of the same length (Makhoul 1980)."""
+    """Orthonormal DCT-II of the last dimension, through one real FFT of the same length (Makhoul 1980)."""
     length = x.shape[-1]
-    spectrum = torch.fft.fft(torch.cat([x[..., ::2], x[..., 1::2].flip(-1)], dim=-1))
-    angle = torch.arange(length, dtype=x.dtype, device=x.device) * (-torch.pi / (2 * length))
-    result = (spectrum * torch.polar(torch.ones_like(angle), angle)).real * (2 / length) ** 0.5
+    spectrum = torch.fft.rfft(torch.cat([x[..., ::2], x[..., 1::2].flip(-1)], dim=-1))
+    angle = torch.arange(spectrum.shape[-1], dtype=x.dtype, device=x.device) * (-torch.pi / (2 * length))
+    spectrum.mul_(torch.polar(torch.full_like(angle, (2 / length) ** 0.5), angle))
+    result = torch.cat([spectrum.real, spectrum.imag[..., 1 : (length + 1) // 2].flip(-1).neg_()], dim=-1)
     result[..., 0] /= 2**0.5
     return result
 
@@ -323,34 +325,21 @@ def _dct(x):
     return _dct_rows(_dct_rows(x).mT.contiguous()).mT.contiguous()
 
 
-def _dwt_rows(x, low, high):
-    """One level of the wavelet transform of the last dimension, borders mirrored: two tensors of half the length."""
-    length, taps = x.shape[-1], len(low)
-    index = torch.arange(1 - taps, length + taps - 1, device=x.device) % (2 * length)
-    index = torch.minimum(index, 2 * length - 1 - index)
-    # MATLAB keeps every second value of the convolution, from the second; so each phase of x meets half the taps.
-    phases = x[..., index[1::2]], x[..., index[2::2]]
-    count = (length + taps - 1) // 2
-    bands = []
-    for taps_of_band in (low, high):
-        reverse = taps_of_band[::-1]
-        out = torch.zeros(*x.shape[:-1], count, dtype=x.dtype, device=x.device)
-        for k, tap in enumerate(reverse):
-            if tap:
-                phase = phases[k % 2]
-                out.add_(phase[..., k // 2 : k // 2 + count], alpha=tap)
-        bands.append(out)
-    return bands
+def _dwt_rows(x, taps):
+    """One level of the wavelet transform of an H×W map's rows, borders mirrored: a band per filter, W′×H each."""
+    length, count = x.shape[-1], len(taps[0])
+    # MATLAB keeps every second value of the convolution, from the second.
+    index = torch.arange(2 - count, length + count - 1, device=x.device) % (2 * length)
+    padded = x[:, torch.minimum(index, 2 * length - 1 - index)]
+    return [filter_rows(padded, band.flip(0), step=2) for band in taps]
 
 
 def _wavelet(x):
-    low = [0.0, *_DMEY_HALF, *_DMEY_HALF[-2::-1]]
-    high = [tap * (-1) ** (k + 1) for k, tap in enumerate(reversed(low))]
-    bands = []
-    for band in _dwt_rows(x, low, high):
-        # Down the columns: the low band of the rows gives cA and cH, the high band cV and cD.
-        bands.append(torch.cat([part.mT for part in _dwt_rows(band.mT.contiguous(), low, high)], dim=1))
-    return torch.cat(bands)
+    low = x.new_tensor([0.0, *_DMEY_HALF, *_DMEY_HALF[-2::-1]])
+    high = low.flip(0)
+    high[::2].neg_()
+    # The low band of the rows gives cA and cH, the high band below it cV and cD.
+    return torch.cat([torch.cat(_dwt_rows(band, (low, high)), dim=1) for band in _dwt_rows(x, (low, high))])
 
 
 _FEATURES = {'edge': _edge, 'none': lambda x: x, 'gradient': _gradient, 'dct': _dct, 'wavelet': _wavelet}

@@ -21,7 +21,7 @@ def gaussian_window(size, sigma, dtype=torch.float64, device=None):
     return taps / taps.sum()
 
 
-_BLOCK = 16
+_BLOCK = 8
 """Outputs per product: more are wasted multiplications with zeros, fewer are more products."""
 
 
@@ -45,6 +45,11 @@ def _correlate_and_transpose(x, band, step):
         band = band[:rest, : step * (rest - 1) + reach]
         torch.mm(band, x[:, step * whole : step * whole + band.shape[1]].mT, out=out[whole:])
     return out
+
+
+def filter_rows(x, taps, step=1):
+    """Correlate the rows of an H×W plane with K ``taps`` and transpose: every ``step``-th result, ⌈(W−K+1)/step⌉×H."""
+    return _correlate_and_transpose(x, _band(taps.to(x), step), step)
 
 
 def filter_valid(x, taps, step=1):

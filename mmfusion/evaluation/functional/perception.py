@@ -15,14 +15,23 @@ VIF_MIN_SIZE = 41
 """The smallest side for which each of VIF's four scales has a whole window."""
 
 
+def _log2_sum(x):
+    """``Σ log2 x`` of numbers from 1 to 1e30: one logarithm for the product of eight, whose memory is used."""
+    eighth = x.numel() // 8
+    rest, x = x.flatten()[8 * eighth :], x.flatten()[: 8 * eighth].view(8, eighth)
+    for half in (4, 2, 1):
+        x = x[:half].mul_(x[half:])
+    return x.log2_().sum() + rest.log2().sum()
+
+
 def _vif_terms(var_s, var_f, cov, sigma_noise, eps=1e-10):
     """Numerator and denominator of one source at one scale, from local variances and the covariance."""
     # A flat source patch tells nothing; and where the gain is not positive, the noise does not matter either.
     var_s = F.threshold(var_s, eps, 0)
     gain = (cov / (var_s + eps)).clamp_(min=0)
     noise = torch.addcmul(var_f, gain, cov, value=-1).clamp_(min=eps).add_(sigma_noise)
-    kept = gain.square_().mul_(var_s).div_(noise).add_(1).log2_()
-    return [kept.sum(), var_s.div_(sigma_noise).add_(1).log2_().sum()]
+    kept = gain.square_().mul_(var_s).div_(noise).add_(1)
+    return [_log2_sum(kept), _log2_sum(var_s.div_(sigma_noise).add_(1))]
 
 
 def visual_information_fidelity(fused, ir, vi, *, protocol='tang', data_range=255.0, sigma_noise=2.0):
@@ -80,28 +89,26 @@ def _stretch(_, x):
     return (x - low).div_(high - low).mul_(255).add_(0.5).floor_()
 
 
-def _filtered(spectrum, size, scale, response):
-    """Filter by a contrast sensitivity.
+def _gains(image, scale, response):
+    """Gains of a contrast sensitivity, for the ``rfft2`` of images like this one.
 
     Args:
-        spectrum (Tensor): ``rfft2`` of a 1×1×H×W image.
-        size (tuple[int, int]): H, W.
+        image (Tensor): 1×1×H×W.
         scale (float): Of the radial frequency: MATLAB's ``freqspace`` (−1…1) times (H, W) over ``scale``.
         response (Callable): Radial frequencies → gains.
 
     Returns:
-        Tensor: 1×1×H×W.
+        Tensor: H×(W // 2 + 1).
     """
-    height, width = size
-    options = dict(dtype=torch.float64, device=spectrum.device)
+    height, width = image.shape[-2:]
+    options = dict(dtype=image.dtype, device=image.device)
     v = torch.fft.fftfreq(height, **options).mul_(2 * height / scale)[:, None]
     u = torch.fft.rfftfreq(width, **options).mul_(2 * width / scale)
-    weighted = torch.empty_like(spectrum)
+    gains = torch.empty(height, len(u), **options)
     rows = max(1, STRIP // width)
     for top in range(0, height, rows):
-        gains = response(torch.hypot(v[top : top + rows], u))
-        torch.mul(spectrum[..., top : top + rows, :], gains, out=weighted[..., top : top + rows, :])
-    return torch.fft.irfft2(weighted, s=size)
+        gains[top : top + rows] = response(torch.hypot(v[top : top + rows], u))
+    return gains
 
 
 def _spectrum(shared, x):
@@ -139,8 +146,9 @@ def _qcb_one(shared, *images):
         square = r.square_()
         return torch.exp(square / -(15.3870**2)).sub_(torch.exp(square / -(1.3456**2)), alpha=0.7622)
 
-    size = images[0].shape[-2:]
-    padded = [F.pad(_filtered(shared(_spectrum, x), size, 30, sensitivity), (15, 15, 15, 15)) for x in images]
+    gains = _gains(images[0], 30, sensitivity)
+    filtered = (torch.fft.irfft2(shared(_spectrum, x) * gains, s=x.shape[-2:]) for x in images)
+    padded = [F.pad(x, (15, 15, 15, 15)) for x in filtered]
     return strip_sums(_qcb_sum, padded, 30) / images[0].numel()
 
 
@@ -199,10 +207,10 @@ def _qcv_one(shared, fused, ir, vi):
         # r^1.1 as e^(1.1 log r), several times faster than torch.pow; r is 0 once, where both give 0.
         return torch.exp(-torch.exp(1.1 * r.log())).mul_(r + 0.0192).mul_(2.6)
 
-    sums = 0
+    sums, gains = 0, _gains(fused, 8, sensitivity)
     for source in (ir, vi):
-        spectrum = shared(_spectrum, source) - shared(_spectrum, fused)
-        difference = _filtered(spectrum, fused.shape[-2:], 8, sensitivity)
+        spectrum = (shared(_spectrum, source) - shared(_spectrum, fused)).mul_(gains)
+        difference = torch.fft.irfft2(spectrum, s=fused.shape[-2:])
         # A row more above and below, as the source needs for its gradient.
         padded = F.pad(shared(_stretch, source), (1, 1, 1, 1)), F.pad(difference, (0, 0, 1, 1))
         sums = sums + strip_sums(_qcv_sums, padded, 2, multiple=16)

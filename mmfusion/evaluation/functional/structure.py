@@ -161,8 +161,8 @@ _SSIM_C1, _SSIM_C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 
 
 def _ssim_map(mu_a, mu_b, var_a, var_b, cov, c1=_SSIM_C1, c2=_SSIM_C2):
-    luminance = (2 * mu_a * mu_b + c1) / (mu_a**2 + mu_b**2 + c1)
-    return luminance * (2 * cov + c2) / (var_a + var_b + c2)
+    luminance = (mu_a * mu_b).mul_(2).add_(c1).div_((mu_a * mu_a).addcmul_(mu_b, mu_b).add_(c1))
+    return (2 * cov).add_(c2).mul_(luminance).div_((var_a + var_b).add_(c2))
 
 
 def ssim(fused, ir, vi, *, protocol='tang', data_range=255.0):
@@ -244,27 +244,24 @@ def _mef_ssim_sum(fused, ir, vi):
     """Sum of the MEF structure map of 1×1×H×W images."""
     eps, area = torch.finfo(torch.float64).eps, 11 * 11
     _, box = local_moments((ir, vi), torch.full((11,), 1 / 11, dtype=torch.float64))
-    var_a, var_b, cov_ab = box(0, 0).clamp_(min=0), box(1, 1).clamp_(min=0), box(0, 1)
-    # Patch norms ‖s_k‖ = √(121 var_k); the constant keeps flat patches stable.
-    norm_a, norm_b = (area * var_a).sqrt_(), (area * var_b).sqrt_()
-    norm_sum = (area * (var_a + var_b + 2 * cov_ab)).clamp_(min=0).sqrt_()
-    consistency = (norm_sum + eps).div_(norm_a + norm_b + eps).clamp_(max=1 - eps)
-    power = torch.tan(consistency.mul_(math.pi / 2)).clamp_(max=10)
-    contrast_a, contrast_b = norm_a + 0.001, norm_b + 0.001
+    var_a, var_b, cov_ab = box(0, 0).mul_(area).clamp_(min=0), box(1, 1).mul_(area).clamp_(min=0), box(0, 1).mul_(area)
+    # Patch norms ‖s_k‖; the constant keeps flat patches stable.
+    norm_a, norm_b = var_a.sqrt(), var_b.sqrt()
+    norm_sum = torch.add(var_a, cov_ab, alpha=2).add_(var_b).clamp_(min=0).sqrt_()
+    consistency = norm_sum.add_(eps).div_((norm_a + norm_b).add_(eps)).clamp_(max=1 - eps)
+    power = consistency.mul_(math.pi / 2).tan_().clamp_(max=10)
+    contrast_a, contrast_b = norm_a.add_(0.001), norm_b.add_(0.001)
     # x^y as e^(y log x): the contrast is positive, and torch.pow several times slower.
     weight_a, weight_b = ((c / 11).log_().mul_(power).exp_().add_(eps) for c in (contrast_a, contrast_b))
-    share_a, share_b = weight_a / contrast_a, weight_b / contrast_b
-    total = weight_a.add_(weight_b)
-    share_a, share_b = share_a.div_(total), share_b.div_(total)
-    # The desired patch r = share_a s_a + share_b s_b, scaled to the higher contrast.
-    norm = share_a**2 * var_a + share_b**2 * var_b + 2 * share_a * share_b * cov_ab
-    norm = (area * norm).clamp_(min=0).sqrt_()
+    share_a, share_b = weight_a.div_(contrast_a), weight_b.div_(contrast_b)
+    # The desired patch is r = scale (share_a s_a + share_b s_b), with the higher one's contrast.
+    aa, bb, ab = share_a * share_a, share_b * share_b, torch.mul(share_a, share_b).mul_(2)
+    norm = var_a.mul_(aa).addcmul_(var_b, bb).addcmul_(cov_ab, ab).clamp_(min=0)
     # A desired patch without contrast keeps its scale.
-    scale = torch.maximum(contrast_a, contrast_b).div_(norm).nan_to_num_(posinf=1.0)
-    share_a, share_b = share_a.mul_(scale), share_b.mul_(scale)
+    scale = norm.rsqrt_().mul_(torch.maximum(contrast_a, contrast_b)).nan_to_num_(posinf=1.0)
     _, cov = local_moments((fused, ir, vi), gaussian_window(11, 1.5))
-    var_r = share_a**2 * cov(1, 1) + share_b**2 * cov(2, 2) + 2 * share_a * share_b * cov(1, 2)
-    cov_rf = share_a * cov(0, 1) + share_b * cov(0, 2)
+    cov_rf = share_a.mul_(cov(0, 1)).addcmul_(share_b, cov(0, 2)).mul_(scale)
+    var_r = aa.mul_(cov(1, 1)).addcmul_(bb, cov(2, 2)).addcmul_(ab, cov(1, 2)).mul_(scale.square_())
     return cov_rf.mul_(2).add_(_SSIM_C2).div_(var_r.add_(cov(0, 0)).add_(_SSIM_C2)).sum()
 
 
@@ -362,7 +359,7 @@ def qy(fused, ir, vi, *, data_range=255.0):
 def _similarity(mu_a, mu_b, var_a, var_b, cov):
     """SSIM without constants; of flat patches, the luminance part alone."""
     # Two black patches, 0 / 0, are alike.
-    luminance = (2 * mu_a * mu_b).div_(mu_a**2 + mu_b**2).nan_to_num_(nan=1.0)
+    luminance = (mu_a * mu_b).mul_(2).div_((mu_a * mu_a).addcmul_(mu_b, mu_b)).nan_to_num_(nan=1.0)
     return luminance.mul_(_share(2 * cov, var_a + var_b, flat=1))
 
 
