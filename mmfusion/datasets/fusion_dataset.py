@@ -68,7 +68,9 @@ class FusionDataset(BaseDataset):
 
     def load_data_list(self):
         """Find the pairs and what belongs to them."""
-        return [self.parse_pair(stem, vi, ir) for stem, vi, ir in self._select(self._pairs())]
+        pairs = self._select(self._pairs())
+        self._refuse_missing([stem for stem, *_ in pairs])
+        return [self.parse_pair(stem, vi, ir) for stem, vi, ir in pairs]
 
     def _pairs(self):
         return pair_images(self.data_prefix['vi_path'], self.data_prefix['ir_path'])
@@ -113,25 +115,45 @@ class FusionDataset(BaseDataset):
             reduce_zero_label=self.reduce_zero_label,
             seg_fields=[],
         )
-        for key, prefix in (
-            ('mask_vi_path', self.mask_prefix),
-            ('mask_ir_path', self.mask_prefix),
-            ('seg_map_path', ''),
-        ):
-            if self.data_prefix.get(key):
-                info[key] = self._companion(key, f'{prefix}{stem}')
+        for key, prefix in self._companions().items():
+            info[key] = str(self._listing(key)[f'{prefix}{stem}'])
         return info
 
-    def _companion(self, key, stem):
-        """The file in folder ``data_prefix[key]`` of the given stem, whatever its suffix."""
-        folder = self.data_prefix[key]
+    def _companions(self):
+        """What belongs to a pair by its name, where it was asked for: key of its folder → what precedes the stem."""
+        prefixes = dict(mask_vi_path=self.mask_prefix, mask_ir_path=self.mask_prefix, seg_map_path='')
+        return {key: prefix for key, prefix in prefixes.items() if self.data_prefix.get(key)}
+
+    def _listing(self, key):
+        """The images in folder ``data_prefix[key]`` by stem, whatever their suffix; each folder is read once."""
         if not hasattr(self, '_listings'):
             self._listings = {}
         if key not in self._listings:
-            self._listings[key] = list_images(folder)
-        if stem not in self._listings[key]:
-            raise FileNotFoundError(f'{folder}/{stem}.*: no such image ({key} of {type(self).__name__})')
-        return str(self._listings[key][stem])
+            self._listings[key] = list_images(self.data_prefix[key])
+        return self._listings[key]
+
+    def _refuse_missing(self, stems):
+        """Labels and masks must be there for all images, or the first epoch would end at the first that has none."""
+        for key, prefix in self._companions().items():
+            try:
+                there = self._listing(key)
+            except FileNotFoundError as e:
+                raise FileNotFoundError(f'{e}. {self._advice(key)}') from e
+            self._report_missing(
+                key, [f'{prefix}{stem}' for stem in stems if f'{prefix}{stem}' not in there], len(stems)
+            )
+
+    def _report_missing(self, key, missing, total, most=10):
+        if missing:
+            more = f' and {len(missing) - most} more' if len(missing) > most else ''
+            raise FileNotFoundError(
+                f'{self.data_prefix[key]}: {len(missing)} of {total} images have no file there ({key} of '
+                f'{type(self).__name__}): {", ".join(missing[:most])}{more}. {self._advice(key)}'
+            )
+
+    def _advice(self, key):
+        """What to do where files are missing."""
+        return 'Add them, or name in a list (ann_file) the images that have one.'
 
 
 @contextmanager

@@ -73,6 +73,14 @@ class LayoutDataset(FusionDataset):
         """Folders of the split by key, relative to ``data_root``."""
         return {key: folder.format(split=self.split) for key, folder in self.FOLDERS.items()}
 
+    def _refuse_missing(self, stems):
+        super()._refuse_missing(stems)
+        folder = self.data_prefix.get('ann_path')
+        if folder:
+            there = {file.name for file in Path(folder).glob(f'*{self.BOX_SUFFIX}')}
+            names = [f'{stem}{self.BOX_SUFFIX}' for stem in stems]
+            self._report_missing('ann_path', [name for name in names if name not in there], len(stems))
+
     def parse_pair(self, stem, vi, ir):
         """As in the base class, with ``instances`` where boxes were asked for."""
         info = super().parse_pair(stem, vi, ir)

@@ -90,13 +90,8 @@ class M3FDSegDataset(M3FDDataset):
                 f'{", ".join(self.METAINFO["classes"])}. {self._cure(" --overwrite")}'
             )
 
-    def _companion(self, key, stem):
-        try:
-            return super()._companion(key, stem)
-        except FileNotFoundError as e:
-            if key != 'seg_map_path':
-                raise
-            raise FileNotFoundError(f'{e}. M3FD comes with boxes only. {self._cure()}') from e
+    def _advice(self, key):
+        return f'M3FD comes with boxes only. {self._cure()}' if key == 'seg_map_path' else super()._advice(key)
 
     def _cure(self, option=''):
         root, out = (shlex.quote(str(path)) for path in (self.data_root, self.data_prefix['seg_map_path']))

@@ -316,13 +316,31 @@ def test_empty_and_missing_folders(tmp_path, fmb):
         FMBDataset(data_root=str(fmb), with_masks=True)
 
 
-def test_missing_mask_and_label_are_named(fmb):
+def test_missing_masks_and_labels_are_listed(fmb):
     (fmb / 'train' / 'mask_ir' / 'mask_00001N.png').unlink()
-    (fmb / 'train' / 'Label' / '00002D.png').unlink()
-    with pytest.raises(FileNotFoundError, match=r'mask_ir/mask_00001N\.\*: no such image'):
+    for name in ('00000D', '00002D'):
+        (fmb / 'train' / 'Label' / f'{name}.png').unlink()
+    with pytest.raises(
+        FileNotFoundError, match=r'mask_ir: 1 of 3 images .*\(mask_ir_path of FMBDataset\): mask_00001N\.'
+    ):
         FMBDataset(data_root=str(fmb), with_masks=True)
-    with pytest.raises(FileNotFoundError, match=r'Label/00002D\.\*: no such image'):
+    with pytest.raises(
+        FileNotFoundError, match=r'Label: 2 of 3 images have no file there .*: 00000D, 00002D\. .*ann_file'
+    ):
         FMBDataset(data_root=str(fmb), with_labels=True)
+    names = fmb / 'labelled.txt'
+    names.write_text('00001N\n')
+    assert len(FMBDataset(data_root=str(fmb), with_labels=True, ann_file=str(names))) == 1
+
+
+def test_missing_boxes_are_listed(folders, tmp_path):
+    root = tmp_path / 'm3fd'
+    shutil.copytree(folders['m3fd'], root)
+    for name in ('00000D', '00001N'):
+        (root / 'M3FD_Detection/Annotation' / f'{name}.xml').unlink()
+    assert len(M3FDDataset(data_root=str(root))) > 2
+    with pytest.raises(FileNotFoundError, match=r'Annotation: 2 of \d+ images .*: 00000D\.xml, 00001N\.xml\. Add them'):
+        M3FDDataset(data_root=str(root), with_boxes=True)
 
 
 def test_lists(folders, tmp_path):

@@ -136,7 +136,7 @@ def test_missing_label_maps_name_the_command(boxes, make_masks):
     assert len(labelled(boxes)) == 3
     (boxes / 'M3FD_Detection/Label/00001N.png').unlink()
     with pytest.raises(
-        FileNotFoundError, match=rf'Label/00001N\.\*: no such image.*python {BOXES_TO_MASKS} M3FDDataset'
+        FileNotFoundError, match=rf'Label: 1 of 3 images .*: 00001N\. .*python {BOXES_TO_MASKS} M3FDDataset'
     ):
         labelled(boxes)
     assert len(M3FDSegDataset(data_root=str(boxes), split='fusion')) == 1

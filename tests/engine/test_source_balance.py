@@ -110,7 +110,9 @@ def test_a_fair_mixture_is_logged_without_warning(caplog):
 def test_ignored_source_is_named(caplog):
     validate(lambda vi, ir: vi, masks=False)
     (message,) = warnings(caplog)
-    assert 'The fused image hardly holds anything of the infrared one in the whole image (share 0%, below 10%;' in message
+    assert (
+        'The fused image hardly holds anything of the infrared one in the whole image (share 0%, below 10%;' in message
+    )
     assert 'this modality is being ignored. Look at the intensity loss' in message
 
 
