@@ -17,11 +17,14 @@ segmentor.data_preprocessor.size = (480, 480)
 segmentor.decode_head.num_classes = 9
 segmentor.auxiliary_head.num_classes = 9
 
+fuser = get_config('mmfusion::occo/occo_msrs.py').model.to_dict()
+fuser['network']['stretch'] = 'image'  # in training, too: the segmenter is to learn on what it will be tested on
+
 model = dict(
     _delete_=True,
     type='mmfusion.FusionSegmentor',
     data_preprocessor=dict(type='mmfusion.FusionDataPreprocessor'),
-    fuser=get_config('mmfusion::occo/occo_msrs.py').model.to_dict(),
+    fuser=fuser,
     segmentor=segmentor,
 )
 # OCCO's contrastive loss looks at the masks of salient objects.

@@ -20,7 +20,7 @@ segmentor.decode_head.update(in_channels=128, channels=32, c1_in_channels=16, c1
 segmentor.auxiliary_head.update(in_channels=64, channels=16, num_classes=6)
 
 fuser = get_config('mmfusion::occo/occo_synthetic.py').model.to_dict()
-fuser['network'].update(channels=(8, 16, 24, 32))
+fuser['network'].update(channels=(8, 16, 24, 32), stretch='image')
 fuser['losses'] = fuser['losses'][:3]  # without the contrastive one, whose VGG would have to be downloaded
 
 model = dict(

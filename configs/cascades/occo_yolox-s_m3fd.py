@@ -14,6 +14,7 @@ detector = _base_.model
 detector.bbox_head.num_classes = 6
 
 fuser = get_config('mmfusion::occo/occo_fmb.py').model.to_dict()
+fuser['network']['stretch'] = 'image'  # in training, too: the detector is to learn on what it will be tested on
 fuser['losses'] = fuser['losses'][:3]
 
 model = dict(

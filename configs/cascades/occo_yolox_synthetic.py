@@ -13,7 +13,7 @@ detector.bbox_head.num_classes = 2
 detector.data_preprocessor.batch_augments = None
 
 fuser = get_config('mmfusion::occo/occo_synthetic.py').model.to_dict()
-fuser['network'].update(channels=(8, 16, 24, 32))
+fuser['network'].update(channels=(8, 16, 24, 32), stretch='image')
 fuser['losses'] = fuser['losses'][:3]  # without the contrastive one, whose VGG would have to be downloaded
 
 model = dict(

@@ -257,6 +257,14 @@ def test_training_stretches_over_the_batch():
     assert (out.amax((1, 2, 3)) < 1).sum() == 2
 
 
+def test_training_stretches_each_image_where_asked():
+    """Then a training pass is the inference pass, but for what batch norm does."""
+    net = small(stretch='image').train()
+    out = net(torch.rand(3, 1, 16, 16), torch.rand(3, 1, 16, 16))
+    assert (out.amin((1, 2, 3)) == 0).all()
+    assert (out.amax((1, 2, 3)) == 1).all()
+
+
 def test_decoder_norm_only_in_the_paper_variant():
     """The public decoder has no batch norm; eq. 3's Ω is batch norm in the paper variant only."""
     counts = {}
@@ -337,6 +345,8 @@ def test_diverged_network_gives_nan_not_a_black_image():
 def test_errors():
     with pytest.raises(ValueError, match=r'FIFN has four levels; got 3 channels and 4 num_heads'):
         FIFN(channels=(4, 4, 4))
+    with pytest.raises(ValueError, match=r"stretch must be 'batch' or 'image', got 'pixel'"):
+        small(stretch='pixel')
     with pytest.raises(ValueError, match=r'must be at least 8×8, got 7×20 \(height×width\)'):
         small()(torch.rand(1, 1, 7, 20), torch.rand(1, 1, 7, 20))
 

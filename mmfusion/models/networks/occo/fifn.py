@@ -74,7 +74,7 @@ class FIFN(nn.Module):
     """Feature interaction fusion network of OCCO.
 
     Two encoders of four conv blocks, a FIFB on each level, a decoder of three upconv blocks, a 1×1 conv, and a min-max
-    stretch to [0, 1]: over the batch (of all ranks) in training, over each image at test time.
+    stretch to [0, 1]: over the batch (of all ranks) in training, over each image at test time, or always over each image.
 
     Args:
         channels (Sequence[int]): Channels of the four levels. The paper gives none; 32, 64, 112, 160 are the public
@@ -84,9 +84,12 @@ class FIFN(nn.Module):
             :class:`FIFB`, and BN in the decoder's conv units.
         spatial, channel, attention (bool): The three parts of FIFB, which the paper's Table 8 switches off in turn.
         attention_kind, spatial_softmax: See :class:`FIFB`.
+        stretch (str): What is stretched to [0, 1] in training: the ``'batch'`` (public code) or each ``'image'``, as at
+            test time. A task model that is trained behind the network wants the latter: stretched by the batch, most
+            images are of lower contrast than those that it will be tested on.
 
     Raises:
-        ValueError: Not four levels; an image smaller than 8×8.
+        ValueError: Not four levels; an unknown ``stretch``; an image smaller than 8×8.
     """
 
     min_size = 8
@@ -101,8 +104,12 @@ class FIFN(nn.Module):
         attention=True,
         attention_kind=None,
         spatial_softmax=None,
+        stretch='batch',
     ):
         super().__init__()
+        if stretch not in ('batch', 'image'):
+            raise ValueError(f"stretch must be 'batch' or 'image', got {stretch!r}")
+        self.stretch = stretch
         if len(channels) != 4 or len(num_heads) != 4:
             raise ValueError(
                 f'FIFN has four levels; got {len(channels)} channels and {len(num_heads)} num_heads: '
@@ -163,7 +170,7 @@ class FIFN(nn.Module):
         Returns:
             Tensor: N×1×H×W float32 in [0, 1].
         """
-        return min_max_normalize(self.raw(vi, ir), per_image=not self.training)
+        return min_max_normalize(self.raw(vi, ir), per_image=not self.training or self.stretch == 'image')
 
     def fuse_tiled(self, vi, ir, tile):
         """As :meth:`forward` in eval mode, tile by tile: the whole image's result in the memory of a tile.
