@@ -66,16 +66,11 @@ def compare(model, loader, evaluators, augmentations=AUGMENTATIONS):
     for batch in track(loader, description='comparing'):
         data = model.data_preprocessor(batch, False)
         vi, ir = data['inputs']['vi'], data['inputs']['ir']
-        fused = dict.fromkeys(evaluators)
-        fused['float'] = list(model.fuser.fuse(vi, ir, data['data_samples']))
-        fused['8 bits'] = [(255 * image).round() / 255 for image in fused['float']]
+        exact = list(model.fuser.fuse(vi, ir, data['data_samples']))
+        fused = {'float': exact, '8 bits': [(255 * image).round() / 255 for image in exact]}
         for kind, images in fused.items():
-            samples = copy.deepcopy(data['data_samples'])
-            for sample in samples:
-                sample.set_metainfo(dict(scale_factor=(1.0, 1.0)))
-            for k, image in enumerate(images):  # one by one: a stock preprocessor takes images of one size only
-                inputs = dict(inputs=[255 * image.flip(0)], data_samples=samples[k : k + 1])
-                evaluators[kind].process(model.task.test_step(inputs), None)
+            samples = model.predict_fused(images, copy.deepcopy(data['data_samples']))
+            evaluators[kind].process(samples, None)
         for v, i, image, rounded in zip(vi, ir, *fused.values(), strict=True):
             gaps['rounding to 8 bits'].add(image, rounded)
             for name, augment in augmentations.items():
@@ -91,8 +86,9 @@ def run(args):
         ValueError: The config is none of a cascade.
         FileNotFoundError, CheckpointError: No such config, or a checkpoint that does not belong to it.
     """
-    task = task_of(Config.fromfile(find_config(args.config)))
-    cfg = load_model_config(args.config, args.cfg_options, task=TASKS[task])
+    base = Config.fromfile(find_config(args.config))
+    task = task_of(base)
+    cfg = load_model_config(base, args.cfg_options, task=TASKS[task])
     without_sync_bn(cfg.model)
     if task == 'detector':
         import mmfusion.evaluation.metrics.per_class_coco  # noqa: F401  (registers it; needs mmdet, so not always there)

@@ -195,6 +195,19 @@ class TaskCascade(BaseModel):
     def predict(self, inputs, data_samples=None):
         """Fuse a batch, and give each sample its ``fused`` and the task's predictions."""
         fused = self.fuser.fuse(inputs['vi'], inputs['ir'], data_samples)
+        return self.predict_fused(fused, data_samples)
+
+    @torch.inference_mode()
+    def predict_fused(self, fused, data_samples=None):
+        """The second half of :meth:`predict`, for images that are fused already.
+
+        Args:
+            fused (Tensor | list[Tensor]): N×3×H×W, R, G, B in [0, 1], or a list of single images.
+            data_samples (list[FusionDataSample], optional): They receive the results.
+
+        Returns:
+            list[FusionDataSample]: With ``fused`` and the task's predictions.
+        """
         if data_samples is None:
             data_samples = [_sample_of(image) for image in fused]
         results = [None] * len(fused)
