@@ -68,15 +68,16 @@ def compose_scene(seed, index, size):
 
 
 def _weather(rng, night):
-    """Light, heat and haze. ``body_heat`` and ``sun_heat`` are kelvins above the air."""
+    """Light, heat and haze: ``body_heat``, ``sun_heat`` in kelvins above the air; for ``contrast`` see `passive_heat`."""
     hot = not night and rng.random() < 0.3
     return SimpleNamespace(
         night=night,
         cloud=rng.uniform(0.1, 1.0),
         sun_heat=rng.uniform(-0.8, 0.2) if night else (rng.uniform(5.5, 8.0) if hot else rng.uniform(0.3, 2.5)),
+        contrast=1.0 if hot else rng.uniform(0.1, 0.5),
         body_heat=rng.uniform(8, 11),
         fog=rng.uniform(18, 40) if rng.random() < 0.15 else 400.0,
-        smoke=int(rng.choice([0, 1, 2, 3], p=[0.35, 0.3, 0.2, 0.15])),
+        smoke=int(rng.choice([0, 1, 2, 3], p=[0.5, 0.3, 0.15, 0.05])),
         ambient=rng.uniform(0.01, 0.06) if night else rng.uniform(0.75, 1.1),
         sun=rng.uniform(-1, 1),
         warm_light=rng.uniform(0, 1),
@@ -201,7 +202,7 @@ def _persons(rng, street, weather, cars):
             tall=rng.uniform(1.55, 1.9),
             phase=rng.uniform(0, 2 * np.pi),
             facing=int(rng.choice([-1, 0, 0, 1])),
-            dark=rng.random() < (0.8 if weather.night else 0.45),
+            dark=rng.random() < (0.8 if weather.night else 0.3),
             kind=int(rng.integers(1000)),
             bag=rng.random() < 0.25,
             insulation=rng.uniform(0.55, 0.95),

@@ -3,6 +3,7 @@
 import numpy as np
 
 from .canvas import CAR, LAMP, PERSON, linear
+from .surfaces import passive_heat
 
 _COATS = [
     (150, 45, 40),
@@ -191,12 +192,12 @@ def paint_lamp(canvas, camera, lamp, weather):
     foot, top = camera.project([[lamp.x, 0, lamp.z], [lamp.x, lamp.tall, lamp.z]])
     end = camera.project([lamp.x - np.sign(lamp.x) * 1.4, lamp.tall + 0.25, lamp.z])
     knee = camera.project([lamp.x, lamp.tall * 0.25, lamp.z])
-    pole = dict(emission=(0, 0, 0), **maps)
-    canvas.capsule(foot, top, 0.12 * scale, grey, 0.4 + 0.4 * weather.sun_heat, **pole)
-    canvas.capsule(foot, knee, 0.2 * scale, grey * 0.8, 0.4 + 0.4 * weather.sun_heat, **pole)
-    canvas.capsule(top, end, 0.09 * scale, grey, 0.3, **pole)
+    pole, heat = dict(emission=(0, 0, 0), **maps), passive_heat(weather, 0.4, 0.4)
+    canvas.capsule(foot, top, 0.12 * scale, grey, heat, **pole)
+    canvas.capsule(foot, knee, 0.2 * scale, grey * 0.8, heat, **pole)
+    canvas.capsule(top, end, 0.09 * scale, grey, heat, **pole)
     lit = weather.night and lamp.lit
     glow = linear(*lamp.colour) * (30 if lit else 0)
     head = np.array(_box(end[0], end[1], 0.34 * scale, max(0.09 * scale, 0.7)))
-    canvas.fill([head], linear(190, 190, 185), 2.0 if lit else 0.2, emission=glow, **maps)
+    canvas.fill([head], linear(190, 190, 185), heat + (1.5 if lit else 0), emission=glow, **maps)
     return end

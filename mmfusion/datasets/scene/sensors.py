@@ -199,6 +199,6 @@ def sense_infrared(canvas, scene, smoke, rng):
     behind = display(canvas.backdrop['temp'][pixels], canvas.backdrop['distance'][pixels], smoke[pixels])
     contrast = np.zeros((h, w), np.float32)
     contrast[pixels] = np.abs(display(canvas.temp[pixels], canvas.distance[pixels], smoke[pixels]) - behind)
-    image = cv2.GaussianBlur(image, (0, 0), max(0.0022 * h, 0.5))
+    image = cv2.GaussianBlur(image, (0, 0), max(0.004 * h, 0.6))
     image += rng.standard_normal(w, np.float32) * 0.5
-    return _digitise(image, 1, rng.uniform(1.5, 2.8), rng), contrast
+    return _digitise(image, 1, rng.uniform(2.5, 4.5), rng), contrast

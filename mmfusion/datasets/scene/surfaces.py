@@ -9,6 +9,17 @@ _WALLS = [(150, 120, 100), (170, 160, 145), (120, 125, 130), (165, 140, 110), (1
 _LEAVES = [(70, 105, 45), (85, 115, 50), (55, 90, 50), (110, 115, 45)]
 
 
+def passive_heat(weather, own, sun_share):
+    """Temperature in kelvins above the air of a surface that has no heat of its own.
+
+    With ``contrast`` 1 that is ``own`` plus its share of the sun's heat; the smaller the contrast, the more all surfaces
+    have one temperature. It is small twice a day, under clouds and in rain, and the infrared image is then empty but for
+    what is warm.
+    """
+    own, shared = own + weather.sun_heat * sun_share, 0.7 * weather.sun_heat
+    return shared + weather.contrast * (own - shared)
+
+
 def paint_sky(canvas, camera, weather):
     """Sky with clouds down to the horizon; cold in the infrared, coldest at the zenith."""
     h, w = canvas.size
@@ -39,8 +50,8 @@ def paint_skyline(canvas, camera, weather):
     roofs = mask & (steps > 0.55)
     strip = np.s_[first:last]
     for area, colour, temp, label in (
-        (mask, linear(85, 100, 75), -0.8, VEGETATION),
-        (roofs, linear(130, 130, 135), 0.3, BACKGROUND),
+        (mask, linear(85, 100, 75), passive_heat(weather, -0.8, 0.4), VEGETATION),
+        (roofs, linear(130, 130, 135), passive_heat(weather, 0.3, 0.6), BACKGROUND),
     ):
         for name, value in dict(albedo=colour, temp=temp, label=label, emission=0, distance=120).items():
             getattr(canvas, name)[strip][area] = value
@@ -92,10 +103,9 @@ def paint_ground(canvas, camera, street, weather):
         plane += (white[c] - plane) * lines
         canvas.albedo[region][..., c] = plane
     canvas.emission[region] = 0
-    sun = weather.sun_heat
     # Asphalt stores the day's warmth; paint and kerbs are a little cooler.
-    temp = (0.2 + 0.7 * sun) + (0.4 + 0.3 * sun) * on_road - 0.5 * lines - 0.3 * kerb
-    canvas.temp[region] = temp + 0.5 * patches + (0.2 * near) * grain
+    own = 0.2 + 0.4 * on_road - 0.5 * lines - 0.3 * kerb + 0.5 * patches + (0.2 * near) * grain
+    canvas.temp[region] = passive_heat(weather, own, 0.7 + 0.3 * on_road)
     canvas.label[region] = np.where(on_road > 0.5, np.uint8(ROAD), np.uint8(BACKGROUND))
     canvas.distance[region] = z
     canvas.ground[region] = 1
@@ -122,7 +132,7 @@ def paint_building(canvas, camera, building, weather):
     """
     rng = canvas.rng
     base = linear(*_WALLS[building.kind % len(_WALLS)]) * rng.uniform(0.6, 1.15)
-    temp = rng.uniform(0.0, 1.6) + weather.sun_heat * rng.uniform(0.3, 0.9)
+    temp = passive_heat(weather, rng.uniform(0.0, 1.6), rng.uniform(0.3, 0.9))
     s, x, near, far, top = building.side, building.x, building.near, building.far, building.height
     along = np.array([[s * x, 0, near], [s * x, 0, far], [s * x, top, far], [s * x, top, near]])
     facing = np.array([[s * x, 0, near], [s * (x + 14), 0, near], [s * (x + 14), top, near], [s * x, top, near]])
@@ -133,10 +143,10 @@ def paint_building(canvas, camera, building, weather):
         _paint_windows(canvas, camera, wall, base * light, temp, weather)
         plinth = wall.copy()
         plinth[2:, 1] = 0.5
-        canvas.fill([camera.project(plinth)], base * light * 0.55, temp - 0.3)
+        canvas.fill([camera.project(plinth)], base * light * 0.55, temp - 0.3 * weather.contrast)
         cornice = wall.copy()
         cornice[:2, 1] = top - 0.35
-        canvas.fill([camera.project(cornice)], base * light * 1.25, temp + 0.3)
+        canvas.fill([camera.project(cornice)], base * light * 1.25, temp + 0.3 * weather.contrast)
 
 
 def _paint_windows(canvas, camera, wall, wall_colour, temp, weather):
@@ -168,7 +178,7 @@ def _paint_windows(canvas, camera, wall, wall_colour, temp, weather):
     canvas.fill_apart(frames[seen], wall_colour * 1.35)
     for k, tone in enumerate((0.5, 0.75, 1.05)):
         dark, bright = quads[seen & ~lit & (tones == k)], quads[seen & lit & (tones == k)]
-        canvas.fill_apart(dark, linear(70, 85, 100) * tone, temp - 1.6 - 0.8 * tone)
+        canvas.fill_apart(dark, linear(70, 85, 100) * tone, temp - weather.contrast * (1.6 + 0.8 * tone))
         canvas.fill_apart(bright, linear(120, 110, 90), temp + 1.2, linear(235, 200, 140) * 0.5 * tone)
 
 
@@ -178,7 +188,7 @@ def paint_plant(canvas, camera, plant, weather):
     The crown is an ellipse of ``radius`` × ``tall`` metres (half axes) whose edge and leaves come from noise.
     """
     rng = canvas.rng
-    temp = -0.7 + 0.4 * weather.sun_heat + rng.uniform(-0.4, 0.4)
+    temp = passive_heat(weather, -0.7 + rng.uniform(-0.4, 0.4), 0.4)
     if plant.trunk:
         r = 0.13
         stem = np.array(
@@ -190,7 +200,7 @@ def paint_plant(canvas, camera, plant, weather):
             ]
         )
         bark = dict(label=VEGETATION, distance=plant.z, ground=0, instance=0)
-        canvas.fill([camera.project(stem)], linear(80, 62, 48), temp + 1.0, emission=(0, 0, 0), **bark)
+        canvas.fill([camera.project(stem)], linear(80, 62, 48), temp + weather.contrast, emission=(0, 0, 0), **bark)
     cx, cy = camera.project([plant.x, plant.trunk + plant.tall, plant.z])
     scale = camera.scale(plant.z)
     rx, ry = plant.radius * scale * 1.25, plant.tall * scale * 1.25
@@ -208,7 +218,7 @@ def paint_plant(canvas, camera, plant, weather):
     box = np.s_[up:low, left:right]
     colour = linear(*_LEAVES[plant.kind % len(_LEAVES)])
     canvas.albedo[box][mask] = (colour * light[..., None])[mask]
-    canvas.temp[box][mask] = (temp + 0.5 * edge + 0.4 * leaves)[mask]
+    canvas.temp[box][mask] = (temp + weather.contrast * (0.5 * edge + 0.4 * leaves))[mask]
     canvas.emission[box][mask] = 0
     canvas.label[box][mask] = VEGETATION
     canvas.instance[box][mask] = 0
