@@ -2,11 +2,11 @@
 
     python benchmarks/cascade_step.py [--tasks seg det] [--rounds 8] [--batch 2] [--size 96 128] [--device cpu]
 
-A narrow OCCO in front of a narrow DeepLabV3+ (seg) and of YOLOX-nano (det), as in configs/cascades/*_synthetic.py. The task
-alone reads fused images of 8 bits, as from files, and has no gradient with respect to them. All three steps are whole
-ones: preparing the batch, losses, backward pass, optimizer. They take turns within each round, in rotating order, so that
-what else the machine does meets all of them; what counts is the ratio of the sums over all rounds. On a CPU the same
-ratio is printed for the processor's time, which leaves out what the process waited for on a busy machine.
+A narrow OCCO in front of a narrow DeepLabV3+ (seg) and of a narrow YOLOX (det), as in configs/cascades/*_synthetic.py.
+The task alone reads fused images of 8 bits, as from files, and has no gradient with respect to them. All three steps are
+whole ones: preparing the batch, losses, backward pass, optimizer. They take turns within each round, in rotating order,
+so that what else the machine does meets all of them; what counts is the ratio of the sums over all rounds. On a CPU the
+same ratio is printed for the processor's time, which leaves out what the process waited for on a busy machine.
 """
 
 import argparse
@@ -36,7 +36,7 @@ def prepare(task, args):
         cfg.model.segmentor.data_preprocessor.size = tuple(args.size)
     torch.manual_seed(0)
     model = MODELS.build(cfg.model).to(args.device).train()
-    scenes = cfg.train_dataloader.dataset
+    scenes = cfg.val_dataloader.dataset  # whole scenes
     scenes.update(num=args.batch, size=tuple(args.size))
     dataset = DATASETS.build(scenes)
     pairs = pseudo_collate([dataset[k] for k in range(args.batch)])
