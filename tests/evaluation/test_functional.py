@@ -9,7 +9,14 @@ from torchmetrics.functional.image import visual_information_fidelity as torchme
 
 from mmfusion.evaluation.functional import feature, feature_information, information, perception, structure
 from mmfusion.evaluation.functional.checks import Shared, each
-from mmfusion.evaluation.functional.filters import filter_valid, gaussian_window, halve
+from mmfusion.evaluation.functional.feature_information_cpu import window_sum
+from mmfusion.evaluation.functional.filters import (
+    _filter_by_products,
+    filter_valid,
+    gaussian_window,
+    halve,
+    local_moments,
+)
 
 
 def _plane(x, i=0):
@@ -199,6 +206,23 @@ def test_fmi_cell_by_cell(triple, name):
     assert value == pytest.approx(direct, rel=1e-5)
 
 
+@pytest.mark.parametrize('values', ['any', 'few', 'rare', 'equal', 'flat'])
+def test_fmi_compiled_against_tensors(values):
+    """The two ways of computing it, on windows that are flat, equal, or hold a single value that is not zero, too."""
+    maps = torch.randn(3, 6, 300, dtype=torch.float64)  # wider than what is computed at a time
+    if values == 'few':
+        maps = maps.round()
+    elif values == 'rare':
+        maps = (maps > 1.5).double()
+    elif values == 'equal':
+        maps[1, :, :150] = maps[0, :, :150]
+    elif values == 'flat':
+        maps[1:, :, :200] = 7
+    direct = feature_information._window_sum(maps).item()
+    for threads in (1, 3, 5):
+        assert window_sum(maps.numpy(), threads) == pytest.approx(direct, rel=1e-6)
+
+
 def test_fmi_of_unknown_feature(triple):
     with pytest.raises(ValueError, match="unknown feature 'sift'; known are edge"):
         feature_information.feature_mutual_information(*triple, feature='sift')
@@ -260,8 +284,20 @@ def test_filters_against_conv2d(size):
     x, taps = torch.rand(2, 1, 12, 75, dtype=torch.float64), torch.rand(size, dtype=torch.float64)
     for weights in (taps, taps + taps.flip(0)):
         direct = torch.nn.functional.conv2d(x, torch.outer(weights, weights)[None, None])
-        torch.testing.assert_close(filter_valid(x, weights), direct)
-        torch.testing.assert_close(filter_valid(x, weights, step=2), direct[..., ::2, ::2])
+        for function in (filter_valid, _filter_by_products):
+            torch.testing.assert_close(function(x, weights), direct)
+            torch.testing.assert_close(function(x, weights, step=2), direct[..., ::2, ::2])
+
+
+def test_local_moments_by_their_definition():
+    images, taps = torch.rand(2, 1, 1, 20, 31, dtype=torch.float64), gaussian_window(7, 1.5)
+    weights = torch.outer(taps, taps)
+    a, b = (x[0, 0].unfold(0, 7, 1).unfold(1, 7, 1) for x in images)
+    mu, cov = local_moments(images, taps)
+    means = [(x * weights).sum((2, 3), keepdim=True) for x in (a, b)]
+    torch.testing.assert_close(mu[1][0, 0], means[1][..., 0, 0])
+    torch.testing.assert_close(cov(0, 1)[0, 0], ((a - means[0]) * (b - means[1]) * weights).sum((2, 3)))
+    torch.testing.assert_close(cov(1, 1)[0, 0], ((b - means[1]) ** 2 * weights).sum((2, 3)))
 
 
 def test_halve_repeats_the_last_row():
