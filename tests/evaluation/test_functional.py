@@ -9,6 +9,7 @@ from torchmetrics.functional.image import visual_information_fidelity as torchme
 
 from mmfusion.evaluation.functional import feature, feature_information, information, perception, structure
 from mmfusion.evaluation.functional.checks import Shared, each
+from mmfusion.evaluation.functional.compiled import joint_counts
 from mmfusion.evaluation.functional.feature_information_cpu import window_sum
 from mmfusion.evaluation.functional.filters import (
     _filter_by_products,
@@ -27,6 +28,14 @@ def _joint_entropy(*images):
     _, counts = np.unique(np.stack([x.ravel() for x in images]), axis=1, return_counts=True)
     p = counts / counts.sum()
     return -(p * np.log2(p)).sum()
+
+
+def test_joint_counts_compiled_against_tensors():
+    a, b = torch.rand(2, 40, 77, dtype=torch.float64) * 259 - 2  # beyond 0 and 255, which count as these
+    a[0, :4] = torch.tensor([0.5, 1.5, 254.5, 255.5])
+    counts = torch.from_numpy(joint_counts(a.numpy(), b.numpy(), information.LEVELS))
+    assert torch.equal(counts, information._joint_counts(a, b))
+    assert counts.sum() == a.numel()
 
 
 def test_mutual_information_by_counting(triple):

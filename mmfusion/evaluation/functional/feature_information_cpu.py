@@ -3,11 +3,9 @@
 Every loop over the windows at hand is one that the compiler turns to vector instructions; see ``compiled``.
 """
 
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 
-from .compiled import compiled, inlined
+from .compiled import compiled, in_threads, inlined
 
 _CELLS = 9
 _LANES = 128
@@ -219,14 +217,11 @@ def window_sum(maps, threads):
 
     Args:
         maps (np.ndarray): S×H×W feature maps, the fused image's and then the sources', float64, C order.
-        threads (int): Stretches of rows that are computed at the same time.
+        threads (int): Stretches of rows that are computed at the same time, at most.
 
     Returns:
         float: The sum over windows and sources.
     """
     rows = maps.shape[1] - 2
-    ends = [rows * k // threads for k in range(threads + 1)]
-    if threads == 1:
-        return _sum_rows(maps, 0, rows)
-    with ThreadPoolExecutor(threads) as pool:
-        return sum(pool.map(_sum_rows, [maps] * threads, ends[:-1], ends[1:]))
+    work = rows * maps.shape[2] * _CELLS * len(maps)
+    return sum(in_threads(lambda top, bottom: _sum_rows(maps, top, bottom), rows, work, threads))

@@ -68,9 +68,9 @@ def filter_valid(x, taps, step=1):
     from .compiled import correlate
 
     height, width = ((n - len(taps)) // step + 1 for n in x.shape[-2:])
-    out = x.new_empty(len(x), 1, height, width)
+    out, taps = x.new_empty(len(x), 1, height, width), taps.to(x).numpy()
     for plane, result in zip(x[:, 0], out[:, 0], strict=True):
-        correlate(_array(plane), _array(taps.to(x)), step, result.numpy())
+        correlate(plane.contiguous().numpy(), taps, step, result.numpy())
     return out
 
 
@@ -81,24 +81,18 @@ def _filter_by_products(x, taps, step=1):
     return torch.stack(planes)[:, None]
 
 
-def _array(x):
-    """A tensor on the CPU as the compiled filters take it."""
-    return x.contiguous().numpy()
-
-
 def local_moments(images, taps):
     """Local means of 1×1×H×W images, and ``cov(i, j)`` giving their local covariances, under one separable window."""
     mu = [filter_valid(x, taps) for x in images]
 
     def cov(i, j):
-        if images[i].device.type != 'cpu':
+        if mu[i].device.type != 'cpu':
             return filter_valid(images[i] * images[j], taps).addcmul_(mu[i], mu[j], value=-1)
         from .compiled import covariance
 
         out = torch.empty_like(mu[i])
-        covariance(
-            *(_array(x[0, 0]) for x in (images[i], images[j], mu[i], mu[j])), _array(taps.to(out)), out[0, 0].numpy()
-        )
+        planes = (x[0, 0].contiguous().numpy() for x in (images[i], images[j], mu[i], mu[j]))
+        covariance(*planes, taps.to(out).numpy(), out[0, 0].numpy())
         return out
 
     return mu, cov

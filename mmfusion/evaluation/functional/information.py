@@ -27,11 +27,18 @@ def _histogram(shared, image):
 def _joint(shared, a, b):
     """Relative joint frequencies of two images' levels, 256×256 float64."""
 
-    def count(*strips):
-        codes = torch.add(_levels(strips[1]), _levels(strips[0]), alpha=LEVELS)
-        return torch.bincount(codes, minlength=LEVELS**2)
+    if a.device.type == 'cpu':
+        from .compiled import joint_counts
 
-    return strip_sums(count, [a, b]).view(LEVELS, LEVELS).double() / a.numel()
+        counts = torch.from_numpy(joint_counts(a[0, 0].contiguous().numpy(), b[0, 0].contiguous().numpy(), LEVELS))
+    else:
+        counts = strip_sums(_joint_counts, [a, b])
+    return counts.view(LEVELS, LEVELS).double() / a.numel()
+
+
+def _joint_counts(a, b):
+    """How often each pair of levels occurs, by tensor operations."""
+    return torch.bincount(torch.add(_levels(b), _levels(a), alpha=LEVELS), minlength=LEVELS**2)
 
 
 def _entropy_of(probability):
