@@ -232,6 +232,24 @@ def test_fmi_compiled_against_tensors(values):
         assert window_sum(maps.numpy(), threads) == pytest.approx(direct, rel=1e-6)
 
 
+@pytest.mark.parametrize('name', ['dct', 'wavelet'])
+def test_fmi_does_not_depend_on_rounding(triple, monkeypatch, name):
+    """Where images are flat the features are zero up to rounding, which is no structure.
+
+    Taken for one, it moves these values by a third. What is left are windows where a feature is about as small as what
+    it is rounded to.
+    """
+    images = [x[:1, :, :40, :60].clone() for x in triple]
+    for x in images:
+        x[..., 10:] = 255  # as in a saturated sky
+    feature_of = feature_information._FEATURES[name]
+    value = feature_information.feature_mutual_information(*images, feature=name).item()
+    noisy = {name: lambda x: feature_of(x) + 1e-13 * torch.randn(feature_of(x).shape)}
+    monkeypatch.setattr(feature_information, '_FEATURES', noisy)
+    again = feature_information.feature_mutual_information(*images, feature=name).item()
+    assert again == pytest.approx(value, rel=1e-3)
+
+
 def test_fmi_of_unknown_feature(triple):
     with pytest.raises(ValueError, match="unknown feature 'sift'; known are edge"):
         feature_information.feature_mutual_information(*triple, feature='sift')

@@ -26,6 +26,9 @@ _CHUNK = 1 << 14
 """Windows at a time and thread: fewer are more calls, more do not stay in the processor's cache."""
 _TINY = 1e-30
 """Keeps zero out of logarithms: far above the smallest float32, where arithmetic becomes slow, far below what counts."""
+_GRAIN = 2.0**-36
+"""Features are rounded to this: what they differ by where an image is flat is the arithmetic's rounding, about 1e-13, and
+windows, whose scale does not count, would take it for structure. The wavelet's least tap gives some 1e-10."""
 
 # Low-pass decomposition filter of the discrete Meyer wavelet ('dmey'): a zero, then these, then mirrored.
 _DMEY_HALF = (
@@ -264,7 +267,7 @@ def _values(windows, equal, scratch):
 
 def _similarity(*maps):
     """FMI of H×W feature maps, the fused image's and then the sources'."""
-    maps = torch.stack(maps)
+    maps = torch.stack(maps).div_(_GRAIN).round_().mul_(_GRAIN)
     pairs = (len(maps) - 1) * (maps.shape[1] - 2) * (maps.shape[2] - 2)
     if maps.device.type == 'cpu':
         # Imported here: numba takes a second, and other metrics do without it.
