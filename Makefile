@@ -45,7 +45,7 @@ $(VENV)/.stamp-torch: $(VENV)/.stamp-created
 	touch "$@"
 
 $(VENV)/.stamp-installed: $(VENV)/.stamp-torch setup.py pyproject.toml $(wildcard requirements/*.txt)
-	"$(BIN)/python" -m pip install 'setuptools<81' wheel
+	"$(BIN)/python" -m pip install 'setuptools<80.9' wheel
 	"$(BIN)/python" -m pip install -e '.[lite,tests]'
 	touch "$@"
 

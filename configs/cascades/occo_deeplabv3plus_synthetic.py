@@ -19,15 +19,11 @@ segmentor.backbone.update(depth=18, base_channels=16, stem_channels=16)
 segmentor.decode_head.update(in_channels=128, channels=32, c1_in_channels=16, c1_channels=8, num_classes=6)
 segmentor.auxiliary_head.update(in_channels=64, channels=16, num_classes=6)
 
-fuser = get_config('mmfusion::occo/occo_synthetic.py').model.to_dict()
-fuser['network'].update(channels=(8, 16, 24, 32), stretch='image')
-fuser['losses'] = fuser['losses'][:3]  # without the contrastive one, whose VGG would have to be downloaded
-
 model = dict(
     _delete_=True,
     type='mmfusion.FusionSegmentor',
     data_preprocessor=dict(type='mmfusion.FusionDataPreprocessor'),
-    fuser=fuser,
+    fuser=get_config('mmfusion::_base_/models/occo_narrow.py').model.to_dict(),
     segmentor=segmentor,
 )
 

@@ -35,15 +35,11 @@ segmentor.decode_head.loss_decode.class_weight = [1, 1, 3, 3, 8, 10]
 segmentor.auxiliary_head = None
 segmentor.test_cfg = dict(mode='whole')
 
-fuser = get_config('mmfusion::occo/occo_synthetic.py').model.to_dict()
-fuser['network'].update(channels=(8, 16, 24, 32), stretch='image')
-fuser['losses'] = fuser['losses'][:3]  # without the contrastive one, whose VGG would have to be downloaded
-
 model = dict(
     _delete_=True,
     type='mmfusion.FusionSegmentor',
     data_preprocessor=dict(type='mmfusion.FusionDataPreprocessor'),
-    fuser=fuser,
+    fuser=get_config('mmfusion::_base_/models/occo_narrow.py').model.to_dict(),
     segmentor=segmentor,
 )
 

@@ -15,15 +15,11 @@ detector.neck.update(in_channels=[32, 64, 128], out_channels=32)
 detector.bbox_head.update(num_classes=2, in_channels=32, feat_channels=32, strides=(4, 8, 16))
 detector.data_preprocessor.update(batch_augments=None, pad_size_divisor=16)
 
-fuser = get_config('mmfusion::occo/occo_synthetic.py').model.to_dict()
-fuser['network'].update(channels=(8, 16, 24, 32), stretch='image')
-fuser['losses'] = fuser['losses'][:3]  # without the contrastive one, whose VGG would have to be downloaded
-
 model = dict(
     _delete_=True,
     type='mmfusion.FusionDetector',
     data_preprocessor=dict(type='mmfusion.FusionDataPreprocessor'),
-    fuser=fuser,
+    fuser=get_config('mmfusion::_base_/models/occo_narrow.py').model.to_dict(),
     detector=detector,
 )
 
