@@ -29,12 +29,13 @@ for sample in samples:
     sample.gt_sem_seg = PixelData(data=torch.randint(9, (1, 224, 224)))
 data = dict(inputs=dict(vi=torch.rand(2, 3, 224, 224), ir=torch.rand(2, 1, 224, 224)), data_samples=samples)
 losses = []
-for _ in range(2):
-    optimizer.zero_grad()
-    loss, _ = model.parse_losses(model(**data, mode='loss'))
-    loss.backward()
-    optimizer.step()
+for step in (True, False):
+    with torch.set_grad_enabled(step):
+        loss, _ = model.parse_losses(model(**data, mode='loss'))
     losses.append(loss.item())
+    if step:
+        loss.backward()
+        optimizer.step()
 assert all(p.grad.isfinite().all() for p in model.parameters())
 assert losses[1] < losses[0], losses
 for name, prior in priors.items():
