@@ -18,7 +18,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from .checks import each, indicator, prepare
+from .checks import each, indicator, prepare, strip_map, strip_sums
 from .filters import filter_rows
 
 _CELLS = 9
@@ -290,14 +290,18 @@ def _window_sum(maps):
 
 def _binary_similarity(*maps):
     """FMI of H×W binary maps: each of the few distinct pairs of windows is computed once."""
-    fused, *sources = (_window_code(x) for x in maps)
-    pairs = torch.cat([fused * 512 + source for source in sources])
-    counts = torch.bincount(pairs, minlength=512 * 512)
+    counts = strip_sums(_pair_counts, maps, 2)
     pairs = counts.nonzero()[:, 0]
     codes = torch.stack([pairs // 512, pairs % 512])
     windows = (codes >> torch.arange(_CELLS, device=codes.device)[:, None, None] & 1).float()
     value = _values(windows - windows.amin(0), (codes[1:] == codes[:1]).float(), _Scratch(codes.device))
     return (value[0].double() * counts[pairs]).sum() / counts.sum()
+
+
+def _pair_counts(*maps):
+    """How often each pair of a window of the fused image and one of a source occurs, 512² counts."""
+    fused, *sources = (_window_code(x) for x in maps)
+    return torch.bincount(torch.cat([fused * 512 + source for source in sources]), minlength=512 * 512)
 
 
 def _window_code(x):
@@ -310,16 +314,27 @@ def _window_code(x):
 def _edge(x):
     """MATLAB's ``edge`` with its defaults: Sobel over 8, threshold 2 × the RMS strength, thinned along the gradient."""
     padded = F.pad(x[None, None], (1, 1, 1, 1), mode='replicate')[0, 0]
+    strength = strip_map(lambda strip: sum(g.square_() for g in _edge_gradients(strip)), [padded], 2)
+    threshold = 4 * strength.mean()
+    return strip_map(lambda *strips: _thinned(*strips, threshold), [padded, F.pad(strength, (1, 1, 1, 1), value=-1)], 2)
+
+
+def _edge_gradients(padded):
+    """Sobel over 8, across and down."""
     columns = padded[:-2] + 2 * padded[1:-1] + padded[2:]
     rows = padded[:, :-2] + 2 * padded[:, 1:-1] + padded[:, 2:]
-    gx, gy = (columns[:, 2:] - columns[:, :-2]) / 8, (rows[2:] - rows[:-2]) / 8
-    strength = gx**2 + gy**2
-    around = F.pad(strength, (1, 1, 1, 1), value=-1)
+    return (columns[:, 2:] - columns[:, :-2]) / 8, (rows[2:] - rows[:-2]) / 8
+
+
+def _thinned(padded, around, threshold):
+    """Where an edge is, from the image and the edges' strengths, both with their border."""
+    gx, gy = _edge_gradients(padded)
+    strength = around[1:-1, 1:-1]
     left, right, up, down = around[1:-1, :-2], around[1:-1, 2:], around[:-2, 1:-1], around[2:, 1:-1]
-    gx, gy, tolerance = gx.abs(), gy.abs(), 100 * torch.finfo(x.dtype).eps
+    gx, gy, tolerance = gx.abs_(), gy.abs_(), 100 * torch.finfo(padded.dtype).eps
     across = (gx >= gy - tolerance) & (left <= strength) & (strength > right)
     along = (gy >= gx - tolerance) & (up <= strength) & (strength > down)
-    return (strength > 4 * strength.mean()) & (across | along)
+    return (strength > threshold) & (across | along)
 
 
 def _gradient(x):
@@ -339,7 +354,8 @@ def _dct_rows(x):
 
 
 def _dct(x):
-    return _dct_rows(_dct_rows(x).mT.contiguous()).mT.contiguous()
+    rows = strip_map(_dct_rows, [x]).mT.contiguous()
+    return strip_map(_dct_rows, [rows]).mT.contiguous()
 
 
 def _dwt_rows(x, taps):

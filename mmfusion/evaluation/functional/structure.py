@@ -8,7 +8,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from .checks import each, indicator, prepare, ratio, strip_sums
+from .checks import each, indicator, prepare, ratio, strip_map, strip_sums
 from .filters import gaussian_window, halve, local_moments
 
 
@@ -438,7 +438,10 @@ def _qe_one(shared, *images):
 
 
 def _prewitt(x):
-    x = F.pad(x, (1, 1, 1, 1))
+    return strip_map(_prewitt_strength, [F.pad(x, (1, 1, 1, 1))], 2)
+
+
+def _prewitt_strength(x):
     columns = x[..., :-2, :] + x[..., 1:-1, :] + x[..., 2:, :]
     rows = x[..., :-2] + x[..., 1:-1] + x[..., 2:]
     gx = columns[..., 2:] - columns[..., :-2]
