@@ -354,8 +354,8 @@ def _dct_rows(x):
 
 
 def _dct(x):
-    rows = strip_map(_dct_rows, [x]).mT.contiguous()
-    return strip_map(_dct_rows, [rows]).mT.contiguous()
+    # Columns are read a strip at a time: a transposed copy of the plane would take longer than the transform.
+    return strip_map(_dct_rows, [strip_map(_dct_rows, [x]).mT]).mT
 
 
 def _dwt_rows(x, taps):
