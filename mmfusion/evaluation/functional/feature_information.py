@@ -270,10 +270,10 @@ def _similarity(*maps):
     maps = torch.stack(maps).div_(_GRAIN).round_().mul_(_GRAIN)
     pairs = (len(maps) - 1) * (maps.shape[1] - 2) * (maps.shape[2] - 2)
     if maps.device.type == 'cpu':
-        # Imported here: numba takes a second, and other metrics do without it.
+        # Imported here, as all that is compiled: numba takes a second, which only those pay who compute metrics.
         from .feature_information_cpu import window_sum
 
-        return maps.new_tensor(window_sum(maps.double().numpy(), torch.get_num_threads()) / pairs)
+        return maps.new_tensor(window_sum(maps.numpy(), torch.get_num_threads()) / pairs)
     return _window_sum(maps) / pairs
 
 

@@ -78,7 +78,7 @@ def _filter_by_products(x, taps, step=1):
     """:func:`filter_valid` by tensor operations."""
     band = _band(taps.to(x), step)
     planes = [_correlate_and_transpose(_correlate_and_transpose(plane, band, step), band, step) for plane in x[:, 0]]
-    return torch.stack(planes)[:, None]
+    return torch.stack(planes)[:, None] if len(planes) > 1 else planes[0][None, None]
 
 
 def local_moments(images, taps):
