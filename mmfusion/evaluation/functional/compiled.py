@@ -60,16 +60,24 @@ def _padded(taps):
 
 
 @compiled
-def correlate(image, taps, step, out):
-    """Correlate ``image`` (H×W) with the outer product of ``taps`` into ``out``, every ``step``-th pixel each way."""
+def correlate(image, factor, taps, step, out):
+    """Correlate ``image`` (H×W) with the outer product of ``taps`` into ``out``, every ``step``-th pixel each way.
+
+    ``factor`` is None, or an image of the same size that ``image`` is first multiplied with.
+    """
     height, width = image.shape
     count, taps = len(taps), _padded(taps)
     rows, column = np.zeros((len(taps), width), image.dtype), np.zeros(width + len(taps) - count, image.dtype)
     line = np.empty(width - count + 1, image.dtype)
     for row in range(height):
-        copy, source = rows[row % len(taps)], image[row]
-        for x in range(width):
-            copy[x] = source[x]
+        newest, source = rows[row % len(taps)], image[row]
+        if factor is None:
+            for x in range(width):
+                newest[x] = source[x]
+        else:
+            other = factor[row]
+            for x in range(width):
+                newest[x] = source[x] * other[x]
         top = row - count + 1
         if top >= 0 and top % step == 0:
             _weighted_rows(rows, top, taps, column[:width])
@@ -80,25 +88,6 @@ def correlate(image, taps, step, out):
                 _weighted_neighbours(column, taps, line)
                 for x in range(len(result)):
                     result[x] = line[x * step]
-
-
-@compiled
-def covariance(a, b, mean_a, mean_b, taps, out):
-    """Local covariance of H×W images under the window of ``taps``, given their local means, into ``out``."""
-    height, width = a.shape
-    count, taps = len(taps), _padded(taps)
-    rows, column = np.zeros((len(taps), width), a.dtype), np.zeros(width + len(taps) - count, a.dtype)
-    for row in range(height):
-        product, one, other = rows[row % len(taps)], a[row], b[row]
-        for x in range(width):
-            product[x] = one[x] * other[x]
-        top = row - count + 1
-        if top >= 0:
-            _weighted_rows(rows, top, taps, column[:width])
-            result, one, other = out[top], mean_a[top], mean_b[top]
-            _weighted_neighbours(column, taps, result)
-            for x in range(len(result)):
-                result[x] -= one[x] * other[x]
 
 
 @compiled

@@ -52,25 +52,27 @@ def filter_rows(x, taps, step=1):
     return _correlate_and_transpose(x, _band(taps.to(x), step), step)
 
 
-def filter_valid(x, taps, step=1):
+def filter_valid(x, taps, step=1, factor=None):
     """Correlate with the outer product of ``taps`` with itself, where the window lies inside the image.
 
     Args:
         x (Tensor): N×1×H×W.
         taps (Tensor): K weights.
         step (int): Take every ``step``-th pixel of the result, each way.
+        factor (Tensor, optional): N×1×H×W, multiplied with ``x`` first.
 
     Returns:
         Tensor: N×1×(H−K+1)×(W−K+1) if ``step`` is 1, as MATLAB's ``filter2(w, x, 'valid')``.
     """
     if x.device.type != 'cpu':
-        return _filter_by_products(x, taps, step)
+        return _filter_by_products(x if factor is None else x * factor, taps, step)
     from .compiled import correlate
 
     height, width = ((n - len(taps)) // step + 1 for n in x.shape[-2:])
     out, taps = x.new_empty(len(x), 1, height, width), taps.to(x).numpy()
-    for plane, result in zip(x[:, 0], out[:, 0], strict=True):
-        correlate(plane.contiguous().numpy(), taps, step, result.numpy())
+    factors = [None] * len(x) if factor is None else [plane.contiguous().numpy() for plane in factor[:, 0]]
+    for plane, other, result in zip(x[:, 0], factors, out[:, 0], strict=True):
+        correlate(plane.contiguous().numpy(), other, taps, step, result.numpy())
     return out
 
 
@@ -86,14 +88,7 @@ def local_moments(images, taps):
     mu = [filter_valid(x, taps) for x in images]
 
     def cov(i, j):
-        if mu[i].device.type != 'cpu':
-            return filter_valid(images[i] * images[j], taps).addcmul_(mu[i], mu[j], value=-1)
-        from .compiled import covariance
-
-        out = torch.empty_like(mu[i])
-        planes = (x[0, 0].contiguous().numpy() for x in (images[i], images[j], mu[i], mu[j]))
-        covariance(*planes, taps.to(out).numpy(), out[0, 0].numpy())
-        return out
+        return filter_valid(images[i], taps, factor=images[j]).addcmul_(mu[i], mu[j], value=-1)
 
     return mu, cov
 
