@@ -17,7 +17,7 @@ from torch import nn
 
 import mmfusion  # noqa: F401
 from mmfusion.models.layers import min_max_normalize
-from mmfusion.models.networks import FIFN
+from mmfusion.models.methods.occo import FIFN
 
 
 def norm(bn, x):

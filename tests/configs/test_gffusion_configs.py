@@ -13,7 +13,7 @@ from mmengine.optim import build_optim_wrapper
 from mmfusion.datasets import M3FDSegDataset, MSRSDataset
 from mmfusion.engine.hooks import LossWeightHook
 from mmfusion.engine.hooks.loss_weight import weight_at
-from mmfusion.models.networks import GFFusion
+from mmfusion.models.methods.gffusion import GFFusion
 from mmfusion.registry import DATASETS, PARAM_SCHEDULERS
 from mmfusion.utils import write_image
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from mmfusion.models.layers.min_max import min_max_normalize
-from mmfusion.models.networks.occo import FIFN
-from mmfusion.models.networks.occo.official import to_official
+from mmfusion.models.methods.occo import FIFN
+from mmfusion.models.methods.occo.official import to_official
 from mmfusion.utils.checkpoint import load_weights
 
 

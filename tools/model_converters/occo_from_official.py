@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from mmfusion.models.networks.occo.official import from_official, official_names, to_official
+from mmfusion.models.methods.occo.official import from_official, official_names, to_official
 from mmfusion.utils import write_bytes
 from mmfusion.utils.checkpoint import read_checkpoint
 from mmfusion.version import __version__

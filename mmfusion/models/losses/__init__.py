@@ -1,17 +1,5 @@
-"""Losses of fusion networks."""
+"""Losses that several fusion methods share; those of a single method are in ``methods``."""
 
-from .contextual import contextual_distance, euclidean_distance
-from .contextual_contrastive import ContextualContrastiveLoss
-from .pixel import MaskedIntensityLoss, MaskedRegionLoss, MaxIntensityLoss, SSIMLoss, TextureLoss, split_masks
+from .pixel import MaskedIntensityLoss, MaxIntensityLoss, SSIMLoss, TextureLoss
 
-__all__ = [
-    'ContextualContrastiveLoss',
-    'MaskedIntensityLoss',
-    'MaskedRegionLoss',
-    'MaxIntensityLoss',
-    'SSIMLoss',
-    'TextureLoss',
-    'contextual_distance',
-    'euclidean_distance',
-    'split_masks',
-]
+__all__ = ['MaskedIntensityLoss', 'MaxIntensityLoss', 'SSIMLoss', 'TextureLoss']

@@ -12,11 +12,9 @@ from torchvision.models.vgg import cfgs, make_layers
 from mmfusion.registry import MODELS
 
 from .frozen import FrozenPrior
-from .masked_vgg import MaskedFeatures, bounding_windows
 
 _ARCHS = {'vgg16': (cfgs['D'], VGG16_Weights.IMAGENET1K_V1), 'vgg19': (cfgs['E'], VGG19_Weights.IMAGENET1K_V1)}
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet, R, G, B
-_LUMA = (0.299, 0.587, 0.114)  # BT.601
 
 
 def layer_names(cfg):
@@ -71,12 +69,7 @@ class VGGPrior(FrozenPrior):
                         nn.init.kaiming_normal_(m.weight, mode='fan_out', nonlinearity='relu')
                         nn.init.zeros_(m.bias)
         self._load(arch, weights)
-        self._names = names
-        self._masked = MaskedFeatures(self.features, {k: v for k, v in names.items() if v in self.layers})
-        first = self.features[0]
-        # BT.601 weights on the first layer turn it into one that takes a grey image (OCCO's background term).
-        luma = torch.tensor(_LUMA).view(1, 3, 1, 1)
-        self.register_buffer('grey_weight', (first.weight.detach() * luma).sum(1, keepdim=True), persistent=False)
+        self.names = names
         self.register_buffer('mean', torch.tensor(_MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer('std', torch.tensor(_STD).view(1, 3, 1, 1), persistent=False)
         self.freeze()
@@ -128,47 +121,9 @@ class VGGPrior(FrozenPrior):
         out = {}
         for index, layer in enumerate(self.features):
             x = layer(x)
-            name = self._names.get(index)
+            name = self.names.get(index)
             if name in wanted:
                 out[name] = x
                 if len(out) == len(wanted):
                     break
         return out
-
-    def masked(self, images, regions, batch=8):
-        """Features of grey images within regions, black elsewhere.
-
-        On a CPU images go through one by one, and each costs what the window of its region costs (:mod:`.masked_vgg`);
-        an image's features are the same, to the bit, whatever others there are. On a GPU, where small convolutions do not
-        pay, whole images go through in batches.
-
-        Args:
-            images (Tensor): N×1×H×W in [0, 1].
-            regions (Tensor): N×1×H×W bool.
-            batch (int): Images at a time on a GPU.
-
-        Returns:
-            dict[str, Tensor]: Layer name → N×C×h×w.
-        """
-        images = images * regions
-        if images.is_cuda:
-            parts = [self(part) for part in images.split(batch)]
-        elif not self._masked.covers(self.layers):
-            parts = [self(image) for image in images.split(1)]
-        else:
-            black = (torch.zeros_like(images[:1], requires_grad=False) - self.mean) / self.std
-            normalized = ((images - self.mean) / self.std).split(1)
-            windows = bounding_windows(regions)
-            parts = [self._masked(x, black, window) for x, window in zip(normalized, windows, strict=True)]
-        return {layer: torch.cat([part[layer] for part in parts]) for layer in self.layers}
-
-    def shallow(self, x):
-        """relu1_1 of grey images through the first convolution folded to one channel by BT.601.
-
-        Args:
-            x (Tensor): N×1×H×W in [0, 1], not normalised.
-
-        Returns:
-            Tensor: N×64×H×W.
-        """
-        return nn.functional.relu(nn.functional.conv2d(x, self.grey_weight, self.features[0].bias, padding=1))

@@ -5,7 +5,6 @@ import copy
 import pytest
 import torch
 import torchvision
-from torch.nn import functional as F
 
 from mmfusion.models.priors import PriorHolder, VGGPrior
 from mmfusion.models.priors.vgg import layer_names
@@ -63,35 +62,6 @@ def test_deeper_layers_are_not_computed():
         layer.register_forward_hook(lambda *_, i=i: seen.append(i))
     vgg(torch.rand(1, 1, 16, 16), ('relu2_1',))
     assert max(seen) == 6
-
-
-def test_shallow_is_the_first_layer_on_grey_in_colour():
-    """Weights folded by BT.601: a grey image through them = luma-weighted sum over the first convolution's inputs."""
-    vgg, x = tiny(), torch.rand(2, 1, 9, 9)
-    first = vgg.features[0]
-    colour = x * torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
-    expected = F.relu(F.conv2d(colour, first.weight, first.bias, padding=1))
-    torch.testing.assert_close(vgg.shallow(x), expected)
-
-
-@pytest.mark.parametrize('batch', [1, 8])
-def test_masked_equals_masking_first(batch):
-    """Features within regions, by whatever way: those of the images with the rest black, and their gradient."""
-    vgg = tiny(layers=('relu2_2', 'relu5_1')).double()
-    regions = torch.zeros(5, 1, 48, 64, dtype=torch.bool)
-    regions[0, :, 5:9, 7:20] = True
-    regions[1, :, 30:48, 60:64] = True
-    regions[2] = True
-    regions[3, :, 0, 0] = True  # the last region is empty
-    images = torch.rand(5, 1, 48, 64, dtype=torch.double, requires_grad=True)
-    probe = None
-    results = []
-    for out in (vgg.masked(images, regions, batch), vgg(images * regions)):
-        probe = probe or {k: torch.randn_like(v) for k, v in out.items()}
-        total = sum((out[k] * probe[k]).sum() for k in probe)
-        results.append((*(out[k] for k in probe), torch.autograd.grad(total, images)[0]))
-    for a, b in zip(*results, strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
 
 
 def test_frozen_but_transparent():
@@ -172,4 +142,4 @@ def test_holder_shares_and_moves_its_prior():
     assert holder.state_dict() == {}
     assert copy.deepcopy(holder).prior('vgg') is vgg
     holder.to(torch.float64)
-    assert vgg.mean.dtype == vgg.grey_weight.dtype == vgg.features[0].weight.dtype == torch.float64
+    assert vgg.mean.dtype == vgg.features[0].weight.dtype == torch.float64

@@ -5,8 +5,7 @@ import torch
 from torch import nn
 
 from mmfusion.models.layers import RestormerBlock, sobel
-from mmfusion.models.networks import MGFusion
-from mmfusion.models.networks.mgfusion import CFF, CII, Adapter
+from mmfusion.models.methods.mgfusion import CFF, CII, Adapter, MGFusion
 from mmfusion.models.priors import PriorFeatures
 
 pytestmark = pytest.mark.usefixtures('one_thread')

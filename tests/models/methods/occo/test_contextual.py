@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from mmfusion.models.losses import contextual_distance, euclidean_distance
+from mmfusion.models.methods.occo import contextual_distance, euclidean_distance
 
 
 def maps(n=2, c=3, h=2, w=3, dtype=torch.float64):

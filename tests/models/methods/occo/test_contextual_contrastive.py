@@ -6,7 +6,7 @@ import pytest
 import torch
 import torchvision
 
-from mmfusion.models.losses import ContextualContrastiveLoss, contextual_distance, euclidean_distance, split_masks
+from mmfusion.models.methods.occo import ContextualContrastiveLoss, contextual_distance, euclidean_distance, split_masks
 
 TINY = dict(type='VGGPrior', weights='random', width=1 / 16)
 # Shallow layers keep enough points on small images.
@@ -62,7 +62,7 @@ def direct_terms(loss, b):
         mask = regions['background']
 
         def distance_bg(x, y):
-            mse = (vgg.shallow(x) - vgg.shallow(y)).square().mean()
+            mse = (loss.regions.shallow(x) - loss.regions.shallow(y)).square().mean()
             return mse if loss.variant == 'official' else mse.sqrt()
 
         anchor = (b['fused'] * mask)[:n]
@@ -167,14 +167,14 @@ def test_vgg_runs_once_with_gradient_and_once_without(monkeypatch):
     values = []
     for size in (5, 100):
         loss, calls = build(vgg_batch=size), []
-        vgg = loss.prior('vgg')
+        regions = loss.regions
 
-        def masked(images, regions, batch, calls=calls, run=vgg.masked):
+        def masked(images, regions, batch, calls=calls, run=regions.masked):
             out = run(images, regions, batch)
             calls.append((torch.is_grad_enabled(), len(images), batch, all(v.requires_grad for v in out.values())))
             return out
 
-        monkeypatch.setattr(vgg, 'masked', masked)
+        monkeypatch.setattr(regions, 'masked', masked)
         values.append(loss(**b)[0])
         # 3 regions × 2 anchors; 2 shared × 8, and the unique ones' 2 positives + 8 negatives each
         assert sorted(calls) == [(False, 36, size, False), (True, 6, size, True)]

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from mmfusion.models.networks import FIFN
-from mmfusion.models.networks.occo.tiled import STEP, spans
+from mmfusion.models.methods.occo import FIFN
+from mmfusion.models.methods.occo.tiled import STEP, spans
 
 
 def fifn(**kwargs):

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from mmfusion.models.layers import GRDB
-from mmfusion.models.networks import SeAFusion
+from mmfusion.models.methods.seafusion import SeAFusion
 from mmfusion.registry import MODELS
 
 pytestmark = pytest.mark.usefixtures('one_thread')

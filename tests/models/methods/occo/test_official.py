@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from mmfusion.models.networks import FIFN
-from mmfusion.models.networks.occo.official import from_official, official_names, to_official
+from mmfusion.models.methods.occo import FIFN
+from mmfusion.models.methods.occo.official import from_official, official_names, to_official
 
 NARROW = dict(channels=(4, 8, 8, 4), num_heads=(2, 2, 2, 1))
 

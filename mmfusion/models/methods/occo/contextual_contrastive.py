@@ -6,7 +6,8 @@ from mmfusion.models.priors import PriorHolder
 from mmfusion.registry import MODELS
 
 from .contextual import PAPER_FORMS, contextual_distance, euclidean_distance
-from .pixel import split_masks
+from .masked_vgg import RegionFeatures
+from .regions import split_masks
 
 # anchor's region → (positive, negative) modality of each ratio; the shared region is contrasted both ways (eq. 6, 7)
 _TERMS = (
@@ -73,6 +74,7 @@ class ContextualContrastiveLoss(PriorHolder):
             raise ValueError(f"paper_form must be 'exp', 'subtract' or 'literal', got {paper_form!r}")
         self.layers = dict(layers or {'relu4_4': 0.25, 'relu5_4': 1.0})
         self.hold('vgg', MODELS.build(dict(prior, layers=tuple(self.layers))))
+        self.regions = RegionFeatures(self.prior('vgg'))
         self.groups, self.space, self.variant, self.omega = groups, space, variant, tuple(omega)
         self.options = dict(paper_form=paper_form, chunk=chunk, max_points=max_points)
         self.vgg_batch, self.loss_weight = vgg_batch, loss_weight
@@ -135,7 +137,7 @@ class ContextualContrastiveLoss(PriorHolder):
             return {}
         stacked, regions = (torch.cat(parts) for parts in zip(*images.values(), strict=True))
         sizes = [len(v) for v, _ in images.values()]
-        layers = self.prior('vgg').masked(stacked, regions, self.vgg_batch)
+        layers = self.regions.masked(stacked, regions, self.vgg_batch)
         split = {name: value.split(sizes) for name, value in layers.items()}
         return {key: {name: split[name][i] for name in layers} for i, key in enumerate(images)}
 
@@ -167,7 +169,7 @@ class ContextualContrastiveLoss(PriorHolder):
 
     def _background(self, anchors, sources, region, n):
         """Eq. 8 with eq. 14: l2 on the first layer, over all images of a group whether or not a background is empty."""
-        shallow = self.prior('vgg').shallow
+        shallow = self.regions.shallow
         x = shallow(anchors * region[:n])
         with torch.no_grad():
             positive = shallow(sources['vi'][:n] * region[:n])

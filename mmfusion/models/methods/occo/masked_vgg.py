@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+_LUMA = (0.299, 0.587, 0.114)  # BT.601
+
 
 class Window(NamedTuple):
     """Rows and columns [top, bottom) × [left, right)."""
@@ -134,6 +136,65 @@ class MaskedFeatures:
             window = out.pooled((size[0] // 2, size[1] // 2))
             changed = F.max_pool2d(_paste(y, window.doubled(), value, out, n), 2)
         return result
+
+
+class RegionFeatures:
+    """VGG features of regions of grey images, and of the first layer alone.
+
+    Args:
+        prior (VGGPrior): The network and its layers.
+    """
+
+    def __init__(self, prior):
+        self.prior = prior
+        self._masked = MaskedFeatures(prior.features, {k: v for k, v in prior.names.items() if v in prior.layers})
+        # BT.601 weights on the first layer turn it into one that takes a grey image.
+        luma = torch.tensor(_LUMA).view(1, 3, 1, 1)
+        self._grey_weight = (prior.features[0].weight.detach() * luma).sum(1, keepdim=True)
+
+    def __deepcopy__(self, memo):
+        """Return the same object: a copy of a model (EMA) shares the prior."""
+        return self
+
+    def masked(self, images, regions, batch=8):
+        """Compute features of grey images within regions, black elsewhere.
+
+        On a CPU images go through one by one, and each costs what the window of its region costs; an image's features are
+        the same, to the bit, whatever others there are. On a GPU, where small convolutions do not pay, whole images go
+        through in batches.
+
+        Args:
+            images (Tensor): N×1×H×W in [0, 1].
+            regions (Tensor): N×1×H×W bool.
+            batch (int): Images at a time on a GPU.
+
+        Returns:
+            dict[str, Tensor]: Layer name → N×C×h×w.
+        """
+        prior, images = self.prior, images * regions
+        if images.is_cuda:
+            parts = [prior(part) for part in images.split(batch)]
+        elif not self._masked.covers(prior.layers):
+            parts = [prior(image) for image in images.split(1)]
+        else:
+            black = (torch.zeros_like(images[:1], requires_grad=False) - prior.mean) / prior.std
+            normalized = ((images - prior.mean) / prior.std).split(1)
+            windows = bounding_windows(regions)
+            parts = [self._masked(x, black, window) for x, window in zip(normalized, windows, strict=True)]
+        return {layer: torch.cat([part[layer] for part in parts]) for layer in prior.layers}
+
+    def shallow(self, x):
+        """Compute relu1_1 of grey images through the first convolution folded to one channel by BT.601.
+
+        Args:
+            x (Tensor): N×1×H×W in [0, 1], not normalised.
+
+        Returns:
+            Tensor: N×64×H×W.
+        """
+        first = self.prior.features[0]
+        self._grey_weight = self._grey_weight.to(first.weight)
+        return F.relu(F.conv2d(x, self._grey_weight, first.bias, padding=1))
 
 
 def _paste(background, piece, value, window, n):

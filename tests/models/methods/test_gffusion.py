@@ -6,9 +6,9 @@ import torch
 from torch import nn
 
 from mmfusion.models.layers import GRDB
-from mmfusion.models.networks import GFFusion
-from mmfusion.models.networks.gffusion import (
+from mmfusion.models.methods.gffusion import (
     FINet,
+    GFFusion,
     GroupConvMerge,
     MeanMerge,
     WeightedSumMerge,

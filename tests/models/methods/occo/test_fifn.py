@@ -7,10 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from mmfusion.models.networks import FIFN
-from mmfusion.models.networks.occo import FIFB
-from mmfusion.models.networks.occo.fifb import gram
-from mmfusion.models.networks.occo.fifn import ConvUnits
+from mmfusion.models.methods.occo import FIFB, FIFN
+from mmfusion.models.methods.occo.fifb import gram
+from mmfusion.models.methods.occo.fifn import ConvUnits
 from mmfusion.registry import MODELS
 
 SWITCHES = [
@@ -359,7 +358,7 @@ def test_built_from_config():
 @pytest.mark.data
 def test_parity_with_public_implementation(data_dir):
     """Output before the min-max stretch, three sizes, one of them odd: relative error ≤ 1e-5."""
-    from mmfusion.models.networks.occo.official import from_official
+    from mmfusion.models.methods.occo.official import from_official
 
     parity = torch.load(data_dir / 'parity' / 'occo_official.pt', weights_only=True)
     net = FIFN(channels=parity['channels']).eval()

@@ -1,0 +1,16 @@
+"""OCCO: feature interaction fusion network and object-aware contextual contrastive learning."""
+
+from .contextual import contextual_distance, euclidean_distance
+from .contextual_contrastive import ContextualContrastiveLoss
+from .fifn import FIFB, FIFN
+from .regions import MaskedRegionLoss, split_masks
+
+__all__ = [
+    'FIFB',
+    'FIFN',
+    'ContextualContrastiveLoss',
+    'MaskedRegionLoss',
+    'contextual_distance',
+    'euclidean_distance',
+    'split_masks',
+]
