@@ -37,7 +37,7 @@ def options(script):
     if 'add_config_arguments' in sources[0] or 'add_inference_arguments' in sources[0]:
         sources.append((ROOT / 'mmfusion/utils/cli.py').read_text(encoding='utf-8'))
     if 'add_dataset_arguments' in sources[0]:
-        sources.append((ROOT / 'mmfusion/apis/dataset_parts.py').read_text(encoding='utf-8'))
+        sources.append((ROOT / 'mmfusion/datasets/export/parts.py').read_text(encoding='utf-8'))
     return {'--help', '-h', *re.findall(r"'(--?[a-z][\w-]*)'", ''.join(sources))}
 
 

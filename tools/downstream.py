@@ -13,8 +13,8 @@ from pathlib import Path
 
 from mmengine.config import Config, DictAction
 
-from mmfusion.apis.downstream import KINDS, CellError, cell_config, open_folder, parse_variant, run_cell, task_of
-from mmfusion.apis.downstream_tables import (
+from mmfusion.comparison.cells import KINDS, CellError, cell_config, open_folder, parse_variant, run_cell, task_of
+from mmfusion.comparison.tables import (
     DEFAULT_METRICS,
     Comparison,
     choose_columns,

@@ -5,9 +5,9 @@ import sys
 from pathlib import Path
 
 from mmfusion.apis import FusionInferencer
-from mmfusion.apis.records import RECORD, check_record, model_settings, write_record
 from mmfusion.utils import IMG_SUFFIXES, list_images, pair_images, write_image
 from mmfusion.utils.cli import add_inference_arguments, inference_options, report
+from mmfusion.utils.run_record import RECORD, check_record, model_settings, write_record
 
 
 def make_parser():

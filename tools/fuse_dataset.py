@@ -15,11 +15,11 @@ import sys
 from mmengine.config import DictAction
 
 from mmfusion.apis import FusionInferencer, load_model_config
-from mmfusion.apis.dataset_parts import add_dataset_arguments, open_parts
-from mmfusion.apis.fused_dataset import FusedDataset
 from mmfusion.apis.inferencer import depth16_of
-from mmfusion.apis.records import model_settings
+from mmfusion.datasets.export.fused_dataset import FusedDataset
+from mmfusion.datasets.export.parts import add_dataset_arguments, open_parts
 from mmfusion.datasets.transforms.fuse import SOURCES, plain_image
+from mmfusion.utils.run_record import model_settings
 
 
 def make_parser():

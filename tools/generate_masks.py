@@ -6,10 +6,10 @@ import sys
 import torch
 
 import mmfusion  # noqa: F401  (makes mmdet importable)
-from mmfusion.apis.mask_annotations import AnnotatedBoxes
-from mmfusion.apis.mask_contrast import ContrastMasks
-from mmfusion.apis.mask_generation import generate_masks
-from mmfusion.apis.mask_models import (
+from mmfusion.masks.annotations import AnnotatedBoxes
+from mmfusion.masks.contrast import ContrastMasks
+from mmfusion.masks.generate import generate_masks
+from mmfusion.masks.grounded_sam import (
     DEFAULT_DETECTOR,
     DEFAULT_PROMPT,
     SAM_URLS,

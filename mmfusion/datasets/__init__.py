@@ -1,7 +1,7 @@
 """Datasets of infrared-visible image pairs."""
 
 from . import transforms
-from .coco import to_coco
+from .export.coco import to_coco
 from .fmb import FMBDataset
 from .fusion_dataset import FusionDataset
 from .layout_dataset import LayoutDataset
@@ -11,7 +11,7 @@ from .mfnet import MFNetDataset
 from .msrs import MSRSDataset, MSRSDetectionDataset
 from .occo import OCCODataset
 from .roadscene import RoadSceneDataset
-from .synthetic import SyntheticDataset, SyntheticScene, render_scene
+from .synthetic import RenderSyntheticPair, SyntheticDataset, SyntheticScene, render_scene
 from .tno import TNODataset
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     'MSRSDataset',
     'MSRSDetectionDataset',
     'OCCODataset',
+    'RenderSyntheticPair',
     'RoadSceneDataset',
     'SyntheticDataset',
     'SyntheticScene',

@@ -25,8 +25,8 @@ from mmfusion.datasets import (
     render_scene,
 )
 from mmfusion.datasets.boxes import read_voc, read_yolo
-from mmfusion.datasets.scene import CLASSES
 from mmfusion.datasets.synthetic import BOX_CLASSES
+from mmfusion.datasets.synthetic.scene import CLASSES
 from mmfusion.datasets.transforms.labels import map_labels
 from mmfusion.registry import DATASETS, TRANSFORMS
 from mmfusion.utils import ImageReadError, write_image

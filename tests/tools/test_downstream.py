@@ -8,7 +8,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmfusion.apis import downstream
+from mmfusion.comparison import cells
 from mmfusion.registry import MODELS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -64,13 +64,13 @@ class Trainings:
         (folder / 'train' / 'last_checkpoint').write_text('epoch_1.pth')
         self.fate(cell)
         values = {'mIoU': MIOU[cell], 'IoU/road': MIOU[cell] + 10, 'IoU/car': None}
-        (folder / downstream.METRICS_FILE).write_text(json.dumps(values))
+        (folder / cells.METRICS_FILE).write_text(json.dumps(values))
 
 
 @pytest.fixture
 def trainings(monkeypatch):
     runs = Trainings()
-    monkeypatch.setattr(downstream, 'run_tool', runs)
+    monkeypatch.setattr(cells, 'run_tool', runs)
     return runs
 
 
@@ -123,7 +123,7 @@ def test_goes_on_where_it_was_stopped(compare, trainings, capsys):
 def test_a_failed_cell_leaves_the_others(compare, trainings, tmp_path, capsys):
     def fails(cell):
         if cell == ('visible', 1):
-            raise downstream.CellError('train.py ended with code 1')
+            raise cells.CellError('train.py ended with code 1')
 
     trainings.fate = fails
     assert compare(*THREE) == 1
@@ -139,7 +139,7 @@ def test_a_failed_cell_leaves_the_others(compare, trainings, tmp_path, capsys):
 
 def test_without_any_result_there_is_no_table(compare, trainings, tmp_path, capsys):
     def fails(cell):
-        raise downstream.CellError('no')
+        raise cells.CellError('no')
 
     trainings.fate = fails
     assert compare('--variants', 'visible') == 1
@@ -184,24 +184,24 @@ def test_two_real_cells(compare, load_tool, tmp_path, monkeypatch):
     fuser = MODELS.build(Config.fromfile(config).model.fuser).state_dict()
     torch.save(fuser, tmp_path / 'fuser.pth')
     monkeypatch.setattr(
-        downstream,
+        cells,
         'run_tool',
         lambda script, arguments, log, claim: load_tool(f'tools/{script.name}').main(list(map(str, arguments))),
     )
     assert compare('--variants', 'infrared', f'F=frozen:{tmp_path / "fuser.pth"}', name=config) == 0
-    cells = tmp_path / 'out/cells'
-    trained = torch.load(cells / 'F/seed_0/train/epoch_1.pth', weights_only=True)['state_dict']
+    root = tmp_path / 'out/cells'
+    trained = torch.load(root / 'F/seed_0/train/epoch_1.pth', weights_only=True)['state_dict']
     assert fuser
     assert all(torch.equal(trained[f'fuser.{name}'], value) for name, value in fuser.items())
     for name in ('infrared', 'F'):
-        folder = cells / name / 'seed_0'
+        folder = root / name / 'seed_0'
         got = json.loads((folder / 'result.json').read_text())
         assert got['checkpoint'] == 'epoch_1.pth'
         classes = [value for key, value in got['metrics'].items() if key.startswith('IoU/')]
         assert len(classes) == 6
         defined = [value for value in classes if value is not None]
         assert got['metrics']['mIoU'] == pytest.approx(math.fsum(defined) / len(defined), abs=0.006)
-    (folder / downstream.METRICS_FILE).unlink()
+    (folder / cells.METRICS_FILE).unlink()
     checkpoint = folder / 'train/epoch_1.pth'
     load_tool('tools/test.py').main([str(folder / 'config.py'), str(checkpoint), '--work-dir', str(tmp_path / 'test')])
-    assert json.loads((folder / downstream.METRICS_FILE).read_text()) == pytest.approx(got['metrics'], nan_ok=True)
+    assert json.loads((folder / cells.METRICS_FILE).read_text()) == pytest.approx(got['metrics'], nan_ok=True)

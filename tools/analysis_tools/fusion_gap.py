@@ -21,7 +21,7 @@ from rich.progress import track
 from torchvision.transforms.v2.functional import center_crop, horizontal_flip, resize
 
 from mmfusion.apis import find_config, init_model, load_model_config
-from mmfusion.apis.downstream import named_metrics, per_class_evaluators, task_of
+from mmfusion.comparison.cells import named_metrics, per_class_evaluators, task_of
 from mmfusion.utils.cli import report, without_sync_bn
 
 TASKS = dict(segmentor='seg', detector='det')

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import torch
 
-from mmfusion.apis.box_masks import to_picture
-from mmfusion.apis.feature_pca import build_prior, pca_colours
 from mmfusion.evaluation.report import make_panel
+from mmfusion.masks.box_pca import to_picture
+from mmfusion.masks.feature_pca import build_prior, pca_colours
 from mmfusion.utils import read_visible, write_image
 from mmfusion.utils.cli import report
 

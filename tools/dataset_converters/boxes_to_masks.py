@@ -17,9 +17,9 @@ from mmengine.logging import print_log
 from tqdm import tqdm
 
 import mmfusion
-from mmfusion.apis.box_masks import BoxLabeller, label_files, to_picture
-from mmfusion.apis.feature_pca import build_prior
 from mmfusion.datasets.layout_dataset import LayoutDataset
+from mmfusion.masks.box_pca import BoxLabeller, label_files, to_picture
+from mmfusion.masks.feature_pca import build_prior
 from mmfusion.registry import DATASETS
 from mmfusion.utils import read_infrared, read_visible, write_bytes, write_image
 

@@ -17,8 +17,8 @@ from xml.etree import ElementTree
 import numpy as np
 from rich.progress import track
 
-from mmfusion.datasets.scene import CLASSES
 from mmfusion.datasets.synthetic import BOX_CLASSES, render_scene, scene_name
+from mmfusion.datasets.synthetic.scene import CLASSES
 from mmfusion.utils import write_bytes, write_image
 
 # Index of the first scene of each part.

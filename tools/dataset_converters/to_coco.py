@@ -13,8 +13,8 @@ import json
 import sys
 from pathlib import Path
 
-from mmfusion.apis.dataset_parts import add_dataset_arguments, open_parts
 from mmfusion.datasets import to_coco
+from mmfusion.datasets.export.parts import add_dataset_arguments, open_parts
 from mmfusion.utils import write_bytes
 
 

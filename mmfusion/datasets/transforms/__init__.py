@@ -7,7 +7,6 @@ from .labels import LoadSegLabels
 from .loading import LoadImagePair, LoadSaliencyMasks
 from .mfnet import LoadMFNetPair
 from .stock import adapt_pipeline
-from .synthetic import RenderSyntheticPair
 from .wrappers import ForEachModality, VisibleOnly
 
 __all__ = [
@@ -19,7 +18,6 @@ __all__ = [
     'LoadSaliencyMasks',
     'LoadSegLabels',
     'PackFusionInputs',
-    'RenderSyntheticPair',
     'VisibleOnly',
     'adapt_pipeline',
 ]

@@ -135,7 +135,7 @@ class FuseImages(BaseTransform):
         """Folder of this model's images below ``cache_dir``."""
         if self._cache is None:
             from mmfusion.apis import load_model_config
-            from mmfusion.apis.records import model_settings, plain
+            from mmfusion.utils.run_record import model_settings, plain
 
             cfg = load_model_config(self.model, self.cfg_options, self.tile)
             network = plain(cfg.model.to_dict())

@@ -8,6 +8,7 @@ from .reproducible import ReproducibleEpochHook
 from .source_balance import SourceBalanceHook, source_shares
 from .staged_training import StagedTrainingHook
 from .task_classes import TaskClassesHook
+from .test_result import TestResultHook
 
 __all__ = [
     'FusionPanelHook',
@@ -18,5 +19,6 @@ __all__ = [
     'SourceBalanceHook',
     'StagedTrainingHook',
     'TaskClassesHook',
+    'TestResultHook',
     'source_shares',
 ]

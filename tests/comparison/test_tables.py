@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from mmfusion.apis.downstream_tables import (
+from mmfusion.comparison.tables import (
     Comparison,
     as_dict,
     caption,

@@ -9,7 +9,7 @@ from mmengine.structures import InstanceData
 from PIL import Image
 
 from mmfusion.datasets import FusionDataset, LLVIPDataset, M3FDDataset, MSRSDetectionDataset, SyntheticDataset, to_coco
-from mmfusion.datasets.coco import image_size
+from mmfusion.datasets.export.coco import image_size
 from mmfusion.registry import METRICS
 from mmfusion.utils import write_image
 

@@ -22,8 +22,7 @@ from mmengine.config import Config
 from mmfusion.datasets import LayoutDataset
 from mmfusion.registry import DATASETS
 from mmfusion.utils import IMG_SUFFIXES, write_bytes
-
-from .records import plain, write_record
+from mmfusion.utils.run_record import plain, write_record
 
 KINDS = {
     'visible': 'visible, the visible image alone',
@@ -152,10 +151,9 @@ def cell_config(base, variant, seed, folder, weights='last'):
         type='mmfusion.TestResultHook', out_file=str(Path(folder) / METRICS_FILE), after_train=weights == 'last'
     )
     cfg['custom_hooks'] = [*(cfg.get('custom_hooks') or ()), result]
-    modules = ['mmfusion.apis.downstream_hook']
-    modules += ['mmfusion.evaluation.metrics.per_class_coco'] if task == 'detector' else []
-    imports = cfg.setdefault('custom_imports', dict(imports=[], allow_failed_imports=False))
-    imports['imports'] = [*imports['imports'], *modules]
+    if task == 'detector':
+        imports = cfg.setdefault('custom_imports', dict(imports=[], allow_failed_imports=False))
+        imports['imports'] = [*imports['imports'], 'mmfusion.evaluation.metrics.per_class_coco']
     model = cfg['model']
     if variant.kind in (*SINGLES, 'average'):
         _see(model, variant.kind)

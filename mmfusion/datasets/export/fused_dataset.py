@@ -9,8 +9,7 @@ from tqdm import tqdm
 from mmfusion.datasets import to_coco
 from mmfusion.datasets.transforms import LoadSegLabels
 from mmfusion.utils import IMG_SUFFIXES, write_bytes, write_image
-
-from .records import RECORD, check_record, plain, write_record
+from mmfusion.utils.run_record import RECORD, check_record, plain, write_record
 
 # Folder of the images of a part, and the snippet for a stock config, by task.
 IMAGES = dict(seg='img_dir', det='images')

@@ -337,7 +337,7 @@ class SamBoxMasks:
     """Boxes, then SAM: the mask is the union of the objects in the boxes.
 
     Args:
-        boxes: :class:`GroundingDinoBoxes` or :class:`~mmfusion.apis.mask_annotations.AnnotatedBoxes`.
+        boxes: :class:`GroundingDinoBoxes` or :class:`~mmfusion.masks.annotations.AnnotatedBoxes`.
         sam_type (str): ``'vit_h'`` (the largest), ``'vit_l'`` or ``'vit_b'``.
         checkpoint (str): Its weights: a file or URL.
         device (str): Where to run.

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from mmfusion.apis.box_masks import (
+from mmfusion.masks.box_pca import (
     UNCLEAR,
     BoxLabeller,
     centrality,

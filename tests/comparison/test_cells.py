@@ -8,8 +8,8 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmfusion.apis import downstream
-from mmfusion.apis.downstream import (
+from mmfusion.comparison.cells import (
+    RECORD,
     Cell,
     CellError,
     Variant,
@@ -201,7 +201,7 @@ def test_other_settings_are_refused_once_there_are_results(tmp_path, base, weigh
     torch.save({'a': torch.ones(1)}, weights)
     with pytest.raises(ValueError, match=r'variants\.A\.sha256'):
         folder_of(tmp_path, base, variants)
-    (tmp_path / 'out' / downstream.RECORD).unlink()
+    (tmp_path / 'out' / RECORD).unlink()
     with pytest.raises(ValueError, match=r'has cells, but no downstream.json'):
         folder_of(tmp_path, base)
 

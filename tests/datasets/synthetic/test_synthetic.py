@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from mmfusion.datasets import SyntheticDataset, render_scene, synthetic
-from mmfusion.datasets.scene import CLASSES, Camera, Canvas, compose_scene, sense_infrared, sense_visible
-from mmfusion.datasets.scene.canvas import noise
-from mmfusion.datasets.scene.objects import paint_car, paint_person
 from mmfusion.datasets.synthetic import BOX_CLASSES, cached_scene, scene_name
+from mmfusion.datasets.synthetic.scene import CLASSES, Camera, Canvas, compose_scene, sense_infrared, sense_visible
+from mmfusion.datasets.synthetic.scene.canvas import noise
+from mmfusion.datasets.synthetic.scene.objects import paint_car, paint_person
 from mmfusion.registry import DATASETS, TRANSFORMS
 
 SIZE = (120, 160)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmfusion.apis.feature_pca import build_prior, fit_pca, pca_colours, to_points
+from mmfusion.masks.feature_pca import build_prior, fit_pca, pca_colours, to_points
 
 pytestmark = pytest.mark.usefixtures('one_thread')
 

@@ -1,8 +1,8 @@
 """Masks of salient objects for a folder of pairs, one per modality, in OCCO's layout.
 
 ``OUT/mask_vi/mask_NAME.png`` and ``OUT/mask_ir/mask_NAME.png`` (8-bit, one channel, 0 and 255, the image's size), and
-``OUT/masks.json``, which says how they were made. See :mod:`mmfusion.apis.mask_models` (Grounding DINO and SAM),
-:mod:`mmfusion.apis.mask_annotations` (boxes from files) and :mod:`mmfusion.apis.mask_contrast` (no weights).
+``OUT/masks.json``, which says how they were made. See :mod:`mmfusion.masks.grounded_sam` (Grounding DINO and SAM),
+:mod:`mmfusion.masks.annotations` (boxes from files) and :mod:`mmfusion.masks.contrast` (no weights).
 """
 
 import json
@@ -17,7 +17,7 @@ from tqdm import tqdm
 from mmfusion.utils import ImageReadError, pair_images, read_infrared, read_mask, read_visible, write_bytes, write_image
 from mmfusion.version import __version__
 
-from .mask_models import MaskGenerationError
+from .grounded_sam import MaskGenerationError
 
 SIDECAR = 'masks.json'
 
@@ -68,8 +68,8 @@ def generate_masks(vi_dir, ir_dir, backend, out=None, mask_dirs=None, overwrite=
 
     Args:
         vi_dir, ir_dir (str | Path): Folders of images, paired by name without suffix.
-        backend: A :class:`~mmfusion.apis.mask_models.SamBoxMasks` or
-            :class:`~mmfusion.apis.mask_contrast.ContrastMasks`, or anything with ``settings`` (a dict that JSON can
+        backend: A :class:`~mmfusion.masks.grounded_sam.SamBoxMasks` or
+            :class:`~mmfusion.masks.contrast.ContrastMasks`, or anything with ``settings`` (a dict that JSON can
             hold), ``note`` (a warning or None), ``load(stems)`` and ``backend(stem, img, modality) -> mask``.
         out (str | Path, optional): Folder of ``masks.json`` and, unless ``mask_dirs`` are given, of ``mask_vi`` and
             ``mask_ir``. Default: the folder that holds both ``mask_dirs``.

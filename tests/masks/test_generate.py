@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from mmfusion.apis import mask_models
-from mmfusion.apis.mask_annotations import AnnotatedBoxes
-from mmfusion.apis.mask_contrast import ContrastMasks
-from mmfusion.apis.mask_generation import generate_masks
-from mmfusion.apis.mask_models import (
+from mmfusion.masks import grounded_sam
+from mmfusion.masks.annotations import AnnotatedBoxes
+from mmfusion.masks.contrast import ContrastMasks
+from mmfusion.masks.generate import generate_masks
+from mmfusion.masks.grounded_sam import (
     DEFAULT_DETECTOR,
     DEFAULT_PROMPT,
     KNOWN_PHRASES,
@@ -338,7 +338,7 @@ class TestGroundingDinoSam:
 
     def test_published(self, monkeypatch):
         """The default detector is one that mmdet publishes; its weights' URL stands in the message when it fails."""
-        config, url = mask_models.published_detectors()[DEFAULT_DETECTOR]
+        config, url = grounded_sam.published_detectors()[DEFAULT_DETECTOR]
         assert config.is_file()
         assert url.startswith('https://')
         assert url.endswith('.pth')
@@ -350,7 +350,7 @@ class TestGroundingDinoSam:
 
         monkeypatch.setattr('mmengine.runner.CheckpointLoader.load_checkpoint', offline)
         with pytest.raises(MaskGenerationError, match=rf'no route to host.*{url}.*--detector-weights'):
-            mask_models.load_weights(url, '--detector-weights', url)
+            grounded_sam.load_weights(url, '--detector-weights', url)
 
 
 class TestSam:
@@ -689,7 +689,7 @@ class TestFiles:
     def test_folders(self, tool, pairs, capsys, monkeypatch):
         """Masks beside a data set; the record stands in the folder that holds both; what made them is logged."""
         logged = []
-        monkeypatch.setattr('mmfusion.apis.mask_generation.print_log', lambda text, *args: logged.append(text))
+        monkeypatch.setattr('mmfusion.masks.generate.print_log', lambda text, *args: logged.append(text))
         train = pairs / 'train'
         args = ['--vi', str(pairs / 'vi'), '--ir', str(pairs / 'ir'), '--backend', 'contrast']
         assert tool.main([*args, '--mask-vi-dir', str(train / 'a'), '--mask-ir-dir', str(train / 'b')]) == 0

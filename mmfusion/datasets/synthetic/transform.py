@@ -3,10 +3,11 @@
 import numpy as np
 from mmcv.transforms import BaseTransform
 
+from mmfusion.datasets.transforms.labels import map_labels
+from mmfusion.datasets.transforms.loading import stack_pair
 from mmfusion.registry import TRANSFORMS
 
-from .labels import map_labels
-from .loading import stack_pair
+from .render import cached_scene, render_scene
 
 
 @TRANSFORMS.register_module()
@@ -42,9 +43,6 @@ class RenderSyntheticPair(BaseTransform):
 
     def transform(self, results):
         """Render one scene."""
-        # The datasets package imports its transforms, so the generator can only be imported late.
-        from mmfusion.datasets.synthetic import cached_scene, render_scene
-
         if 'synthetic' not in results:
             raise KeyError(
                 f"{results.get('img_path')}: no key 'synthetic'. RenderSyntheticPair renders samples of "

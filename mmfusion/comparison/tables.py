@@ -15,7 +15,7 @@ from mmfusion.evaluation.report.tables import LATEX_ESCAPES
 from mmfusion.utils import write_bytes
 from mmfusion.version import __version__
 
-from .downstream import SINGLES
+from .cells import SINGLES
 
 DEFAULT_METRICS = dict(segmentor=['IoU/*', 'mIoU'], detector=['AP50/*', 'mAP50', 'mAP'])
 _TITLES = {'mAP50': 'mAP@.5', 'mAP': 'mAP@.5:.95'}
@@ -27,7 +27,7 @@ class Comparison:
     """Values of variants over seeds.
 
     Attributes:
-        kinds (dict[str, str]): Variant → what kind it is (:data:`mmfusion.apis.downstream.KINDS`), in the order of rows.
+        kinds (dict[str, str]): Variant → what kind it is (:data:`mmfusion.comparison.cells.KINDS`), in the order of rows.
         values (dict[str, dict[int, dict[str, float]]]): Variant → seed → metric → value. Cells without result are absent.
         columns (list[str]): Metrics, in the order of columns; the last one decides.
         seeds (list[int]): Those asked for.

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from .mask_models import MaskGenerationError
+from .grounded_sam import MaskGenerationError
 
 
 class AnnotatedBoxes:

@@ -4,8 +4,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from .synthetic import BOX_CLASSES
-from .transforms import RenderSyntheticPair
+from mmfusion.datasets.synthetic import BOX_CLASSES, RenderSyntheticPair
 
 _TURNED = (5, 6, 7, 8)  # values of EXIF's orientation that exchange width and height
 

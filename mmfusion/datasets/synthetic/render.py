@@ -1,4 +1,4 @@
-"""Synthetic infrared-visible scenes with exact labels, boxes and masks: a generator and a dataset.
+"""Rendering of synthetic infrared-visible scenes with exact labels, boxes and masks.
 
 The scenes are made so that neither camera shows everything: at night, behind smoke and in dark clothes persons vanish
 from the visible image but not from the infrared one; cars parked for long have the temperature of the street and vanish
@@ -15,11 +15,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mmfusion.registry import DATASETS
 from mmfusion.utils import write_bytes
 
-from .fusion_dataset import FusionDataset
-from .scene import CLASSES, compose_scene, sense_infrared, sense_visible, smoke_map
+from .scene import compose_scene, sense_infrared, sense_visible, smoke_map
 
 PALETTE = [[0, 0, 0], [128, 64, 128], [60, 140, 40], [40, 60, 200], [220, 20, 60], [250, 200, 30]]
 BOX_CLASSES = ('person', 'car')
@@ -168,54 +166,3 @@ def _annotate(canvas, scene, smoke, contrast_vi, contrast_ir):
         np.array(labels, np.int64),
         np.array(seen, bool).reshape(-1, 2),
     )
-
-
-@DATASETS.register_module()
-class SyntheticDataset(FusionDataset):
-    """Synthetic scenes rendered on the fly; the transform ``RenderSyntheticPair`` takes the place of the loaders.
-
-    A sample has ``synthetic`` (seed, index and size for the renderer), ``img_id``, ``img_path`` and ``ir_path`` (names
-    for messages and for output files, not files), ``label_map``, ``reduce_zero_label`` and ``seg_fields``.
-
-    Args:
-        num (int): Number of scenes.
-        seed (int): Which set of scenes.
-        size (tuple[int, int]): Height and width.
-        start (int): Index of the first scene: a validation set takes up where the training set ends.
-        task (str): Whose classes ``metainfo`` tells the metrics: ``'seg'`` (:data:`CLASSES`) or ``'det'``
-            (:data:`BOX_CLASSES`, which the boxes' labels count). The samples are the same.
-        **kwargs: Those of :class:`FusionDataset`.
-
-    Raises:
-        ValueError: ``num`` is not positive, or ``task`` unknown.
-    """
-
-    METAINFO = dict(classes=CLASSES, palette=PALETTE)
-
-    def __init__(self, num=64, seed=0, size=(480, 640), start=0, task='seg', metainfo=None, **kwargs):
-        if num < 1:
-            raise ValueError(f'SyntheticDataset needs at least one scene, got num={num}')
-        if task not in ('seg', 'det'):
-            raise ValueError(f"task must be 'seg' or 'det', got {task!r}")
-        if task == 'det':
-            colours = [PALETTE[CLASSES.index(name)] for name in BOX_CLASSES]
-            metainfo = dict(classes=BOX_CLASSES, palette=colours) | dict(metainfo or {})
-        self.num, self.seed, self.size, self.start = num, seed, tuple(size), start
-        super().__init__(metainfo=metainfo, **kwargs)
-
-    def load_data_list(self):
-        """The recipes of the scenes; nothing is rendered here."""
-        return [self._recipe(index) for index in range(self.start, self.start + self.num)]
-
-    def _recipe(self, index):
-        name = scene_name(self.seed, index)
-        return dict(
-            synthetic=dict(seed=self.seed, index=index, size=self.size),
-            img_id=name,
-            img_path=f'synthetic/vi/{name}.png',
-            ir_path=f'synthetic/ir/{name}.png',
-            label_map=None,
-            num_classes=len(CLASSES),
-            reduce_zero_label=self.reduce_zero_label,
-            seg_fields=[],
-        )

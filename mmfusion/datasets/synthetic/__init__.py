@@ -1,0 +1,15 @@
+"""Synthetic infrared-visible scenes: the generator, the dataset, and the transform that renders in a pipeline."""
+
+from .dataset import SyntheticDataset
+from .render import BOX_CLASSES, SyntheticScene, cached_scene, render_scene, scene_name
+from .transform import RenderSyntheticPair
+
+__all__ = [
+    'BOX_CLASSES',
+    'RenderSyntheticPair',
+    'SyntheticDataset',
+    'SyntheticScene',
+    'cached_scene',
+    'render_scene',
+    'scene_name',
+]

@@ -1,0 +1,58 @@
+"""Dataset of synthetic scenes, rendered on the fly."""
+
+from mmfusion.datasets.fusion_dataset import FusionDataset
+from mmfusion.registry import DATASETS
+
+from .render import BOX_CLASSES, PALETTE, scene_name
+from .scene import CLASSES
+
+
+@DATASETS.register_module()
+class SyntheticDataset(FusionDataset):
+    """Synthetic scenes rendered on the fly; the transform ``RenderSyntheticPair`` takes the place of the loaders.
+
+    A sample has ``synthetic`` (seed, index and size for the renderer), ``img_id``, ``img_path`` and ``ir_path`` (names
+    for messages and for output files, not files), ``label_map``, ``reduce_zero_label`` and ``seg_fields``.
+
+    Args:
+        num (int): Number of scenes.
+        seed (int): Which set of scenes.
+        size (tuple[int, int]): Height and width.
+        start (int): Index of the first scene: a validation set takes up where the training set ends.
+        task (str): Whose classes ``metainfo`` tells the metrics: ``'seg'`` (:data:`CLASSES`) or ``'det'``
+            (:data:`BOX_CLASSES`, which the boxes' labels count). The samples are the same.
+        **kwargs: Those of :class:`FusionDataset`.
+
+    Raises:
+        ValueError: ``num`` is not positive, or ``task`` unknown.
+    """
+
+    METAINFO = dict(classes=CLASSES, palette=PALETTE)
+
+    def __init__(self, num=64, seed=0, size=(480, 640), start=0, task='seg', metainfo=None, **kwargs):
+        if num < 1:
+            raise ValueError(f'SyntheticDataset needs at least one scene, got num={num}')
+        if task not in ('seg', 'det'):
+            raise ValueError(f"task must be 'seg' or 'det', got {task!r}")
+        if task == 'det':
+            colours = [PALETTE[CLASSES.index(name)] for name in BOX_CLASSES]
+            metainfo = dict(classes=BOX_CLASSES, palette=colours) | dict(metainfo or {})
+        self.num, self.seed, self.size, self.start = num, seed, tuple(size), start
+        super().__init__(metainfo=metainfo, **kwargs)
+
+    def load_data_list(self):
+        """The recipes of the scenes; nothing is rendered here."""
+        return [self._recipe(index) for index in range(self.start, self.start + self.num)]
+
+    def _recipe(self, index):
+        name = scene_name(self.seed, index)
+        return dict(
+            synthetic=dict(seed=self.seed, index=index, size=self.size),
+            img_id=name,
+            img_path=f'synthetic/vi/{name}.png',
+            ir_path=f'synthetic/ir/{name}.png',
+            label_map=None,
+            num_classes=len(CLASSES),
+            reduce_zero_label=self.reduce_zero_label,
+            seg_fields=[],
+        )
