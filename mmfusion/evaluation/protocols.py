@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from .functional.checks import Shared
+from .functional.memo import Shared
 from .specs import METRIC_SPECS, PROTOCOLS, resolve_metrics
 
 _GREY = (0.298936021293775, 0.587043074451121, 0.114020904255104)

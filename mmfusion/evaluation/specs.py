@@ -58,7 +58,7 @@ class MetricSpec:
         return self.min_size[protocol] if isinstance(self.min_size, dict) else self.min_size
 
     def __call__(self, fused, ir, vi, protocol='tang', shared=None):
-        """Values of N images (N×1×H×W in 0–255), N float64; ``shared`` as in :class:`~.functional.checks.Shared`."""
+        """Values of N images (N×1×H×W in 0–255), N float64; ``shared`` as in :class:`~.functional.memo.Shared`."""
         kwargs = dict(self.options)
         if self.by_protocol:
             kwargs['protocol'] = protocol

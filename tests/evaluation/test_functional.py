@@ -8,9 +8,6 @@ import torch
 from torchmetrics.functional.image import visual_information_fidelity as torchmetrics_vif
 
 from mmfusion.evaluation.functional import feature, feature_information, information, perception, structure
-from mmfusion.evaluation.functional.checks import Shared, each
-from mmfusion.evaluation.functional.compiled import joint_counts
-from mmfusion.evaluation.functional.feature_information_cpu import window_sum
 from mmfusion.evaluation.functional.filters import (
     _filter_by_products,
     filter_valid,
@@ -18,6 +15,9 @@ from mmfusion.evaluation.functional.filters import (
     halve,
     local_moments,
 )
+from mmfusion.evaluation.functional.kernels.feature_information import window_sum
+from mmfusion.evaluation.functional.kernels.histograms import joint_counts
+from mmfusion.evaluation.functional.memo import Shared, each
 
 
 def _plane(x, i=0):

@@ -9,8 +9,10 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 
-from .checks import each, indicator, prepare, ratio, strip_sums
+from .checks import indicator, prepare, ratio
 from .filters import sobel
+from .memo import each
+from .strips import strip_sums
 
 
 def spatial_frequency(fused, *, protocol='tang', data_range=255.0):
@@ -297,7 +299,7 @@ def nabf(fused, ir, vi, *, protocol='tang', data_range=255.0, shared=None):
         fused, ir, vi (Tensor): N×1×H×W, three pixels or more each way.
         protocol (str): ``'tang'`` or ``'vifb'``.
         data_range (float): 255 or 1.
-        shared (Shared, optional): See :func:`~mmfusion.evaluation.functional.checks.each`.
+        shared (Shared, optional): See :func:`~mmfusion.evaluation.functional.memo.each`.
 
     Returns:
         Tensor: N values.
@@ -323,7 +325,7 @@ def labf(fused, ir, vi, *, data_range=255.0, shared=None):
     Args:
         fused, ir, vi (Tensor): N×1×H×W, three pixels or more each way.
         data_range (float): 255 or 1.
-        shared (Shared, optional): See :func:`~mmfusion.evaluation.functional.checks.each`.
+        shared (Shared, optional): See :func:`~mmfusion.evaluation.functional.memo.each`.
 
     Returns:
         Tensor: N values.

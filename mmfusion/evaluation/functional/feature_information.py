@@ -9,7 +9,7 @@ Pearson's correlation of the windows. The mutual information over the mean entro
 [0, 1] between neighbours among the steps of both cumulative distributions, so merging the two sorted lists of eight
 steps each finds them all. And the lower bound is the upper bound with one of the windows reversed.
 
-Here this is written with tensor operations, for a GPU; ``feature_information_cpu`` has it compiled for a CPU, where it
+Here this is written with tensor operations, for a GPU; ``kernels.feature_information`` has it compiled for a CPU, where it
 is several times faster.
 """
 
@@ -18,8 +18,10 @@ import math
 import torch
 import torch.nn.functional as F
 
-from .checks import each, indicator, prepare, strip_map, strip_sums
+from .checks import indicator, prepare
 from .filters import filter_rows
+from .memo import each
+from .strips import strip_map, strip_sums
 
 _CELLS = 9
 _CHUNK = 1 << 14
@@ -271,7 +273,7 @@ def _similarity(*maps):
     pairs = (len(maps) - 1) * (maps.shape[1] - 2) * (maps.shape[2] - 2)
     if maps.device.type == 'cpu':
         # Imported here, as all that is compiled: numba takes a second, which only those pay who compute metrics.
-        from .feature_information_cpu import window_sum
+        from .kernels.feature_information import window_sum
 
         return maps.new_tensor(window_sum(maps.numpy(), torch.get_num_threads()) / pairs)
     return _window_sum(maps) / pairs

@@ -1,7 +1,7 @@
 """Filtering shared by the metrics: separable correlation, box means, subsampling.
 
 In double precision, which most metrics need for the difference of two large moments. On a CPU a separable filter is
-compiled (``compiled``); elsewhere, and for rows alone, it runs as products of short stretches of pixels with a small
+compiled (``kernels.filters``); elsewhere, and for rows alone, it runs as products of short stretches of pixels with a small
 banded matrix: linear in pixels, without intermediate copies, and many times faster than ``conv2d`` in this precision.
 """
 
@@ -66,7 +66,7 @@ def filter_valid(x, taps, step=1, factor=None):
     """
     if x.device.type != 'cpu':
         return _filter_by_products(x if factor is None else x * factor, taps, step)
-    from .compiled import correlate
+    from .kernels.filters import correlate
 
     height, width = ((n - len(taps)) // step + 1 for n in x.shape[-2:])
     out, taps = x.new_empty(len(x), 1, height, width), taps.to(x).numpy()

@@ -8,7 +8,9 @@ import math
 
 import torch
 
-from .checks import each, prepare, ratio, strip_sums
+from .checks import prepare, ratio
+from .memo import each
+from .strips import strip_sums
 
 LEVELS = 256
 
@@ -28,7 +30,7 @@ def _joint(shared, a, b):
     """Relative joint frequencies of two images' levels, 256×256 float64."""
 
     if a.device.type == 'cpu':
-        from .compiled import joint_counts
+        from .kernels.histograms import joint_counts
 
         counts = torch.from_numpy(joint_counts(a[0, 0].contiguous().numpy(), b[0, 0].contiguous().numpy(), LEVELS))
     else:
@@ -76,7 +78,7 @@ def entropy(fused, *, data_range=255.0, shared=None):
     Args:
         fused (Tensor): N×1×H×W.
         data_range (float): 255 or 1.
-        shared (Shared, optional): See :func:`~mmfusion.evaluation.functional.checks.each`.
+        shared (Shared, optional): See :func:`~mmfusion.evaluation.functional.memo.each`.
 
     Returns:
         Tensor: N values.
@@ -105,7 +107,7 @@ def mutual_information(fused, ir, vi, *, protocol='tang', data_range=255.0, shar
         fused, ir, vi (Tensor): N×1×H×W.
         protocol (str): ``'tang'`` or ``'vifb'``.
         data_range (float): 255 or 1.
-        shared (Shared, optional): See :func:`~mmfusion.evaluation.functional.checks.each`.
+        shared (Shared, optional): See :func:`~mmfusion.evaluation.functional.memo.each`.
 
     Returns:
         Tensor: N values.
@@ -145,7 +147,7 @@ def normalized_mutual_information(fused, ir, vi, *, data_range=255.0, shared=Non
     Args:
         fused, ir, vi (Tensor): N×1×H×W.
         data_range (float): 255 or 1.
-        shared (Shared, optional): See :func:`~mmfusion.evaluation.functional.checks.each`.
+        shared (Shared, optional): See :func:`~mmfusion.evaluation.functional.memo.each`.
 
     Returns:
         Tensor: N values.
@@ -173,7 +175,7 @@ def cross_entropy(fused, ir, vi, *, data_range=255.0, shared=None):
     Args:
         fused, ir, vi (Tensor): N×1×H×W.
         data_range (float): 255 or 1.
-        shared (Shared, optional): See :func:`~mmfusion.evaluation.functional.checks.each`.
+        shared (Shared, optional): See :func:`~mmfusion.evaluation.functional.memo.each`.
 
     Returns:
         Tensor: N values.
@@ -200,7 +202,7 @@ def qncie(fused, ir, vi, *, data_range=255.0, shared=None):
     Args:
         fused, ir, vi (Tensor): N×1×H×W.
         data_range (float): 255 or 1.
-        shared (Shared, optional): See :func:`~mmfusion.evaluation.functional.checks.each`.
+        shared (Shared, optional): See :func:`~mmfusion.evaluation.functional.memo.each`.
 
     Returns:
         Tensor: N values.
@@ -232,7 +234,7 @@ def tsallis_entropy(fused, ir, vi, *, q=1.85, data_range=255.0, shared=None):
         fused, ir, vi (Tensor): N×1×H×W.
         q (float): Tsallis' parameter, not 1.
         data_range (float): 255 or 1.
-        shared (Shared, optional): See :func:`~mmfusion.evaluation.functional.checks.each`.
+        shared (Shared, optional): See :func:`~mmfusion.evaluation.functional.memo.each`.
 
     Returns:
         Tensor: N values.

@@ -8,8 +8,10 @@ import math
 import torch
 import torch.nn.functional as F
 
-from .checks import STRIP, each, prepare, ratio, strip_sums
+from .checks import prepare, ratio
 from .filters import filter_valid, gaussian_window, local_moments, sobel
+from .memo import each
+from .strips import STRIP, strip_sums
 
 VIF_MIN_SIZE = 41
 """The smallest side for which each of VIF's four scales has a whole window."""
@@ -130,7 +132,7 @@ def qcb(fused, ir, vi, *, data_range=255.0, shared=None):
     Args:
         fused, ir, vi (Tensor): N×1×H×W.
         data_range (float): 255 or 1.
-        shared (Shared, optional): See :func:`~mmfusion.evaluation.functional.checks.each`.
+        shared (Shared, optional): See :func:`~mmfusion.evaluation.functional.memo.each`.
 
     Returns:
         Tensor: N values.
@@ -186,7 +188,7 @@ def qcv(fused, ir, vi, *, data_range=255.0, shared=None):
     Args:
         fused, ir, vi (Tensor): N×1×H×W.
         data_range (float): 255 or 1.
-        shared (Shared, optional): See :func:`~mmfusion.evaluation.functional.checks.each`.
+        shared (Shared, optional): See :func:`~mmfusion.evaluation.functional.memo.each`.
 
     Returns:
         Tensor: N values.

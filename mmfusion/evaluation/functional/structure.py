@@ -8,8 +8,10 @@ import math
 import torch
 import torch.nn.functional as F
 
-from .checks import each, indicator, prepare, ratio, strip_map, strip_sums
+from .checks import indicator, prepare, ratio
 from .filters import gaussian_window, halve, local_moments
+from .memo import each
+from .strips import strip_map, strip_sums
 
 
 def _correlation(a, *b):
@@ -386,7 +388,7 @@ def qw(fused, ir, vi, *, data_range=255.0, shared=None):
     Args:
         fused, ir, vi (Tensor): N×1×H×W, 11 pixels or more each way.
         data_range (float): 255 or 1.
-        shared (Shared, optional): See :func:`~mmfusion.evaluation.functional.checks.each`.
+        shared (Shared, optional): See :func:`~mmfusion.evaluation.functional.memo.each`.
 
     Returns:
         Tensor: N values.
@@ -424,7 +426,7 @@ def qe(fused, ir, vi, *, data_range=255.0, shared=None):
     Args:
         fused, ir, vi (Tensor): N×1×H×W, 11 pixels or more each way.
         data_range (float): 255 or 1.
-        shared (Shared, optional): See :func:`~mmfusion.evaluation.functional.checks.each`.
+        shared (Shared, optional): See :func:`~mmfusion.evaluation.functional.memo.each`.
 
     Returns:
         Tensor: N values.

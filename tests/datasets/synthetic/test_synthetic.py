@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from mmfusion.datasets import SyntheticDataset, render_scene, synthetic
-from mmfusion.datasets.synthetic import BOX_CLASSES, cached_scene, scene_name
+from mmfusion.datasets import SyntheticDataset, render_scene
+from mmfusion.datasets.synthetic import BOX_CLASSES, cached_scene, render, scene_name
 from mmfusion.datasets.synthetic.scene import CLASSES, Camera, Canvas, compose_scene, sense_infrared, sense_visible
 from mmfusion.datasets.synthetic.scene.canvas import noise
 from mmfusion.datasets.synthetic.scene.objects import paint_car, paint_person
@@ -248,7 +248,7 @@ def test_a_kept_scene_is_the_rendered_one(tmp_path, monkeypatch):
     for index in (1, 2):
         first = cached_scene(tmp_path, 0, index, SIZE)
         with monkeypatch.context() as patch:
-            patch.setattr(synthetic, 'render_scene', None)
+            patch.setattr(render, 'render_scene', None)
             again = cached_scene(tmp_path, 0, index, SIZE)
         for scene in (first, again):
             rendered = render_scene(0, index, SIZE)
@@ -261,7 +261,7 @@ def test_a_kept_scene_is_the_rendered_one(tmp_path, monkeypatch):
     assert len(list(tmp_path.rglob('*.*'))) == 2
     cached_scene(tmp_path, 1, 1, SIZE)
     cached_scene(tmp_path, 0, 1, (60, 80))
-    assert len(list((tmp_path / synthetic.generator_version()).iterdir())) == 4
+    assert len(list((tmp_path / render.generator_version()).iterdir())) == 4
 
 
 def test_a_broken_kept_scene_is_named(tmp_path):

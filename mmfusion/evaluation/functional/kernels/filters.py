@@ -1,21 +1,8 @@
-"""How CPU kernels are compiled, and those that are short: the filters of ``filters``, the counts of ``information``.
-
-Tensor operations pass over memory once for each step of a formula, and share work between threads in pieces too small to
-gain from it. These loops do all steps while a row is in the processor's nearest cache, by vector instructions. The first
-call compiles, for some seconds; later processes read the result from numba's cache.
-"""
-
-from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
+"""Separable correlation of images in one pass, every row in the processor's nearest cache."""
 
 import numpy as np
-from numba import njit
 
-# No 'nnan', 'ninf': what is not finite is told by comparisons.
-_options = dict(nogil=True, cache=True, error_model='numpy', fastmath={'nsz', 'contract', 'reassoc', 'arcp'})
-compiled = njit(**_options)
-inlined = njit(inline='always', **_options)
-"""For the parts of a kernel: loops are made vector instructions only where the compiler sees that arrays are apart."""
+from .compiled import compiled
 
 
 @compiled
@@ -88,46 +75,3 @@ def correlate(image, factor, taps, step, out):
                 _weighted_neighbours(column, taps, line)
                 for x in range(len(result)):
                     result[x] = line[x * step]
-
-
-@compiled
-def joint_counts(a, b, levels):
-    """How often each pair of levels occurs at the same pixel of two images (H×W, rounded): levels² counts, int64."""
-    counts, last = np.zeros(levels * levels, np.int64), levels - 1
-    height, width = a.shape
-    codes = np.empty(width, np.int64)
-    for row in range(height):
-        one, other = a[row], b[row]
-        for x in range(width):
-            level = min(max(np.rint(one[x]), 0.0), last)
-            codes[x] = np.int64(level * levels + min(max(np.rint(other[x]), 0.0), last))
-        for x in range(width):
-            counts[codes[x]] += 1
-    return counts
-
-
-_WORTH_A_THREAD = 1 << 17
-"""Operations: fewer are done before a thread has begun."""
-
-
-def in_threads(function, rows, work, threads):
-    """Run ``function(top, bottom)`` on stretches of ``rows`` at the same time.
-
-    Threads are made anew each time, since a pool would not survive the fork of a dataloader's workers.
-
-    Args:
-        function (Callable): Releases the interpreter's lock, as compiled functions do.
-        rows (int): How many.
-        work (int): Roughly the number of operations: little work is not divided.
-        threads (int): How many at most.
-
-    Returns:
-        list: Its results, stretch by stretch.
-    """
-    threads = max(1, min(threads, rows, work // _WORTH_A_THREAD))
-    ends = [rows * k // threads for k in range(threads + 1)]
-    if threads == 1:
-        return [function(0, rows)]
-    with ThreadPoolExecutor(threads - 1) as pool:
-        others = [pool.submit(function, *stretch) for stretch in pairwise(ends[1:])]
-        return [function(*ends[:2]), *(other.result() for other in others)]
