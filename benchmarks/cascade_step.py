@@ -22,6 +22,7 @@ from mmengine.registry import DefaultScope
 
 import mmfusion  # noqa: F401
 from mmfusion.registry import DATASETS, MODELS
+from mmfusion.utils import to_uint8
 from mmfusion.utils.cli import without_sync_bn
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs/cascades'
@@ -43,7 +44,7 @@ def prepare(task, args):
     with torch.no_grad():
         data = model.data_preprocessor(copy.deepcopy(pairs), True)
         fused = model.fuser.fuse(**data['inputs'])
-    images = [(255 * image.flip(0)).round().byte().cpu() for image in fused]
+    images = [to_uint8(image.flip(0)).cpu() for image in fused]
     files = dict(inputs=images, data_samples=pairs['data_samples'])
     return dict(cascade=(model, pairs), fusion=(model.fuser, pairs), task=(model.task, files))
 

@@ -16,9 +16,8 @@ from tqdm import tqdm
 
 from mmfusion.datasets.transforms.loading import stack_pair
 from mmfusion.registry import INFERENCERS, MODELS
-from mmfusion.utils import pair_images, read_infrared, read_visible, write_image
+from mmfusion.utils import pair_images, read_infrared, read_visible, to_bgr, write_image
 from mmfusion.utils.checkpoint import load_weights, read_checkpoint
-from mmfusion.visualization.fusion_visualizer import to_uint8
 
 from .task_results import TaskResults
 
@@ -302,7 +301,7 @@ class FusionInferencer:
         samples = self._samples(pairs, names)
         if self.task_results:
             return [self.task_results.draw(sample) for sample in samples]
-        return [to_uint8(sample.fused.data) for sample in samples]
+        return [to_bgr(sample.fused.data) for sample in samples]
 
     @torch.inference_mode()
     def _samples(self, pairs, names):

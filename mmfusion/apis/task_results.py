@@ -6,7 +6,7 @@ from mmcv.transforms import Compose
 from mmengine.registry import DefaultScope
 
 from mmfusion.registry import DATASETS, TRANSFORMS, VISUALIZERS
-from mmfusion.visualization.fusion_visualizer import to_uint8
+from mmfusion.utils import to_bgr
 
 TASKS = {'seg': 'mmseg.SegLocalVisualizer', 'det': 'mmdet.DetLocalVisualizer'}
 # What a test pipeline loads is given here; what it does with the image stays.
@@ -62,7 +62,7 @@ class TaskResults:
         Returns:
             np.ndarray: H×W×3 uint8, B, G, R.
         """
-        image = np.ascontiguousarray(to_uint8(fused_at_ori_shape(sample))[..., ::-1])
+        image = np.ascontiguousarray(to_bgr(fused_at_ori_shape(sample))[..., ::-1])
         options = dict(pred_score_thr=self.score_thr) if self.task == 'det' else dict(with_labels=False)
         self.visualizer.add_datasample('overlay', image, sample.cpu(), draw_gt=False, **options)
         drawn = self.visualizer.get_image()

@@ -2,7 +2,7 @@
 
 from . import functional
 from .metrics import FusionMetric, PerClassIoUMetric
-from .protocols import evaluate_images, rgb_to_grey, to_8bit
+from .protocols import evaluate_images, rgb_to_grey
 from .specs import METRIC_SPECS, PROTOCOLS, MetricSpec, resolve_metrics
 
 __all__ = [
@@ -15,5 +15,4 @@ __all__ = [
     'functional',
     'resolve_metrics',
     'rgb_to_grey',
-    'to_8bit',
 ]

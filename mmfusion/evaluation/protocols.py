@@ -31,17 +31,6 @@ def rgb_to_grey(image):
     return (r + g + b + 0.5).floor().to(torch.uint8)[:, None]
 
 
-def to_8bit(image):
-    """Round images in [0, 1] to the 8 bits of a written file: float N×C×H×W → uint8.
-
-    Raises:
-        ValueError: NaN or infinite values in the image.
-    """
-    if not torch.isfinite(image).all():
-        raise ValueError('the fused image holds NaN or infinite values: the network diverged or divides by zero')
-    return (image * 255).round().clamp(0, 255).to(torch.uint8)
-
-
 def evaluate_images(fused, ir, vi, metrics='all', protocol='tang'):
     """All metrics of a batch of 8-bit images of one size.
 

@@ -10,6 +10,8 @@ from .image_io import (
     read_label_map,
     read_mask,
     read_visible,
+    to_bgr,
+    to_uint8,
     write_bytes,
     write_image,
 )
@@ -24,6 +26,8 @@ __all__ = [
     'read_label_map',
     'read_mask',
     'read_visible',
+    'to_bgr',
+    'to_uint8',
     'write_bytes',
     'write_image',
 ]

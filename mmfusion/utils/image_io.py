@@ -10,6 +10,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 IMG_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp')
@@ -265,3 +266,26 @@ def pair_images(vi_dir, ir_dir):
                 parts.append(f'{len(names)} image(s) of {here} have no counterpart in {there}: {shown}')
         raise ValueError('; '.join(parts) + '. Visible and infrared images are paired by file name without suffix.')
     return [(stem, vi[stem], ir[stem]) for stem in sorted(vi)]
+
+
+def to_uint8(image):
+    """Round images in [0, 1] to 8 bits, as they are written, shown and measured.
+
+    Args:
+        image (Tensor): Floating point, any shape; values outside of [0, 1] are cut.
+
+    Returns:
+        Tensor: uint8, on the same device.
+
+    Raises:
+        ValueError: If a value is NaN or infinite.
+    """
+    image = image.detach().float()
+    if not torch.isfinite(image).all():
+        raise ValueError('the image holds NaN or infinite values: the network diverged or divides by zero')
+    return (image.clamp(0, 1) * 255).round().to(torch.uint8)
+
+
+def to_bgr(image):
+    """Turn 3×H×W in [0, 1] (R, G, B; tensor) into H×W×3 uint8 (B, G, R; array)."""
+    return np.ascontiguousarray(to_uint8(image).permute(1, 2, 0).cpu().numpy()[..., ::-1])

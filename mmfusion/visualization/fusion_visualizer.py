@@ -2,17 +2,10 @@
 
 import cv2
 import numpy as np
-import torch
 from mmengine.visualization import Visualizer
 
 from mmfusion.registry import VISUALIZERS
-from mmfusion.utils import write_image
-
-
-def to_uint8(image):
-    """3×H×W float in [0, 1], R, G, B (tensor) → H×W×3 uint8, B, G, R."""
-    image = (image.detach().float().clamp(0, 1) * 255).round().to(torch.uint8)
-    return np.ascontiguousarray(image.permute(1, 2, 0).cpu().numpy()[..., ::-1])
+from mmfusion.utils import to_bgr, write_image
 
 
 def panel(images, titles=(), gap=4):
@@ -56,7 +49,7 @@ class FusionLocalVisualizer(Visualizer):
         tiles = [np.ascontiguousarray(image[..., :3]), np.repeat(image[..., 3:], 3, axis=2)]
         titles = ['visible', 'infrared']
         if data_sample is not None and 'fused' in data_sample:
-            fused = to_uint8(data_sample.fused.data)
+            fused = to_bgr(data_sample.fused.data)
             if fused.shape[:2] != image.shape[:2]:
                 fused = cv2.resize(fused, image.shape[1::-1])
             tiles.append(fused)

@@ -12,9 +12,10 @@ import pytest
 import torch
 from mmengine.structures import PixelData
 
-from mmfusion.evaluation import FusionMetric, evaluate_images, to_8bit
+from mmfusion.evaluation import FusionMetric, evaluate_images
 from mmfusion.registry import METRICS
 from mmfusion.structures import FusionDataSample
+from mmfusion.utils import to_uint8
 
 SIZES = [(24, 30), (24, 30), (18, 40), (24, 30), (18, 40)]
 
@@ -38,7 +39,7 @@ def _expected(name):
     values = []
     for index in range(len(SIZES)):
         pair, sample = _sample(index)
-        images = to_8bit(sample.fused.data[None]), pair[None, 3:], pair[None, [2, 1, 0]]
+        images = to_uint8(sample.fused.data[None]), pair[None, 3:], pair[None, [2, 1, 0]]
         values.append(evaluate_images(*images, [name])[0][name].item())
     return values
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mmfusion.evaluation import METRIC_SPECS, evaluate_images, rgb_to_grey, to_8bit
+from mmfusion.evaluation import METRIC_SPECS, evaluate_images, rgb_to_grey
 
 
 def _colour(seed):
@@ -46,12 +46,6 @@ def test_vifb_with_a_grey_fused_image_makes_the_sources_grey():
     values, _ = evaluate_images(f, a, b, ['CE'], 'vifb')
     expected, _ = evaluate_images(f, rgb_to_grey(a), rgb_to_grey(b), ['CE'], 'vifb')
     torch.testing.assert_close(values['CE'], expected['CE'])
-
-
-def test_rounding_to_8_bits():
-    assert to_8bit(torch.tensor([-0.1, 0.0, 0.5 / 255 + 1e-6, 0.999, 1.2])).tolist() == [0, 0, 1, 255, 255]
-    with pytest.raises(ValueError, match='NaN'):
-        to_8bit(torch.tensor([0.5, float('nan')]))
 
 
 def test_sizes_are_named():

@@ -6,6 +6,7 @@ import warnings
 import cv2
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from mmfusion.utils import (
@@ -17,6 +18,8 @@ from mmfusion.utils import (
     read_label_map,
     read_mask,
     read_visible,
+    to_bgr,
+    to_uint8,
     write_bytes,
     write_image,
 )
@@ -260,3 +263,10 @@ def test_pairing(tmp_path, rgb):
     (tmp_path / 'empty').mkdir()
     with pytest.raises(FileNotFoundError, match=r'no image .* in either folder'):
         pair_images(tmp_path / 'empty', tmp_path / 'empty')
+
+
+def test_rounding_to_8_bits():
+    assert to_uint8(torch.tensor([-0.1, 0.0, 0.5 / 255 + 1e-6, 0.999, 1.2])).tolist() == [0, 0, 1, 255, 255]
+    with pytest.raises(ValueError, match='NaN'):
+        to_uint8(torch.tensor([0.5, float('nan')]))
+    assert to_bgr(torch.tensor([1.0, 0.5, 0.0]).view(3, 1, 1)).tolist() == [[[0, 128, 255]]]

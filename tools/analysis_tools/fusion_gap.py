@@ -22,6 +22,7 @@ from torchvision.transforms.v2.functional import center_crop, horizontal_flip, r
 
 from mmfusion.apis import find_config, init_model, load_model_config
 from mmfusion.comparison.cells import named_metrics, per_class_evaluators, task_of
+from mmfusion.utils import to_uint8
 from mmfusion.utils.cli import report, without_sync_bn
 
 TASKS = dict(segmentor='seg', detector='det')
@@ -67,7 +68,7 @@ def compare(model, loader, evaluators, augmentations=AUGMENTATIONS):
         data = model.data_preprocessor(batch, False)
         vi, ir = data['inputs']['vi'], data['inputs']['ir']
         exact = list(model.fuser.fuse(vi, ir, data['data_samples']))
-        fused = {'float': exact, '8 bits': [(255 * image).round() / 255 for image in exact]}
+        fused = {'float': exact, '8 bits': [to_uint8(image).float() / 255 for image in exact]}
         for kind, images in fused.items():
             samples = model.predict_fused(images, copy.deepcopy(data['data_samples']))
             evaluators[kind].process(samples, None)

@@ -16,7 +16,7 @@ import torch
 from mmfusion.evaluation.report import make_panel
 from mmfusion.masks.box_pca import to_picture
 from mmfusion.masks.feature_pca import build_prior, pca_colours
-from mmfusion.utils import read_visible, write_image
+from mmfusion.utils import read_visible, to_bgr, write_image
 from mmfusion.utils.cli import report
 
 
@@ -80,8 +80,7 @@ def draw(args):
         columns[title] = {}
         for row, colours in zip(rows, pca_colours(tokens, sizes), strict=True):
             columns[title][row] = args.out / title / f'{row}.png'
-            array = (colours * 255).round().byte().permute(1, 2, 0).numpy()
-            write_image(columns[title][row], array[..., ::-1])
+            write_image(columns[title][row], to_bgr(colours))
     write_image(args.out / 'panel.png', make_panel(columns, list(rows), width=args.width))
     return args.out / 'panel.png'
 

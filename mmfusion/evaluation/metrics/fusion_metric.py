@@ -11,9 +11,9 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger, print_log
 
 from mmfusion.registry import METRICS
-from mmfusion.utils import write_bytes
+from mmfusion.utils import to_uint8, write_bytes
 
-from ..protocols import evaluate_images, to_8bit
+from ..protocols import evaluate_images
 from ..specs import PROTOCOLS, resolve_metrics
 
 
@@ -99,7 +99,7 @@ class FusionMetric(BaseMetric):
     def _process_group(self, members):
         """Images of one size, as one batch."""
         samples, names, pairs, fused = zip(*members, strict=True)
-        fused = to_8bit(torch.stack(fused).detach().float())
+        fused = to_uint8(torch.stack(fused))
         pairs = torch.stack(pairs).to(fused.device)
         metrics = [spec.name for spec in self.specs]
         values, reasons = evaluate_images(fused, pairs[:, 3:], pairs[:, [2, 1, 0]], metrics, self.protocol)

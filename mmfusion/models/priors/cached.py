@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from mmfusion.registry import MODELS
-from mmfusion.utils import write_bytes
+from mmfusion.utils import to_uint8, write_bytes
 
 from .features import FeaturePrior, PriorFeatures
 
@@ -151,7 +151,7 @@ def pixel_keys(images):
     Images of 8-bit files are hashed as 8 bits, a quarter of the bytes; others by their float32 values.
     """
     images = images.detach().float()
-    codes = (images * 255).round().clamp(0, 255).to(torch.uint8)
+    codes = to_uint8(images)
     exact = ((codes.float() / 255) == images).flatten(1).all(1).tolist()
     keys = []
     for image, code, is_exact in zip(images, codes.cpu(), exact, strict=True):
