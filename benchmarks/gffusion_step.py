@@ -23,7 +23,6 @@ import torch
 from mmengine.config import Config
 
 import mmfusion  # noqa: F401
-from mmfusion.models.fusers.image_fuser import luminance
 from mmfusion.models.priors import PriorFeatures
 from mmfusion.registry import MODELS
 
@@ -36,7 +35,9 @@ def step(model, optimizer, vi, ir, naive):
         clip, layers = model.prior('prior'), range(len(model.prior('prior').layers))
         images = dict(vi=vi, ir=ir.expand(-1, 3, -1, -1))
         features = {m: PriorFeatures(tuple(clip(x).tokens[k] for k in layers)) for m, x in images.items()}
-        losses = model.loss_of(model.network(luminance(vi), ir, features), vi, ir, None)
+        batch = model.batch(vi, ir, None)
+        out = dict(fused=model.network(batch['vi'], ir, features))
+        losses = model.losses_of(model.complete(batch, out))
     else:
         losses = model.loss(dict(vi=vi, ir=ir), None)
     optimizer.zero_grad()

@@ -19,7 +19,7 @@ import torch
 from mmengine.config import Config
 
 import mmfusion  # noqa: F401
-from mmfusion.models.fusers.image_fuser import luminance
+from mmfusion.models.fusers import take
 from mmfusion.registry import MODELS
 
 CONFIG = Path(__file__).resolve().parents[1] / 'configs/occo/occo_fmb.py'
@@ -67,14 +67,14 @@ def step(model, optimizer, batch, parts):
     """One step, timed."""
     vi, ir, mask_vi, mask_ir = batch
     parts.start()
-    y = luminance(vi)
-    given = dict(fused=model.network(y, ir), vi=y, ir=ir, mask_vi=mask_vi, mask_ir=mask_ir)
-    parts.stop('network forward')
+    given = model.run(vi, ir)
+    given.update(mask_vi=mask_vi, mask_ir=mask_ir)
+    parts.stop('network forward and colours')
     total = 0.0
-    for loss, wants in zip(model.losses, model._wants, strict=True):
-        value = loss(**{k: given[k] for k in wants})
+    for name, loss in model.losses.items():
+        value = loss(**take(loss, given))
         total = total + (value[0] if isinstance(value, tuple) else value)
-        parts.stop(f'loss {loss.loss_name}')
+        parts.stop(f'loss {name}')
     optimizer.zero_grad()
     total.backward()
     parts.stop('backward')

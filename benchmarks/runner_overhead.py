@@ -95,7 +95,7 @@ def config(args, work_dir):
             'work_dir': work_dir,
             'log_level': 'WARNING',
             'model.network.channels': args.channels,
-            'model.losses.3.prior.width': args.vgg_width,
+            'model.losses.contrastive.prior.width': args.vgg_width,
             'train_cfg.max_epochs': 1,
             'train_dataloader.batch_size': 4,
             'train_dataloader.num_workers': 1,

@@ -5,6 +5,7 @@ import argparse
 from mmengine.runner import Runner
 
 import mmfusion  # noqa: F401
+from mmfusion.engine.optim import use_amp
 from mmfusion.utils.checkpoint import check_start
 from mmfusion.utils.cli import add_config_arguments, load_config
 
@@ -26,8 +27,7 @@ def main(argv=None):
     args = parse_args(argv)
     cfg = load_config(args)
     if args.amp:
-        cfg.optim_wrapper.type = 'AmpOptimWrapper'
-        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+        use_amp(cfg.optim_wrapper)
     if args.auto_scale_lr:
         cfg.setdefault('auto_scale_lr', dict(base_batch_size=cfg.train_dataloader.batch_size))
         cfg.auto_scale_lr.enable = True

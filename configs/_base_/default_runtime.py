@@ -7,14 +7,12 @@ default_hooks = dict(
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=3),
     sampler_seed=dict(type='DistSamplerSeedHook'),
+    reproducible=dict(type='mmfusion.ReproducibleEpochHook'),
+    panels=dict(type='mmfusion.FusionPanelHook', num=4),
+    source_balance=dict(type='mmfusion.SourceBalanceHook'),
+    prior_record=dict(type='mmfusion.PriorRecordHook'),
+    sync_buffers=dict(type='SyncBuffersHook'),  # batch norm statistics: the mean over the processes after each epoch
 )
-custom_hooks = [
-    dict(type='mmfusion.ReproducibleEpochHook'),
-    dict(type='mmfusion.FusionPanelHook', num=4),
-    dict(type='mmfusion.SourceBalanceHook'),
-    dict(type='mmfusion.PriorRecordHook'),
-    dict(type='SyncBuffersHook'),  # batch norm statistics: the mean over the processes after each epoch
-]
 
 env_cfg = dict(
     cudnn_benchmark=True, mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0), dist_cfg=dict(backend='nccl')

@@ -5,9 +5,11 @@ The fuser's weights come from MMFUSION_FUSER, a checkpoint of occo_msrs.py or of
 
 _base_ = './occo_deeplabv3plus_msrs.py'
 
-fuser = _base_.model.fuser
-fuser.losses = []
-model = dict(fuser=fuser, frozen=('fuser',), fuser_checkpoint='{{$MMFUSION_FUSER:work_dirs/occo_msrs/epoch_60.pth}}')
+model = dict(
+    fuser=dict(losses=None),
+    frozen=('fuser',),
+    fuser_checkpoint='{{$MMFUSION_FUSER:work_dirs/occo_msrs/epoch_60.pth}}',
+)
 
 pipeline = [t for t in _base_.train_dataloader.dataset.pipeline if t.type != 'mmfusion.LoadSaliencyMasks']
 train_dataloader = dict(dataset=dict(with_masks=False, pipeline=pipeline))

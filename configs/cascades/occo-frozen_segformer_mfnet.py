@@ -6,12 +6,11 @@ weights come from MMFUSION_FUSER, a checkpoint of an OCCO.
 
 _base_ = [
     'mmseg::_base_/models/segformer_mit-b0.py',
+    '../_base_/fusers/occo.py',
     '../_base_/datasets/mfnet_seg.py',
     '../_base_/schedules/task_150e.py',
     '../_base_/default_runtime.py',
 ]
-
-from mmengine.hub import get_config  # after _base_: otherwise mmengine takes this file for a lazy config
 
 weights = 'https://download.openmmlab.com/mmsegmentation/v0.5/pretrain/segformer/mit_b0_20220624-7e0fe6dd.pth'
 segmentor = _base_.model
@@ -19,12 +18,11 @@ segmentor.data_preprocessor.size = (480, 480)
 segmentor.backbone.init_cfg = dict(type='Pretrained', checkpoint=weights)
 segmentor.decode_head.num_classes = 9
 
-fuser = get_config('mmfusion::occo/occo_msrs.py').model.to_dict()
-fuser['losses'] = []
+fuser = _base_.fuser
+fuser.losses = None
 model = dict(
     _delete_=True,
     type='mmfusion.FusionSegmentor',
-    data_preprocessor=dict(type='mmfusion.FusionDataPreprocessor'),
     fuser=fuser,
     segmentor=segmentor,
     frozen=('fuser',),
@@ -45,5 +43,6 @@ param_scheduler = [
     dict(type='LinearLR', start_factor=1e-6, by_epoch=True, begin=0, end=2, convert_to_iter_based=True),
     dict(type='PolyLR', power=1.0, by_epoch=True, begin=2, end=150, convert_to_iter_based=True),
 ]
-default_hooks = dict(checkpoint=dict(save_best='mIoU', rule='greater'))
-custom_hooks = [*_base_.custom_hooks, dict(type='mmfusion.TaskClassesHook')]
+default_hooks = dict(
+    checkpoint=dict(save_best='mIoU', rule='greater'), task_classes=dict(type='mmfusion.TaskClassesHook')
+)

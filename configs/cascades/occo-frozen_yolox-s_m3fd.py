@@ -6,7 +6,9 @@ come from MMFUSION_FUSER, a checkpoint of an OCCO.
 
 _base_ = './occo_yolox-s_m3fd.py'
 
-fuser = _base_.model.fuser
-fuser.losses = []
-model = dict(fuser=fuser, frozen=('fuser',), fuser_checkpoint='{{$MMFUSION_FUSER:work_dirs/occo_fmb/epoch_60.pth}}')
+model = dict(
+    fuser=dict(losses=None),
+    frozen=('fuser',),
+    fuser_checkpoint='{{$MMFUSION_FUSER:work_dirs/occo_fmb/epoch_60.pth}}',
+)
 optim_wrapper = dict(paramwise_cfg=dict(custom_keys=dict(_delete_=True)))

@@ -5,12 +5,11 @@ It shows that and how a cascade runs, in minutes and without downloads.
 
 _base_ = [
     'mmseg::_base_/models/deeplabv3plus_r50-d8.py',
+    '../_base_/fusers/occo_narrow.py',
     '../_base_/datasets/synthetic_seg.py',
     '../_base_/schedules/task_150e.py',
     '../_base_/default_runtime.py',
 ]
-
-from mmengine.hub import get_config  # after _base_: otherwise mmengine takes this file for a lazy config
 
 segmentor = _base_.model
 segmentor.pretrained = None
@@ -22,13 +21,11 @@ segmentor.auxiliary_head.update(in_channels=64, channels=16, num_classes=6)
 model = dict(
     _delete_=True,
     type='mmfusion.FusionSegmentor',
-    data_preprocessor=dict(type='mmfusion.FusionDataPreprocessor'),
-    fuser=get_config('mmfusion::_base_/models/occo_narrow.py').model.to_dict(),
+    fuser=_base_.fuser,
     segmentor=segmentor,
 )
 
 optim_wrapper = dict(optimizer=dict(_delete_=True, type='AdamW', lr=2e-3, weight_decay=1e-4))
 param_scheduler = [dict(type='CosineAnnealingLR', T_max=10, by_epoch=True, convert_to_iter_based=True)]
 train_cfg = dict(max_epochs=10, val_interval=5)
-default_hooks = dict(checkpoint=dict(max_keep_ckpts=1))
-custom_hooks = [*_base_.custom_hooks, dict(type='mmfusion.TaskClassesHook')]
+default_hooks = dict(checkpoint=dict(max_keep_ckpts=1), task_classes=dict(type='mmfusion.TaskClassesHook'))

@@ -6,12 +6,11 @@ the result.
 
 _base_ = [
     'mmseg::_base_/models/fcn_unet_s5-d16.py',
+    '../_base_/fusers/occo_narrow.py',
     '../_base_/datasets/synthetic_seg_600.py',
     '../_base_/schedules/task_150e.py',
     '../_base_/default_runtime.py',
 ]
-
-from mmengine.hub import get_config  # after _base_: otherwise mmengine takes this file for a lazy config
 
 norm = dict(type='BN', requires_grad=True)
 segmentor = _base_.model
@@ -38,8 +37,7 @@ segmentor.test_cfg = dict(mode='whole')
 model = dict(
     _delete_=True,
     type='mmfusion.FusionSegmentor',
-    data_preprocessor=dict(type='mmfusion.FusionDataPreprocessor'),
-    fuser=get_config('mmfusion::_base_/models/occo_narrow.py').model.to_dict(),
+    fuser=_base_.fuser,
     segmentor=segmentor,
 )
 
@@ -53,5 +51,4 @@ param_scheduler = [
     dict(type='CosineAnnealingLR', begin=1, T_max=epochs - 1, by_epoch=True, convert_to_iter_based=True),
 ]
 train_cfg = dict(max_epochs=epochs, val_interval=epochs)
-default_hooks = dict(checkpoint=dict(interval=4, max_keep_ckpts=2))
-custom_hooks = [*_base_.custom_hooks, dict(type='mmfusion.TaskClassesHook')]
+default_hooks = dict(checkpoint=dict(interval=4, max_keep_ckpts=2), task_classes=dict(type='mmfusion.TaskClassesHook'))

@@ -4,23 +4,20 @@ OCCO's Table 5 trains YOLOv5 for 40 epochs; no release of mmyolo allows this sta
 compared with these. The contrastive loss needs masks, which mosaics do not carry along.
 """
 
-_base_ = ['mmdet::yolox/yolox_s_8xb8-300e_coco.py']
-
-from mmengine.hub import get_config  # after _base_: otherwise mmengine takes this file for a lazy config
+_base_ = ['mmdet::yolox/yolox_s_8xb8-300e_coco.py', '../_base_/fusers/occo.py']
 
 from mmfusion.datasets.transforms import adapt_pipeline
 
 detector = _base_.model
 detector.bbox_head.num_classes = 6
 
-fuser = get_config('mmfusion::occo/occo_fmb.py').model.to_dict()
-fuser['network']['stretch'] = 'image'  # in training, too: the detector is to learn on what it will be tested on
-fuser['losses'] = fuser['losses'][:3]
+fuser = _base_.fuser
+fuser.network.stretch = 'image'  # in training, too: the detector is to learn on what it will be tested on
+fuser.losses.contrastive = None
 
 model = dict(
     _delete_=True,
     type='mmfusion.FusionDetector',
-    data_preprocessor=dict(type='mmfusion.FusionDataPreprocessor'),
     fuser=fuser,
     detector=detector,
 )
@@ -64,12 +61,13 @@ param_scheduler = [
     dict(type='ConstantLR', by_epoch=True, factor=1, begin=35, end=40),
 ]
 optim_wrapper = dict(paramwise_cfg=dict(custom_keys={'fuser.network': dict(lr_mult=0.1)}))
-custom_hooks = _base_.custom_hooks
 # Mosaic, affine and MixUp stand inside ForEachModality; all three end for the last five epochs.
-custom_hooks[0].update(num_last_epochs=5, skip_type_keys=('mmfusion.ForEachModality',))
-custom_hooks += [
-    dict(type='mmfusion.ReproducibleEpochHook'),
-    dict(type='mmfusion.TaskClassesHook'),
-    dict(type='SyncBuffersHook'),
-]
+stock_hooks = {hook.type: hook for hook in _base_.custom_hooks}
+stock_hooks['YOLOXModeSwitchHook'].update(num_last_epochs=5, skip_type_keys=('mmfusion.ForEachModality',))
+custom_hooks = list(stock_hooks.values())
+default_hooks = dict(
+    reproducible=dict(type='mmfusion.ReproducibleEpochHook'),
+    task_classes=dict(type='mmfusion.TaskClassesHook'),
+    sync_buffers=dict(type='SyncBuffersHook'),
+)
 custom_imports = dict(imports=['mmfusion'], allow_failed_imports=False)

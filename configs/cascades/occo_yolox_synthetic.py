@@ -3,9 +3,7 @@
 Synthetic scenes and random weights: nothing is downloaded. docs/cascades.md has the result.
 """
 
-_base_ = ['mmdet::yolox/yolox_s_8xb8-300e_coco.py']
-
-from mmengine.hub import get_config  # after _base_: otherwise mmengine takes this file for a lazy config
+_base_ = ['mmdet::yolox/yolox_s_8xb8-300e_coco.py', '../_base_/fusers/occo_narrow.py']
 
 size, crop_size = (120, 160), (80, 96)
 detector = _base_.model
@@ -18,8 +16,7 @@ detector.data_preprocessor.update(batch_augments=None, pad_size_divisor=16)
 model = dict(
     _delete_=True,
     type='mmfusion.FusionDetector',
-    data_preprocessor=dict(type='mmfusion.FusionDataPreprocessor'),
-    fuser=get_config('mmfusion::_base_/models/occo_narrow.py').model.to_dict(),
+    fuser=_base_.fuser,
     detector=detector,
 )
 
@@ -75,10 +72,11 @@ param_scheduler = [
     dict(type='CosineAnnealingLR', begin=1, T_max=epochs - 1, by_epoch=True, convert_to_iter_based=True),
 ]
 train_cfg = dict(max_epochs=epochs, val_interval=epochs)
-default_hooks = dict(checkpoint=dict(interval=4, max_keep_ckpts=2))
-custom_hooks = [
-    dict(type='mmfusion.ReproducibleEpochHook'),
-    dict(type='mmfusion.TaskClassesHook'),
-    dict(type='SyncBuffersHook'),
-]
+default_hooks = dict(
+    checkpoint=dict(interval=4, max_keep_ckpts=2),
+    reproducible=dict(type='mmfusion.ReproducibleEpochHook'),
+    task_classes=dict(type='mmfusion.TaskClassesHook'),
+    sync_buffers=dict(type='SyncBuffersHook'),
+)
+custom_hooks = []  # none of YOLOX's own: no change of its losses, no average of its weights
 custom_imports = dict(imports=['mmfusion'], allow_failed_imports=False)

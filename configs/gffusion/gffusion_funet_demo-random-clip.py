@@ -13,7 +13,9 @@ clip = dict(
     vision_cfg=dict(image_size=64, patch_size=16, width=32, layers=4, head_width=16),
 )
 model = dict(
-    prior=dict(_delete_=True, type='mmfusion.CLIPPrior', model=clip, pretrained='random', size=64, layers=(1, 2, 3)),
+    priors=dict(
+        prior=dict(_delete_=True, type='mmfusion.CLIPPrior', model=clip, pretrained='random', size=64, layers=(1, 2, 3))
+    ),
     network=dict(channels=(8, 12), decoder_channels=(16, 12, 8), prior_channels=32, prior_layers=3),
 )
 

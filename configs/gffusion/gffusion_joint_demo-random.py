@@ -21,8 +21,10 @@ dinov2 = dict(
 )
 model = dict(
     fuser=dict(
-        prior=dict(
-            _delete_=True, type='mmfusion.CLIPPrior', model=clip, pretrained='random', size=64, layers=(1, 2, 3)
+        priors=dict(
+            prior=dict(
+                _delete_=True, type='mmfusion.CLIPPrior', model=clip, pretrained='random', size=64, layers=(1, 2, 3)
+            )
         ),
         network=dict(channels=(8, 12), decoder_channels=(16, 12, 8), prior_channels=32, prior_layers=3),
     ),
@@ -44,17 +46,17 @@ test_evaluator = val_evaluator
 
 # Algorithm 1 in small: the head's rate falls every 3 epochs, and is that of the fuser, since it starts from nothing.
 q, max_epochs = 4, 10
-stages, weights = _base_.custom_hooks[-3:-1]
+stages, task_weight = _base_.default_hooks.stages, _base_.default_hooks.task_weight
 stages.stages[0].end = q
-first, second = weights.weights['loss_weights.task']
+first, second = task_weight.weights['loss_weights.task']
 first.end, second.end = q, max_epochs
 optim_wrapper = dict(paramwise_cfg=dict(custom_keys={'segmentor.decode_head.': dict(lr_mult=1.0)}))
 param_scheduler = [dict(_base_.param_scheduler[0], begin=q, end=max_epochs, step_size=3)]
 train_cfg = dict(max_epochs=max_epochs, val_interval=2)
-custom_hooks = [
-    *_base_.custom_hooks[:-3],
-    stages,
-    weights,
-    dict(type='mmfusion.GuideHook', allow_random_guide=True),
-]
-default_hooks = dict(logger=dict(interval=8), checkpoint=dict(max_keep_ckpts=2))
+default_hooks = dict(
+    logger=dict(interval=8),
+    checkpoint=dict(max_keep_ckpts=2),
+    stages=stages,
+    task_weight=task_weight,
+    guide=dict(allow_random_guide=True),
+)

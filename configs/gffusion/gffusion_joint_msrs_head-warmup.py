@@ -10,14 +10,13 @@ fusion_epochs, head_epochs = 5, 10
 start = fusion_epochs + head_epochs
 q, max_epochs = start + _base_.q, start + _base_.max_epochs
 
-stages, weights = _base_.custom_hooks[-3:-1]
-stages.stages = [
+stages = [
     dict(train=['fuser'], end=fusion_epochs),
     dict(train=['segmentor.decode_head'], end=start),
     dict(train=['fuser'], end=q),
     dict(train=['fuser', 'segmentor.decode_head']),
 ]
-weights.weights['loss_weights.task'] = [
+task_weight = [
     dict(value=0.0, end=fusion_epochs),
     dict(value=1.0, end=start),
     dict(value=_base_.lambda_start, end=q),
@@ -27,4 +26,7 @@ weights.weights['loss_weights.task'] = [
 model = dict(task_checkpoint=None)
 param_scheduler = [dict(_base_.param_scheduler[0], begin=q, end=max_epochs)]
 train_cfg = dict(max_epochs=max_epochs)
-custom_hooks = [*_base_.custom_hooks[:-3], stages, weights, _base_.custom_hooks[-1]]
+default_hooks = dict(
+    stages=dict(stages=stages),
+    task_weight=dict(weights={'loss_weights.task': task_weight}),
+)

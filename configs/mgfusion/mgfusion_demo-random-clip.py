@@ -14,8 +14,16 @@ clip = dict(
     vision_cfg=dict(image_size=64, patch_size=16, width=32, layers=2, head_width=16),
 )
 model = dict(
-    prior=dict(
-        _delete_=True, type='mmfusion.CLIPPrior', model=clip, pretrained='random', size=64, layers=(), embedding=True
+    priors=dict(
+        prior=dict(
+            _delete_=True,
+            type='mmfusion.CLIPPrior',
+            model=clip,
+            pretrained='random',
+            size=64,
+            layers=(),
+            embedding=True,
+        )
     ),
     network=dict(channels=8, num_blocks=1, num_heads=2, embed_dim=32),
 )

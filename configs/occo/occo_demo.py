@@ -2,14 +2,12 @@
 
 _base_ = './occo_fmb.py'
 
-losses = _base_.model.losses
 # No weights are downloaded: the contrastive features are those of a random VGG19, an eighth as wide. Random features are
 # a poor judge of images, so that they get a tenth of the paper's weight.
-losses[3].prior = dict(type='mmfusion.VGGPrior', arch='vgg19', weights='random', width=0.125)
-losses[3].loss_weight = 1.0
+contrastive = dict(prior=dict(weights='random', width=0.125), loss_weight=1.0)
 # Contours come slowly at the paper's weight of 1; the demo has no time for that.
-losses[2].loss_weight = 5.0
-model = dict(network=dict(channels=(8, 16, 24, 32)), losses=losses)
+texture = dict(loss_weight=5.0)
+model = dict(network=dict(channels=(8, 16, 24, 32)), losses=dict(texture=texture, contrastive=contrastive))
 
 train_pipeline = _base_.train_pipeline
 train_pipeline[2].crop_size = (128, 128)
@@ -21,6 +19,8 @@ test_dataloader = dict(num_workers=1)
 optim_wrapper = dict(optimizer=dict(lr=2e-3))
 param_scheduler = [dict(type='CosineAnnealingLR', T_max=9, by_epoch=True, convert_to_iter_based=True)]
 train_cfg = dict(max_epochs=9, val_interval=9)
-default_hooks = dict(logger=dict(interval=8), checkpoint=dict(max_keep_ckpts=2))
-custom_hooks = _base_.custom_hooks
-custom_hooks[1].num = -1  # panels of all test images
+default_hooks = dict(
+    logger=dict(interval=8),
+    checkpoint=dict(max_keep_ckpts=2),
+    panels=dict(num=-1),  # of all test images
+)

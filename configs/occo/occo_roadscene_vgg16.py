@@ -2,9 +2,8 @@ _base_ = './occo_roadscene.py'
 
 # Features of the VGG16 in data/weights (trained for edges) instead of VGG19's, for runs on real pairs without downloads.
 # relu4_3 and relu5_3 are its last layers on the two levels where OCCO takes relu4_4 and relu5_4.
-losses = _base_.model.losses
-losses[3].prior = dict(
-    type='mmfusion.VGGPrior', arch='vgg16', weights='{{$MMFUSION_DATA:data}}/weights/vgg16_hed_features_fp16.pt'
+contrastive = dict(
+    prior=dict(arch='vgg16', weights='{{$MMFUSION_DATA:data}}/weights/vgg16_hed_features_fp16.pt'),
+    layers=dict(relu4_3=0.25, relu5_3=1.0),
 )
-losses[3].layers = dict(relu4_3=0.25, relu5_3=1.0)
-model = dict(losses=losses)
+model = dict(losses=dict(contrastive=contrastive))

@@ -6,14 +6,9 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
-# Whole images: the paper cuts no patches.
-train_pipeline = [
-    dict(type='mmfusion.LoadImagePair'),
-    dict(type='mmseg.RandomFlip', prob=0.5),
-    dict(type='mmfusion.PackFusionInputs'),
-]
 msrs = dict(type='mmfusion.MSRSDataset', data_root='{{$MMFUSION_DATA:data}}/MSRS')
-train_dataloader = dict(batch_size=16, dataset=dict(split='train', pipeline=train_pipeline, **msrs))
+# Whole images: the paper cuts no patches.
+train_dataloader = dict(batch_size=16, dataset=dict(split='train', **msrs))
 val_dataloader = dict(dataset=dict(split='test', **msrs))
 test_dataloader = val_dataloader
 

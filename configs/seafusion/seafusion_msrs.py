@@ -6,11 +6,10 @@ head, the family that the public code uses.
 
 _base_ = [
     'mmseg::_base_/models/bisenetv1_r18-d32.py',
+    '../_base_/fusers/seafusion.py',
     '../_base_/datasets/msrs_seg.py',
     '../_base_/default_runtime.py',
 ]
-
-from mmengine.hub import get_config  # after _base_: otherwise mmengine takes this file for a lazy config
 
 from mmfusion.engine.alternating import alternating_rounds
 
@@ -25,8 +24,7 @@ segmentor.auxiliary_head[0].loss_decode.loss_weight = 0.1  # L_semantic = L_main
 model = dict(
     _delete_=True,
     type='mmfusion.FusionSegmentor',
-    data_preprocessor=dict(type='mmfusion.FusionDataPreprocessor'),
-    fuser=get_config('mmfusion::seafusion/seafusion_fusion_msrs.py').model.to_dict(),
+    fuser=_base_.fuser,
     segmentor=segmentor,
 )
 
@@ -46,10 +44,5 @@ val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='Adam', lr=1e-3))
 param_scheduler = loop['param_scheduler']
-custom_hooks = [
-    *_base_.custom_hooks,
-    dict(type='mmfusion.TaskClassesHook'),
-    *loop['custom_hooks'],
-    # Each process has its own statistics of batch norm: without their mean the processes would evaluate different models.
-]
+default_hooks = dict(task_classes=dict(type='mmfusion.TaskClassesHook'), **loop['hooks'])
 find_unused_parameters = True

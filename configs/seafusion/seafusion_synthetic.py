@@ -2,11 +2,10 @@
 
 _base_ = [
     'mmseg::_base_/models/bisenetv1_r18-d32.py',
+    '../_base_/fusers/seafusion.py',
     '../_base_/datasets/synthetic_seg.py',
     '../_base_/default_runtime.py',
 ]
-
-from mmengine.hub import get_config  # after _base_: otherwise mmengine takes this file for a lazy config
 
 from mmfusion.engine.alternating import alternating_rounds
 
@@ -19,13 +18,12 @@ segmentor.auxiliary_head = segmentor.auxiliary_head[:1]
 segmentor.auxiliary_head[0].update(in_channels=16, channels=8, num_classes=6)
 segmentor.auxiliary_head[0].loss_decode.loss_weight = 0.1
 
-fuser = get_config('mmfusion::seafusion/seafusion_fusion_msrs.py').model.to_dict()
-fuser['network'].update(channels=(8, 12, 16), decoder_channels=(16, 12, 8))
+fuser = _base_.fuser
+fuser.network.update(channels=(8, 12, 16), decoder_channels=(16, 12, 8))
 
 model = dict(
     _delete_=True,
     type='mmfusion.FusionSegmentor',
-    data_preprocessor=dict(type='mmfusion.FusionDataPreprocessor'),
     fuser=fuser,
     segmentor=segmentor,
 )
@@ -37,11 +35,7 @@ val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='Adam', lr=2e-3))
 param_scheduler = loop['param_scheduler']
-default_hooks = dict(checkpoint=dict(max_keep_ckpts=1))
-custom_hooks = [
-    *_base_.custom_hooks,
-    dict(type='mmfusion.TaskClassesHook'),
-    *loop['custom_hooks'],
-    # Each process has its own statistics of batch norm: without their mean the processes would evaluate different models.
-]
+default_hooks = dict(
+    checkpoint=dict(max_keep_ckpts=1), task_classes=dict(type='mmfusion.TaskClassesHook'), **loop['hooks']
+)
 find_unused_parameters = True

@@ -108,15 +108,16 @@ def load_model_config(model, cfg_options=None, tile=None, task=None):
     if task is None and 'fuser' in cfg.model:
         cfg.model = cfg.model.fuser
     if tile is not None:
-        cfg.model.get('fuser', cfg.model).test_cfg = dict(mode='slide', crop_size=tuple(tile))
+        fuser = cfg.model.get('fuser', cfg.model)
+        fuser.test_cfg = dict(fuser.get('test_cfg') or {}, mode='slide', crop_size=tuple(tile))
     return cfg
 
 
 def drop_losses(node):
-    """Empty ``losses`` of every ImageFuser in a model config (dict), wherever it stands in it; changes it in place."""
+    """Take what only training needs out of every fuser in a model config (dict); changes it in place."""
     if isinstance(node, dict):
-        if str(node.get('type')).split('.')[-1] == 'ImageFuser':
-            node['losses'] = []
+        for name in getattr(MODELS.get(node['type']) if 'type' in node else None, 'training_only', ()):
+            node[name] = None
         for value in node.values():
             drop_losses(value)
     elif isinstance(node, (list, tuple)):
@@ -303,7 +304,7 @@ class FusionInferencer:
             return [self.task_results.draw(sample) for sample in samples]
         return [to_bgr(sample.fused.data) for sample in samples]
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def _samples(self, pairs, names):
         """Run the model on pairs H×W×4 uint8; a list of data samples."""
         if self.task_results:

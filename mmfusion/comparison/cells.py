@@ -169,7 +169,7 @@ def cell_config(base, variant, seed, folder, weights='last'):
                 f'{variant.name}: a frozen fuser needs weights. Write {variant.name}=frozen:CHECKPOINT, or give the '
                 'config a fuser_checkpoint.'
             )
-        model['fuser']['losses'] = []
+        model['fuser']['losses'] = None
         model.update(frozen=_with_fuser(model), fuser_checkpoint=checkpoint)
     elif variant.source:
         model['fuser_checkpoint'] = variant.source
@@ -178,7 +178,9 @@ def cell_config(base, variant, seed, folder, weights='last'):
 
 def _see(model, source):
     """Put a source in the place of the fuser."""
-    model.update(fuser=dict(type='mmfusion.SourceFuser', source=source), fuser_checkpoint=None)
+    network = dict(type='mmfusion.SourceNetwork', source=source)
+    fuser = dict(type='mmfusion.ImageFuser', network=network, color=dict(type='mmfusion.RGBColor'))
+    model.update(fuser=fuser, fuser_checkpoint=None)
     # Parts of the fuser that the config freezes are no longer there.
     model['frozen'] = [part for part in model.get('frozen') or () if part.split('.')[0] != 'fuser']
 

@@ -1,5 +1,5 @@
 """What runs around a model: hooks and schedules."""
 
-from . import hooks, schedulers
+from . import hooks, optim, schedulers
 
-__all__ = ['hooks', 'schedulers']
+__all__ = ['hooks', 'optim', 'schedulers']

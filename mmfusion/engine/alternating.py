@@ -19,8 +19,8 @@ def alternating_rounds(task, rounds, fusion_epochs, task_epochs, gamma=1.0, deca
         decay (float): Factor an epoch on the learning rates while the fuser is trained.
 
     Returns:
-        dict: ``max_epochs``; ``custom_hooks``, a :class:`StagedTrainingHook` and a :class:`LossWeightHook`; and
-        ``param_scheduler``.
+        dict: ``max_epochs``; ``hooks``, by name for ``default_hooks``: ``stages``, a :class:`StagedTrainingHook`, and
+        ``task_weight``, a :class:`LossWeightHook`; and ``param_scheduler``.
 
     Raises:
         ValueError: A number of rounds or epochs that is not positive.
@@ -45,9 +45,9 @@ def alternating_rounds(task, rounds, fusion_epochs, task_epochs, gamma=1.0, deca
         schedulers.append(dict(type='MultiStepLR', by_epoch=True, **back))
     return dict(
         max_epochs=rounds * length,
-        custom_hooks=[
-            dict(type='mmfusion.StagedTrainingHook', stages=stages),
-            dict(type='mmfusion.LossWeightHook', weights={'loss_weights.task': weights}),
-        ],
+        hooks=dict(
+            stages=dict(type='mmfusion.StagedTrainingHook', stages=stages),
+            task_weight=dict(type='mmfusion.LossWeightHook', weights={'loss_weights.task': weights}),
+        ),
         param_scheduler=schedulers,
     )

@@ -16,8 +16,6 @@ class ContrastLoss(nn.Module):
         window (int): Side of the window in pixels; odd.
     """
 
-    loss_name = 'contrast'
-
     def __init__(self, loss_weight=1.0, window=7):
         super().__init__()
         self.loss_weight, self.window = loss_weight, window

@@ -11,11 +11,11 @@ custom_imports = dict(
 model = dict(
     type='mmfusion.ImageFuser',
     network=dict(type='GateNet', channels=16),
-    losses=[
-        dict(type='ContrastLoss', loss_weight=10.0),
-        dict(type='mmfusion.MaskedIntensityLoss'),
-        dict(type='mmfusion.TextureLoss', loss_weight=10.0),
-    ],
+    losses=dict(
+        contrast=dict(type='ContrastLoss', loss_weight=10.0),
+        intensity=dict(type='mmfusion.MaskedIntensityLoss'),
+        texture=dict(type='mmfusion.TextureLoss', loss_weight=10.0),
+    ),
 )
 
 optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='Adam', lr=1e-3))

@@ -56,7 +56,7 @@ def measure(model, shape, batch_size=1, iterations=20, warmup=3, amp=False):
     wait = (lambda: torch.cuda.synchronize(device)) if device.type == 'cuda' else (lambda: None)
     cast = torch.autocast(device.type) if amp else contextlib.nullcontext()
     before, seconds = peak_memory(device), []
-    with torch.inference_mode(), cast:
+    with torch.no_grad(), cast:
         for i in range(warmup + iterations):
             wait()
             start = time.perf_counter()

@@ -50,7 +50,7 @@ class Difference:
         return f'{self.total / max(self.count, 1):8.3f}{self.maximum:9.2f}'
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def compare(model, loader, evaluators, augmentations=AUGMENTATIONS):
     """Run a cascade over a test set both ways.
 

@@ -34,7 +34,7 @@ def count_flops(module, *args, **kwargs):
     """
     root = type(module).__name__
     counter = FlopCounterMode(display=False, custom_mapping=_IN_PLACE)
-    with counter, torch.inference_mode():
+    with counter, torch.no_grad():
         module(*args, **kwargs)
     counts = {name: sum(ops.values()) for name, ops in counter.get_flop_counts().items()}
     by_name = {name.removeprefix(f'{root}.'): n for name, n in counts.items() if name.startswith(f'{root}.')}

@@ -1,6 +1,6 @@
 """LLVIP for fusion training as OCCO does it: patches that hold salient objects; official split (12025, 3463 pairs)."""
 
-_base_ = './pairs.py'
+_base_ = './occo_patches.py'
 
 data_root = '{{$MMFUSION_DATA:data}}/LLVIP'
 

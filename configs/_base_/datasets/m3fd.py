@@ -4,7 +4,7 @@ There is no official split: a seeded list divides the detection part into 3360 a
 the fusion part, as the papers do.
 """
 
-_base_ = './pairs.py'
+_base_ = './occo_patches.py'
 
 data_root = '{{$MMFUSION_DATA:data}}/M3FD'
 

@@ -1,6 +1,6 @@
 """MFNet for fusion training as OCCO does it: patches that hold salient objects; official lists."""
 
-_base_ = './pairs.py'
+_base_ = './occo_patches.py'
 
 data_root = '{{$MMFUSION_DATA:data}}/MFNet'
 

@@ -1,23 +1,16 @@
-"""What the training sets have in common: OCCO's patches that hold salient objects, its batches, its metrics.
-
-A dataset's file inherits this one and states the datasets.
-"""
+"""Pairs of whole images: loading, loaders and metrics; a config or another base states the datasets."""
 
 train_pipeline = [
     dict(type='mmfusion.LoadImagePair'),
-    dict(type='mmfusion.LoadSaliencyMasks'),
-    dict(type='mmfusion.ForegroundCrop', crop_size=(256, 256)),
     dict(type='mmseg.RandomFlip', prob=0.5),
     dict(type='mmfusion.PackFusionInputs'),
 ]
 test_pipeline = [dict(type='mmfusion.LoadImagePair'), dict(type='mmfusion.PackFusionInputs')]
 
-# The batch must split into the groups of OCCO's contrastive loss, so an incomplete last one is dropped.
 train_dataloader = dict(
     batch_size=12,
     num_workers=2,
     persistent_workers=True,
-    drop_last=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(pipeline=train_pipeline),
 )

@@ -15,4 +15,4 @@ train_pipeline = [
     dict(type='mmfusion.PackFusionInputs'),
 ]
 
-train_dataloader = dict(drop_last=False, dataset=dict(pipeline=train_pipeline))
+train_dataloader = dict(dataset=dict(pipeline=train_pipeline))

@@ -1,6 +1,6 @@
 """RoadScene for fusion training as OCCO does it. Split: sorted by name, every 10th is validation (199 and 22 pairs)."""
 
-_base_ = './pairs.py'
+_base_ = './occo_patches.py'
 
 data_root = '{{$MMFUSION_DATA:data}}/RoadScene'
 

@@ -1,6 +1,6 @@
 """Synthetic scenes, rendered on the fly, for fusion training as OCCO does it; nothing has to be downloaded."""
 
-_base_ = './pairs.py'
+_base_ = './occo_patches.py'
 
 train_pipeline = [
     dict(type='mmfusion.RenderSyntheticPair', with_seg=False, with_bbox=False),

@@ -1,13 +1,11 @@
 """GFFusion whole: FuNet with FINet in front of SSNet, a frozen DINOv2 with a linear head (section III)."""
 
-_base_ = ['./gffusion_funet.py', './dinov2_linear_seg.py']
+_base_ = ['../fusers/gffusion.py', './dinov2_linear_seg.py']
 
 # Eq. 12: L_st + λ L_ss. λ is the weight of the task; the schedule moves it.
 model = dict(
-    _delete_=True,
     type='mmfusion.FusionSegmentor',
-    data_preprocessor=dict(type='mmfusion.FusionDataPreprocessor'),
-    fuser=_base_.model,
+    fuser=_base_.fuser,
     segmentor=_base_.segmentor,
     fusion_weight=1.0,
     task_weight=0.2,

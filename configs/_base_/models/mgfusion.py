@@ -1,24 +1,3 @@
-"""MGFusion: CLIP's image embeddings, network and losses (section 3)."""
+_base_ = '../fusers/mgfusion.py'
 
-model = dict(
-    type='mmfusion.ImageFuser',
-    data_preprocessor=dict(type='mmfusion.FusionDataPreprocessor'),
-    # "The pre-trained weights provided by the authors of CLIP": which of their models is not said. They need quick-GELU.
-    prior=dict(
-        type='mmfusion.CLIPPrior',
-        model='ViT-B-16-quickgelu',
-        pretrained='{{$MMFUSION_CLIP:openai}}',
-        layers=(),
-        embedding=True,
-    ),
-    # C, N and the heads are not given in the paper: these are about what its batch of 16 leaves room for on its GPU of 24 GB
-    # (docs/methods/mgfusion.md). embed_dim is E of ViT-B/16.
-    network=dict(type='mmfusion.MGFusion', channels=16, num_blocks=2, num_heads=2, embed_dim=512),
-    losses=[
-        # ℓ_f = ℓ_g + λ ℓ_i, λ = 0.2 (section 4.2). The formula is missing from the text at hand, so that λ may belong to
-        # the other term.
-        dict(type='mmfusion.TextureLoss', separate=False, loss_weight=1.0),
-        dict(type='mmfusion.MaxIntensityLoss', loss_weight=0.2),
-    ],
-    test_cfg=dict(mode='whole'),
-)
+model = _base_.fuser

@@ -19,14 +19,13 @@ param_scheduler = [
 ]
 train_cfg = dict(max_epochs=max_epochs)
 
-custom_hooks = [
-    *_base_.custom_hooks,
-    dict(type='mmfusion.TaskClassesHook'),
-    dict(
+default_hooks = dict(
+    task_classes=dict(type='mmfusion.TaskClassesHook'),
+    stages=dict(
         type='mmfusion.StagedTrainingHook',
         stages=[dict(train=['fuser'], end=q), dict(train=['fuser', 'segmentor.decode_head'])],
     ),
-    dict(
+    task_weight=dict(
         type='mmfusion.LossWeightHook',
         weights={
             'loss_weights.task': [
@@ -35,6 +34,6 @@ custom_hooks = [
             ]
         },
     ),
-    dict(type='mmfusion.GuideHook'),
-]
+    guide=dict(type='mmfusion.GuideHook'),
+)
 find_unused_parameters = True  # in several processes: one stage does not train the head

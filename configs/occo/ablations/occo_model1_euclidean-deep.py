@@ -1,5 +1,4 @@
 _base_ = '../occo_fmb.py'
 
-losses = _base_.model.losses
-losses[3].space = 'euclidean'  # Table 8, Model-1: deep features in Euclidean space
-model = dict(losses=losses)
+# Table 8, Model-1: deep features in Euclidean space
+model = dict(losses=dict(contrastive=dict(space='euclidean')))

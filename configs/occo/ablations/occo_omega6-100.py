@@ -1,5 +1,4 @@
 _base_ = '../occo_fmb.py'
 
-losses = _base_.model.losses
-losses[3].loss_weight = 100.0  # Table 7, ω6
-model = dict(losses=losses)
+# Table 7, ω6
+model = dict(losses=dict(contrastive=dict(loss_weight=100.0)))

@@ -26,7 +26,7 @@ class LossWeightHook(Hook):
 
     Args:
         weights (dict[str, Sequence[dict]]): Place of a weight in the model, as ``'loss_weights.task'`` of a cascade or
-            ``'losses.2.loss_weight'`` of a fuser → its phases.
+            ``'losses.contrastive.loss_weight'`` of a fuser → its phases.
         by_epoch (bool): Whether phases count epochs.
 
     Raises:

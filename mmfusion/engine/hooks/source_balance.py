@@ -4,7 +4,7 @@ import torch
 from mmengine.dist import all_reduce
 from mmengine.hooks import Hook
 
-from mmfusion.models.fusers.image_fuser import luminance
+from mmfusion.models.fusers import luminance
 from mmfusion.registry import HOOKS
 
 _ADVICE = {

@@ -19,12 +19,14 @@ class StagedTrainingHook(Hook):
 
     Args:
         stages (Sequence[dict]): Each with ``train``, names of parts (``'fuser'``, ``'segmentor.decode_head'``…), and
-            ``end``, the epoch or iteration at which it is over; the last one needs none.
+            ``end``, the epoch or iteration at which it is over; the last one needs none. ``phase``: the method of the
+            fusion network that is called in the place of ``forward`` in training. ``losses``: names of the losses in use,
+            all by default.
         by_epoch (bool): Whether ``end`` counts epochs.
 
     Raises:
-        ValueError: Ends that do not rise, a stage without parts, no such part; several processes without
-            ``find_unused_parameters``.
+        ValueError: If ends do not rise, a stage trains nothing, or there is no such part, phase or loss; in several
+            processes without ``find_unused_parameters``.
     """
 
     priority = 'ABOVE_NORMAL'
@@ -50,6 +52,8 @@ class StagedTrainingHook(Hook):
             )
         for stage in self.stages:
             named_parts(model, stage['train'])
+            for fuser in _fusers(model):
+                _check_stage(stage, fuser)
         self._always_frozen = {id(p) for p in model.parameters() if not p.requires_grad}
         self._current = None
 
@@ -74,9 +78,25 @@ class StagedTrainingHook(Hook):
                 parameter.requires_grad_(True)
             else:
                 freeze(parameter)
+        for fuser in _fusers(model):
+            fuser.phase, fuser.active_losses = self.stages[stage].get('phase'), self.stages[stage].get('losses')
         self._still = list(_untrained(model, trained))
         self._current = stage
         runner.logger.info(f'stage {stage + 1} of {len(self.stages)}: training {", ".join(names)}')
+
+
+def _fusers(model):
+    """Find the fusers in a model: what has a phase."""
+    return [module for module in model.modules() if hasattr(module, 'active_losses')]
+
+
+def _check_stage(stage, fuser):
+    """Refuse a phase that is no method of the network, and names that are no losses."""
+    phase, unknown = stage.get('phase'), sorted(set(stage.get('losses') or ()) - set(fuser.losses))
+    if phase and not callable(getattr(fuser.network, phase, None)):
+        raise ValueError(f'stages: phase {phase!r} is no method of {type(fuser.network).__name__}')
+    if unknown:
+        raise ValueError(f'stages: no losses {", ".join(unknown)}; the fuser has {", ".join(fuser.losses) or "none"}')
 
 
 def _untrained(module, trained):

@@ -1,10 +1,10 @@
-"""What fusing before segmentation and fusing before detection have in common."""
+"""Base class of segmentation and detection cascades."""
 
 import torch
 from mmengine.model import BaseModel
 from mmengine.structures import PixelData
 
-from mmfusion.models.fusers.image_fuser import by_size, check_finite
+from mmfusion.models.fusers.batch import by_size, check_finite
 from mmfusion.registry import MODELS
 from mmfusion.structures import FusionDataSample
 from mmfusion.utils.checkpoint import full_state_dict, load_weights, place_before_loading
@@ -139,7 +139,7 @@ class TaskCascade(BaseModel):
         if mode == 'predict':
             return self.predict(inputs, data_samples)
         if mode == 'tensor':
-            fused = self.fuser.fuse(inputs['vi'], inputs['ir'], data_samples)
+            fused = self.fuser.fuse(**inputs, samples=data_samples)
             samples = data_samples or [_sample_of(image) for image in fused]
             return self.task(**self._task_inputs(fused, samples, False), mode='tensor')
         raise ValueError(f"mode must be 'loss', 'predict' or 'tensor', got {mode!r}")
@@ -169,21 +169,17 @@ class TaskCascade(BaseModel):
         return losses
 
     def _fuse(self, vi, ir, data_samples):
-        """Fused images (R, G, B, a list) and the fuser's losses."""
+        """Fuse; give the images (R, G, B, a list) and the fuser's losses, means over the images."""
         if self.fuser_is_frozen:
             with torch.no_grad():
                 return list(self.fuser.fuse(vi, ir, data_samples)), {}
-        if isinstance(vi, torch.Tensor):
-            y = self.fuser.fuse_luminance(vi, ir, data_samples)
-            return list(self.fuser.colorize(y, vi)), self.fuser.loss_of(y, vi, ir, data_samples)
         fused, losses = [None] * len(vi), {}
-        for index in by_size(vi):
-            same = [torch.stack([images[i] for i in index]) for images in (vi, ir)]
-            images, values = self._fuse(*same, [data_samples[i] for i in index])
-            for i, image in zip(index, images, strict=True):
+        for index, batch in self.fuser.run_groups(vi, ir, data_samples):
+            for i, image in zip(index, batch['fused_rgb'], strict=True):
                 fused[i] = image
-            for name, value in values.items():
-                losses[name] = losses.get(name, 0) + value * (len(index) / len(vi))
+            share = len(index) / len(vi)
+            for name, value in self.fuser.losses_of(batch).items():
+                losses[name] = losses.get(name, 0) + value * share
         return fused, losses
 
     def _task_inputs(self, fused, data_samples, training):
@@ -191,13 +187,13 @@ class TaskCascade(BaseModel):
         images = [255 * image.flip(0) for image in fused]
         return self.task.data_preprocessor(dict(inputs=images, data_samples=data_samples), training)
 
-    @torch.inference_mode()
     def predict(self, inputs, data_samples=None):
-        """Fuse a batch, and give each sample its ``fused`` and the task's predictions."""
-        fused = self.fuser.fuse(inputs['vi'], inputs['ir'], data_samples)
+        """Fuse a batch, and give each sample the fuser's results and the task's predictions."""
+        if data_samples is None:
+            data_samples = [_sample_of(image) for image in inputs['vi']]
+        fused = [s.fused.data for s in self.fuser.predict(inputs, data_samples)]
         return self.predict_fused(fused, data_samples)
 
-    @torch.inference_mode()
     def predict_fused(self, fused, data_samples=None):
         """The second half of :meth:`predict`, for images that are fused already.
 

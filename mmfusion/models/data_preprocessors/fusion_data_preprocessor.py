@@ -21,24 +21,24 @@ class FusionDataPreprocessor(BaseDataPreprocessor):
         """Prepare a batch.
 
         Args:
-            data (dict): ``inputs``: 4×H×W uint8 tensors (B, G, R, IR), a list or stacked; ``data_samples``: list or
-                None.
+            data (dict): ``inputs``: 4×H×W uint8 tensors (B, G, R, IR), or 3×H×W of single images, a list or stacked;
+                ``data_samples``: list or None.
             training (bool): Unused; the interface of mmengine.
 
         Returns:
             dict: ``inputs``, a dict of ``vi`` (N×3×H×W, R, G, B) and ``ir`` (N×1×H×W), float32 in [0, 1], or lists of
-            3×H×W and 1×H×W where sizes differ; and ``data_samples``.
+            3×H×W and 1×H×W where sizes differ; without ``ir`` for single images; and ``data_samples``.
 
         Raises:
-            ValueError: An image has not four channels, or is not uint8.
+            ValueError: If an image has neither four channels nor three, or is not uint8.
         """
         data = self.cast_data(data)
         images = list(data['inputs'])
         for image in images:
-            if image.ndim != 3 or image.shape[0] != 4:
+            if image.ndim != 3 or image.shape[0] not in (3, 4) or image.shape[0] != images[0].shape[0]:
                 raise ValueError(
-                    f'inputs must be 4×H×W pairs (B, G, R, IR), got {tuple(image.shape)}. Load with LoadImagePair and '
-                    'pack with PackFusionInputs.'
+                    f'inputs must be 4×H×W pairs (B, G, R, IR), or all 3×H×W single images, got {tuple(image.shape)}. Load '
+                    'with LoadImagePair and pack with PackFusionInputs.'
                 )
             if image.dtype != torch.uint8:
                 raise ValueError(
@@ -47,8 +47,10 @@ class FusionDataPreprocessor(BaseDataPreprocessor):
                 )
         if len({image.shape for image in images}) == 1:
             batch = torch.stack(images).float() / 255
-            vi, ir = batch[:, [2, 1, 0]], batch[:, 3:]
+            sources = dict(vi=batch[:, [2, 1, 0]], ir=batch[:, 3:])
         else:
             scaled = [image.float() / 255 for image in images]
-            vi, ir = [image[[2, 1, 0]] for image in scaled], [image[3:] for image in scaled]
-        return dict(inputs=dict(vi=vi, ir=ir), data_samples=data.get('data_samples'))
+            sources = dict(vi=[image[[2, 1, 0]] for image in scaled], ir=[image[3:] for image in scaled])
+        if images[0].shape[0] == 3:
+            del sources['ir']
+        return dict(inputs=sources, data_samples=data.get('data_samples'))

@@ -1,6 +1,17 @@
-"""The fuser: a network with its losses and its way from colour images to colour images."""
+"""Fusers: a network with its losses and its way from colour images to colour images."""
 
+from .adversarial_fuser import AdversarialFuser
+from .batch import Batch, take
+from .color import LuminanceColor, RGBColor, WeightedChromaColor, luminance
 from .image_fuser import ImageFuser
-from .source_fuser import SourceFuser
 
-__all__ = ['ImageFuser', 'SourceFuser']
+__all__ = [
+    'AdversarialFuser',
+    'Batch',
+    'ImageFuser',
+    'LuminanceColor',
+    'RGBColor',
+    'WeightedChromaColor',
+    'luminance',
+    'take',
+]

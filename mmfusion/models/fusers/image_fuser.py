@@ -1,81 +1,132 @@
-"""ImageFuser: what joins a fusion network, its losses and colour."""
+"""ImageFuser: joins a fusion network, its priors, its losses and colour."""
 
-import inspect
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
-from kornia.color import rgb_to_ycbcr, ycbcr_to_rgb
 from mmengine.logging import print_log
 from mmengine.model import BaseModel
 from mmengine.structures import PixelData
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from mmfusion.models.layers import at_least_float32
-from mmfusion.models.priors import FeaturePrior, PriorHolder
+from mmfusion.models.priors import FeaturePrior, PriorHolder, TextPrior
 from mmfusion.registry import MODELS
 from mmfusion.structures import FusionDataSample
 from mmfusion.utils.checkpoint import place_before_loading
 
+from .batch import SOURCES, Batch, by_size, check_finite, take
+from .color import luminance
+from .output import ROUNDINGS, check_steps, finish, pad_to_multiple, to_levels
 from .sliding import slide
 
 
 @MODELS.register_module()
 class ImageFuser(PriorHolder, BaseModel):
-    """Fuse visible and infrared images by a network that sees luminance and infrared.
+    """Fuse visible and infrared images by a network; train it by losses.
 
-    The network gets Y of the visible image (BT.601) and the infrared image, N×1×H×W in [0, 1] each, and gives the fused Y
-    in [0, 1]. The fused image keeps the visible image's Cb and Cr.
+    One rule: parts take by name what they need. A network's ``forward``, a loss's ``forward`` and a colour part name their
+    parameters, and get them from the batch (:class:`Batch`): ``vi`` (Y of the visible image, N×1×H×W), ``vi_rgb`` (N×3×H×W),
+    ``ir`` (N×1×H×W), each prior's features by the prior's name, ``mask_vi``, ``mask_ir``, ``labels``, ``boxes``, and
+    companions of the samples. A network gives the fused image, or a dict with ``fused`` and whatever else losses and
+    metrics use: features, reconstructions, ``seg_logits``, a registered ``ir``.
 
-    With a prior it gets, as a third argument, ``dict(vi=PriorFeatures, ir=PriorFeatures)``: the prior sees the visible
-    image in colour and the infrared one repeated to three channels, both modalities as one batch, once a step.
+    One way: :meth:`run` gives that batch with ``fused`` (N×1×H×W) and ``fused_rgb`` (N×3×H×W), both in [0, 1]. Training,
+    tests and cascades read it, so that what is trained is what is tested.
 
-    A loss is any module whose ``forward`` takes, by name, some of ``fused``, ``vi``, ``ir`` (N×1×H×W float32), ``vi_rgb``
-    (N×3×H×W), ``mask_vi``, ``mask_ir`` (N×1×H×W bool), and gives a scalar, or a scalar and a dict of scalars for the log.
-    Its name in the log is its ``loss_name``, numbered from the second of the same name on (``texture``, ``texture_2``).
+    An image prior gives ``dict(vi=PriorFeatures, ir=PriorFeatures)``: it sees the visible image in colour and the infrared
+    one repeated to three channels, as one batch, once a step. A :class:`TextPrior` sees the samples' ``text``.
 
     Args:
-        network (dict): Config of the fusion network.
-        losses (Sequence[dict], optional): Configs of the losses; a model for testing only needs none.
-        prior (dict, optional): Config of a :class:`FeaturePrior`, such as :class:`CLIPPrior`. It is frozen, and not among
-            the model's parameters.
-        test_cfg (dict, optional): ``mode='whole'`` (default), or ``mode='slide'`` with ``crop_size`` and ``stride``
-            (height, width) as in mmseg, and ``exact`` (default True): see :func:`slide`. With a prior each window is
-            fused by itself, the prior's features included.
-        data_preprocessor (dict, optional): Default :class:`FusionDataPreprocessor`.
-        init_cfg (dict, optional): As in mmengine.
+        network: Config of the fusion network.
+        losses: Name → config of a loss, logged as ``loss_<name>``; a model for testing only needs none. A loss gives a
+            scalar, or a scalar and a dict of scalars for the log. ``inputs=dict(parameter=name)`` in its config takes
+            another entry for a parameter.
+        priors: Name → config of a frozen prior, such as :class:`CLIPPrior`; not among the model's parameters.
+        color: Config of a colour part. Default: :class:`LuminanceColor`.
+        input_range: Lowest and highest value of the images as the network wants them.
+        output: Steps from the network's fused image to [0, 1]: ``'clamp'``, ``'min_max'``, ``('range', low, high)``.
+        size_divisor: Pad images at the right and bottom by reflection to a multiple, and crop the result.
+        test_cfg: ``mode='whole'`` (default), or ``mode='slide'`` with ``crop_size`` and ``stride`` (height, width) as in
+            mmseg, and ``exact`` (default True): use the network's own ``fuse_tiled`` where it has one, which gives the
+            whole image's result but for rounding. ``output``: further steps in tests. ``rounding``: ``'round'``, or
+            ``'truncate'`` to 8 bits.
+        data_preprocessor: Default :class:`FusionDataPreprocessor`.
+        init_cfg: As in mmengine.
+
+    Attributes:
+        phase: Name of the network's method that training calls in the place of ``forward``; see StagedTrainingHook.
+        active_losses: Names of the losses in use; None for all.
 
     Raises:
-        ValueError: Unknown test mode; a loss asks for what a fuser does not have.
-        TypeError: The prior is none that gives :class:`PriorFeatures`.
+        ValueError: If an option is unknown, out of range, or of an older form of config.
+        TypeError: If a prior gives neither features of images nor of text.
     """
 
-    def __init__(self, network, losses=(), prior=None, test_cfg=None, data_preprocessor=None, init_cfg=None):
+    # What a checkpoint for testing may lack, and a model for testing does not have.
+    training_only: tuple[str, ...] = ('losses',)
+
+    def __init__(
+        self,
+        network: dict,
+        losses: Mapping[str, dict] | None = None,
+        priors: Mapping[str, dict] | None = None,
+        color: dict | None = None,
+        input_range: tuple[float, float] = (0, 1),
+        output: Sequence = (),
+        size_divisor: int = 1,
+        test_cfg: dict | None = None,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | None = None,
+        **unknown,
+    ) -> None:
+        _refuse_old(type(self).__name__, losses, unknown)
         super().__init__(data_preprocessor or dict(type='mmfusion.FusionDataPreprocessor'), init_cfg)
         self.network = MODELS.build(network)
-        self.losses = nn.ModuleList(MODELS.build(loss) for loss in losses)
-        if prior is not None:
-            self.hold('prior', MODELS.build(prior))
-            if not isinstance(self.prior('prior'), FeaturePrior):
+        self.inputs: dict[str, dict[str, str]] = {}
+        self.losses = self.build_parts(losses)
+        self.color = MODELS.build(color or dict(type='mmfusion.LuminanceColor'))
+        for name, prior in (priors or {}).items():
+            self.hold(name, MODELS.build(prior))
+            if not isinstance(self.prior(name), FeaturePrior | TextPrior):
                 raise TypeError(
-                    f'prior: {type(self.prior("prior")).__name__} gives no PriorFeatures. Expected one such as '
-                    'mmfusion.CLIPPrior or mmfusion.DINOv2Prior.'
+                    f'priors.{name}: {type(self.prior(name)).__name__} gives neither PriorFeatures nor features of text. '
+                    'Expected one such as mmfusion.CLIPPrior, mmfusion.DINOv2Prior or mmfusion.CLIPTextPrior.'
                 )
-        self.test_cfg = dict(test_cfg or dict(mode='whole'))
-        if self.test_cfg.get('mode') not in ('whole', 'slide'):
-            raise ValueError(f"test_cfg.mode must be 'whole' or 'slide', got {self.test_cfg.get('mode')!r}")
+        if not input_range[0] < input_range[1]:
+            raise ValueError(f'input_range: expected two rising numbers, got {tuple(input_range)}')
+        self.input_range, self.size_divisor = tuple(input_range), size_divisor
+        self.output = check_steps(output, 'output')
+        self.test_cfg = {'mode': 'whole', **(test_cfg or {})}
+        if self.test_cfg['mode'] not in ('whole', 'slide'):
+            raise ValueError(f"test_cfg.mode must be 'whole' or 'slide', got {self.test_cfg['mode']!r}")
+        self.test_output = check_steps(self.test_cfg.pop('output', ()), 'test_cfg.output')
+        self.rounding = self.test_cfg.pop('rounding', 'round')
+        if self.rounding not in ROUNDINGS:
+            raise ValueError(f'test_cfg.rounding must be one of {", ".join(ROUNDINGS)}, got {self.rounding!r}')
+        self.phase: str | None = None
+        self.active_losses: tuple[str, ...] | None = None
         place_before_loading(self)
-        self._wants = [_wanted(loss) for loss in self.losses]
-        names = [loss.loss_name for loss in self.losses]
-        seen = [names[: i + 1].count(name) for i, name in enumerate(names)]
-        self._names = [f'{name}_{k}' if k > 1 else name for name, k in zip(names, seen, strict=True)]
 
-    def place_state_dict(self, state):
+    def build_parts(self, configs: Mapping[str, dict] | None) -> nn.ModuleDict:
+        """Build modules by name, and keep the renaming (``inputs``) of each."""
+        parts = nn.ModuleDict()
+        for name, config in (configs or {}).items():
+            if config is None:  # taken away by a child config
+                continue
+            config = dict(config)
+            self.inputs[name] = config.pop('inputs', {})
+            parts[name] = MODELS.build(config)
+        return parts
+
+    def place_state_dict(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """Take the fuser out of a cascade's state dict; any other state dict stays as it is.
 
         Args:
-            state (dict[str, Tensor]): Of this model, or of a cascade (names that start with ``fuser.``).
+            state: Of this model, or of a cascade (names that start with ``fuser.``).
 
         Returns:
-            dict[str, Tensor]: With this model's names.
+            The state dict with this model's names.
         """
         mine = {name.removeprefix('fuser.'): value for name, value in state.items() if name.startswith('fuser.')}
         if not mine or not self.state_dict().keys().isdisjoint(state):
@@ -85,13 +136,13 @@ class ImageFuser(PriorHolder, BaseModel):
         )
         return mine
 
-    def forward(self, inputs, data_samples=None, mode='tensor'):
+    def forward(self, inputs: dict, data_samples: list[FusionDataSample] | None = None, mode: str = 'tensor'):
         """Run in one of mmengine's modes.
 
         Args:
-            inputs (dict): ``vi`` (N×3×H×W, R, G, B) and ``ir`` (N×1×H×W) in [0, 1], or lists of single images.
-            data_samples (list[FusionDataSample], optional): Annotations; with ``'predict'`` they receive the results.
-            mode (str): ``'loss'``, ``'predict'`` or ``'tensor'``.
+            inputs: ``vi`` (N×3×H×W, R, G, B) and ``ir`` (N×1×H×W) in [0, 1], or lists of single images.
+            data_samples: Annotations; with ``'predict'`` they receive the results.
+            mode: ``'loss'``, ``'predict'`` or ``'tensor'``.
 
         Returns:
             dict of losses; list of data samples with ``fused``; or the fused RGB image(s), N×3×H×W or a list.
@@ -101,171 +152,233 @@ class ImageFuser(PriorHolder, BaseModel):
         if mode == 'predict':
             return self.predict(inputs, data_samples)
         if mode == 'tensor':
-            return self.fuse(inputs['vi'], inputs['ir'], data_samples)
+            return self.fuse(**inputs, samples=data_samples)
         raise ValueError(f"mode must be 'loss', 'predict' or 'tensor', got {mode!r}")
 
-    def fuse(self, vi, ir, data_samples=None):
+    def run(self, vi: Tensor, ir: Tensor | None = None, samples: Sequence[FusionDataSample] | None = None) -> Batch:
+        """Fuse a batch: the one way through a fuser.
+
+        Args:
+            vi: N×3×H×W, R, G, B in [0, 1].
+            ir: N×1×H×W in [0, 1]; None for single images.
+            samples: Annotations and companions.
+
+        Returns:
+            Batch: With ``fused``, ``fused_rgb`` and everything that the network gave; differentiable. In a phase of training
+            without a fused image it lacks the two.
+        """
+        batch = self.batch(vi, ir, samples)
+        if self.training or self.test_cfg['mode'] == 'whole':
+            out = self._call_network(batch)
+        else:
+            out = dict(fused=self._slide(batch))
+        return self.complete(batch, out)
+
+    def batch(self, vi: Tensor, ir: Tensor | None, samples: Sequence[FusionDataSample] | None) -> Batch:
+        """Collect sources, annotations and, made when asked for, priors' features by name."""
+        makers = {'vi': lambda batch: luminance(batch['vi_rgb'])}
+        for name, prior in self.priors().items():
+            makers[name] = self._text_features(prior) if isinstance(prior, TextPrior) else self._features(prior)
+        sources = dict(vi_rgb=vi) if ir is None else dict(vi_rgb=vi, ir=ir)
+        return Batch(samples, makers, **sources)
+
+    @staticmethod
+    def _text_features(prior):
+        return lambda batch: prior(batch['text'])
+
+    @staticmethod
+    def _features(prior):
+        def make(batch):
+            vi, ir = batch['vi_rgb'], batch['ir']
+            paths = [s.get('img_path') for s in batch.samples]
+            names = [path and f'{path} ({modality})' for modality in ('vi', 'ir') for path in paths]
+            both = prior(torch.cat([vi, ir.expand(-1, 3, -1, -1)]), names or None)
+            return dict(vi=both[: len(vi)], ir=both[len(vi) :])
+
+        return make
+
+    def _call_network(self, batch: Batch) -> dict:
+        """Run the network on what it takes from a batch, scaled and padded as it wants; a dict of what it gives."""
+        part = self.network
+        if self.training and self.phase:
+            part = getattr(self.network, self.phase)
+        arguments = take(part, batch)
+        low, high = self.input_range
+        if (low, high) != (0, 1):
+            arguments.update({k: low + (high - low) * v for k, v in arguments.items() if k in SOURCES})
+        size = tuple(batch['vi_rgb'].shape[-2:])
+        if self.size_divisor > 1:
+            arguments = {
+                k: pad_to_multiple(v, self.size_divisor) if isinstance(v, Tensor) and v.shape[-2:] == size else v
+                for k, v in arguments.items()
+            }
+        padded = tuple(-(-length // self.size_divisor) * self.size_divisor for length in size)
+        out = part(**arguments)
+        out = dict(out) if isinstance(out, Mapping) else dict(fused=out)
+        if padded != size:
+            out = {
+                k: v[..., : size[0], : size[1]] if isinstance(v, Tensor) and v.shape[-2:] == padded else v
+                for k, v in out.items()
+            }
+        if (low, high) != (0, 1):
+            out.update({k: (v - low) / (high - low) for k, v in out.items() if k in SOURCES})
+        return out
+
+    def _slide(self, batch: Batch) -> Tensor:
+        """Fuse window by window, or by the network's own exact tiles."""
+        options = {k: v for k, v in self.test_cfg.items() if k in ('crop_size', 'stride')}
+        exact = self.test_cfg.get('exact', True) and self.input_range == (0, 1) and self.size_divisor == 1
+        if exact and hasattr(self.network, 'fuse_tiled') and not self.priors():
+            return self.network.fuse_tiled(batch['vi'], batch['ir'], tuple(options['crop_size']))
+        return slide(lambda window: self._fused_of(self._call_network(window)), batch, **options)
+
+    def _fused_of(self, out: Mapping) -> Tensor:
+        if 'fused' not in out:
+            raise ValueError(
+                f"{type(self.network).__name__} gave {', '.join(out)}, and no 'fused'. Its forward must give the fused "
+                'image; a phase of training without one is another method (phase of a stage in StagedTrainingHook).'
+            )
+        return out['fused']
+
+    def complete(self, batch: Batch, out: Mapping) -> Batch:
+        """Add what a network gave to its batch: ``fused`` brought to [0, 1], and its colours."""
+        batch.update(out)
+        batch.returned = tuple(out)
+        if 'fused' not in out and self.training and self.phase:
+            return batch
+        fused = finish(self._fused_of(out), self.output)
+        if not self.training:
+            fused = finish(fused, self.test_output)
+        if fused.shape[1] != self.color.channels:
+            raise ValueError(
+                f'{type(self.network).__name__} gave a fused image of {fused.shape[1]} channels, and '
+                f"{type(self.color).__name__} takes {self.color.channels}. Set color=dict(type='mmfusion.RGBColor') for a "
+                "network that gives R, G, B, and 'mmfusion.LuminanceColor' for one that gives luminance."
+            )
+        if not self.training:
+            fused = to_levels(fused, self.rounding)
+        batch['fused'] = fused
+        batch['fused_rgb'] = self.color(**take(self.color, batch))
+        if fused.shape[1] == 3:
+            batch['fused'] = luminance(fused)
+        if not self.training:
+            batch['fused_rgb'] = to_levels(batch['fused_rgb'], self.rounding)
+        return batch
+
+    def run_groups(
+        self, vi: Tensor | list[Tensor], ir: Tensor | list[Tensor] | None = None, samples: Sequence | None = None
+    ) -> Iterator[tuple[Sequence[int], Batch]]:
+        """Run images of one size together; images of different sizes never share a padded batch.
+
+        Yields:
+            Positions of the images, and their batch as :meth:`run` gives it.
+        """
+        if isinstance(vi, Tensor):
+            yield range(len(vi)), self.run(vi, ir, samples)
+            return
+        for index in by_size(vi):
+            same = [images and torch.stack([images[i] for i in index]) for images in (vi, ir)]
+            yield index, self.run(*same, samples and [samples[i] for i in index])
+
+    def fuse(
+        self, vi: Tensor | list[Tensor], ir: Tensor | list[Tensor], samples: Sequence | None = None
+    ) -> Tensor | list[Tensor]:
         """Fuse to colour.
 
         Args:
-            vi (Tensor | list[Tensor]): N×3×H×W in [0, 1], R, G, B, or a list of 3×H×W of any sizes.
-            ir (Tensor | list[Tensor]): N×1×H×W, or a list of 1×H×W.
-            data_samples (list[FusionDataSample], optional): Tell a prior which files these are.
+            vi: N×3×H×W in [0, 1], R, G, B, or a list of 3×H×W of any sizes.
+            ir: N×1×H×W, or a list of 1×H×W.
+            samples: Annotations and companions.
 
         Returns:
-            Tensor | list[Tensor]: Fused R, G, B in [0, 1], in the form of ``vi``; differentiable.
+            Fused R, G, B in [0, 1], in the form of ``vi``; differentiable.
         """
-        if isinstance(vi, torch.Tensor):
-            return self.colorize(self.fuse_luminance(vi, ir, data_samples), vi)
         out = [None] * len(vi)
-        # Images of one size go through the network together; images of different sizes never share a padded batch.
-        for index in by_size(vi):
-            samples = data_samples and [data_samples[i] for i in index]
-            fused = self.fuse(torch.stack([vi[i] for i in index]), torch.stack([ir[i] for i in index]), samples)
-            for i, image in zip(index, fused, strict=True):
+        for index, batch in self.run_groups(vi, ir, samples):
+            if isinstance(vi, Tensor):
+                return batch['fused_rgb']
+            for i, image in zip(index, batch['fused_rgb'], strict=True):
                 out[i] = image
         return out
 
-    def fuse_luminance(self, vi, ir, data_samples=None):
-        """Fused luminance: the network, whole or by sliding window, on luminance, infrared and the prior's features.
-
-        Args:
-            vi (Tensor): N×3×H×W, R, G, B in [0, 1].
-            ir (Tensor): N×1×H×W in [0, 1].
-            data_samples (list[FusionDataSample], optional): Tell a prior which files these are.
+    def loss(self, inputs: dict, data_samples: list[FusionDataSample] | None) -> dict[str, Tensor]:
+        """Compute all losses of a batch.
 
         Returns:
-            Tensor: N×1×H×W in [0, 1]; differentiable.
-        """
-        if self.training or self.test_cfg['mode'] == 'whole':
-            return self._run_network(vi, ir, data_samples)
-        options = {k: v for k, v in self.test_cfg.items() if k != 'mode'}
-        if self.priors():
-            return slide(self._run_network, vi, ir, **options)
-        return slide(self.network, luminance(vi), ir, **options)
-
-    def _run_network(self, vi, ir, data_samples=None):
-        """The network on whole images N×3×H×W and N×1×H×W, with one run of the prior, if any, for both modalities."""
-        if not self.priors():
-            return self.network(luminance(vi), ir)
-        paths = [s.get('img_path') for s in data_samples or ()]
-        names = [path and f'{path} ({modality})' for modality in ('vi', 'ir') for path in paths]
-        both = self.prior('prior')(torch.cat([vi, ir.expand(-1, 3, -1, -1)]), names or None)
-        return self.network(luminance(vi), ir, dict(vi=both[: len(vi)], ir=both[len(vi) :]))
-
-    @staticmethod
-    def colorize(y, vi):
-        """Give fused luminance N×1×H×W the Cb and Cr of the visible image N×3×H×W; clipped to [0, 1]."""
-        ycbcr = rgb_to_ycbcr(at_least_float32(vi))
-        return ycbcr_to_rgb(torch.cat([at_least_float32(y), ycbcr[:, 1:]], dim=1)).clamp(0, 1)
-
-    def loss(self, inputs, data_samples):
-        """All losses of a batch.
-
-        Returns:
-            dict[str, Tensor]: ``loss_<name>`` per loss, summed by mmengine, and terms for the log.
+            ``loss_<name>`` per loss, summed by mmengine, and terms for the log.
 
         Raises:
-            ValueError: Images of several sizes; a loss needs masks that the samples do not have.
-            FloatingPointError: A loss is not finite; the files of the batch are named.
+            ValueError: If images are of several sizes, or a loss needs what the samples do not have.
+            FloatingPointError: If a loss is not finite; the files of the batch are named.
         """
-        vi, ir = inputs['vi'], inputs['ir']
-        if not isinstance(vi, torch.Tensor):
+        self.check_one_size(inputs['vi'])
+        return self.losses_of(self.run(inputs['vi'], inputs.get('ir'), data_samples))
+
+    @staticmethod
+    def check_one_size(vi: Tensor | list[Tensor]) -> None:
+        """Refuse a list of images of several sizes."""
+        if not isinstance(vi, Tensor):
             sizes = sorted({tuple(v.shape[1:]) for v in vi})
             raise ValueError(
                 f'training needs images of one size in a batch, got {sizes} (height, width). Crop or resize in the '
                 'pipeline (mmfusion.ForegroundCrop, mmseg.RandomCrop, mmcv Resize), or use batch_size=1.'
             )
-        return self.loss_of(self._run_network(vi, ir, data_samples), vi, ir, data_samples)
 
-    def loss_of(self, fused, vi, ir, data_samples):
-        """Losses of a fused luminance (N×1×H×W) that was computed before; see :meth:`loss`."""
+    def losses_of(self, batch: Batch) -> dict[str, Tensor]:
+        """Compute the active losses of a batch that :meth:`run` gave; see :meth:`loss`."""
+        out, log = {}, {}
         # Relative distances and second moments overflow or cancel in half precision.
-        with torch.autocast(fused.device.type, enabled=False):
-            fused, vi, ir = (at_least_float32(x) for x in (fused, vi, ir))
-            given = dict(fused=fused, vi=luminance(vi), ir=ir, vi_rgb=vi)
-            if any('mask_vi' in w or 'mask_ir' in w for w in self._wants):
-                given.update(_stack_masks(data_samples))
-            out, log = {}, {}
-            for name, loss, wants in zip(self._names, self.losses, self._wants, strict=True):
-                value = loss(**{key: given[key] for key in wants})
+        with torch.autocast(batch['vi_rgb'].device.type, enabled=False):
+            for name, loss in self.losses.items():
+                if self.active_losses is not None and name not in self.active_losses:
+                    continue
+                given = take(loss, batch, self.inputs[name])
+                value = loss(**{k: at_least_float32(v) if isinstance(v, Tensor) else v for k, v in given.items()})
                 if isinstance(value, tuple):
                     value, terms = value
                     log.update({f'{name}/{k}': v for k, v in terms.items()})
                 out[f'loss_{name}'] = value
-        check_finite(out, data_samples)
+        check_finite(out, batch.samples)
         return {**out, **log}
 
-    @torch.inference_mode()
-    def predict(self, inputs, data_samples=None):
-        """Fuse a batch and give each sample its ``fused``."""
-        images = self.fuse(inputs['vi'], inputs['ir'], data_samples)
+    def predict(self, inputs: dict, data_samples: list[FusionDataSample] | None = None) -> list[FusionDataSample]:
+        """Fuse a batch and give each sample its results; see :meth:`record`."""
         if data_samples is None:
-            data_samples = [FusionDataSample() for _ in images]
-        for image, sample in zip(images, data_samples, strict=True):
-            sample.fused = PixelData(data=image)
+            data_samples = [FusionDataSample() for _ in inputs['vi']]
+        for index, batch in self.run_groups(**inputs, samples=data_samples):
+            self.record(batch, [data_samples[i] for i in index])
         return data_samples
 
+    @staticmethod
+    def record(batch: Batch, samples: Sequence[FusionDataSample]) -> None:
+        """Write results of a batch into its data samples.
 
-def luminance(rgb):
-    """Y of BT.601, N×3×H×W → N×1×H×W."""
-    return rgb_to_ycbcr(rgb)[:, :1]
-
-
-def by_size(images):
-    """Positions of the images of each shape: a list of lists, in the order in which the shapes first come."""
-    groups = {}
-    for position, image in enumerate(images):
-        groups.setdefault(tuple(image.shape), []).append(position)
-    return list(groups.values())
-
-
-def check_finite(values, data_samples, what='a loss'):
-    """Stop at a value that is not finite, and name the files of the batch.
-
-    Args:
-        values (dict[str, Tensor | list[Tensor]]): By name; such as the losses of a model.
-        data_samples (list[BaseDataElement] | None): With ``img_path``.
-        what (str): What the values are, for the message.
-
-    Raises:
-        FloatingPointError: With the values (sums of what is no scalar) and files.
-    """
-    parts = {k: v if isinstance(v, list | tuple) else [v] for k, v in values.items()}
-    sums = {k: sum(x.detach().float().sum() for x in v) for k, v in parts.items()}
-    if not sums or torch.isfinite(sum(sums.values())):
-        return
-    found = ', '.join(f'{k} = {v.item():g}' for k, v in sums.items())
-    files = ', '.join(str(s.get('img_path')) for s in data_samples or ())
-    raise FloatingPointError(
-        f'{what} is not finite: {found}. The batch was: {files}. Look at these images and their annotations; if they are '
-        'in order, lower the learning rate or clip gradients (optim_wrapper.clip_grad).'
-    )
+        ``fused``; ``pred_sem_seg`` and ``seg_logits`` of a network that gives ``seg_logits`` (N×C×h×w), at the size of the
+        labels; ``vi``, ``vi_rgb`` and ``ir`` where the network gave its own, such as a registered infrared image.
+        """
+        for i, sample in enumerate(samples):
+            sample.fused = PixelData(data=batch['fused_rgb'][i])
+            for name in SOURCES:
+                if name in batch.returned:
+                    setattr(sample, name, PixelData(data=batch[name][i]))
+            if 'seg_logits' in batch.returned:
+                size = sample.get('ori_shape') or batch['vi_rgb'].shape[2:]
+                logits = F.interpolate(batch['seg_logits'][i : i + 1].float(), tuple(size[:2]), mode='bilinear')[0]
+                sample.seg_logits = PixelData(data=logits)
+                sample.pred_sem_seg = PixelData(data=logits.argmax(0, keepdim=True))
 
 
-_GIVEN = ('fused', 'vi', 'ir', 'vi_rgb', 'mask_vi', 'mask_ir')
-
-
-def _wanted(loss):
-    """Names of what a loss takes; parameters of other names keep their defaults."""
-    parameters = inspect.signature(loss.forward).parameters.values()
-    parameters = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
-    unknown = [p.name for p in parameters if p.name not in _GIVEN and p.default is p.empty]
+def _refuse_old(name: str, losses, unknown: dict) -> None:
+    """Say in one sentence what the new form of an older config is."""
+    if losses is not None and not isinstance(losses, Mapping):
+        raise ValueError(
+            f'{name}: losses is a {type(losses).__name__}, and has names now: losses=dict(ssim=dict(type=…), …), each '
+            'logged as loss_<name>. See "From old keys to new ones" in docs/configs.md.'
+        )
+    if 'prior' in unknown:
+        raise ValueError(
+            f'{name}: prior=dict(…) is priors=dict(prior=dict(…)) now: any number, by the names that the network takes. See '
+            '"From old keys to new ones" in docs/configs.md.'
+        )
     if unknown:
-        raise ValueError(
-            f'{type(loss).__name__}.forward asks for {", ".join(unknown)}, which a fuser does not have. It gives, by name: '
-            f'{", ".join(_GIVEN)}.'
-        )
-    return tuple(p.name for p in parameters if p.name in _GIVEN)
-
-
-def _stack_masks(data_samples):
-    if not data_samples:
-        raise ValueError('a loss needs the masks of salient objects, and the batch came without data samples')
-    missing = [str(s.get('img_path')) for s in data_samples if 'gt_saliency' not in s]
-    if missing:
-        raise ValueError(
-            f'a loss needs the masks of salient objects, and {len(missing)} of {len(data_samples)} samples have none: '
-            f'{", ".join(missing[:5])}. Add mmfusion.LoadSaliencyMasks to the pipeline and mask folders to data_prefix.'
-        )
-    return {f'mask_{m}': torch.stack([getattr(s.gt_saliency, m) for s in data_samples]) for m in ('vi', 'ir')}
+        raise ValueError(f'{name} has no option {", ".join(map(repr, unknown))}. See docs/configs.md for those it has.')

@@ -1,5 +1,6 @@
 """Losses that several fusion methods share; those of a single method are in ``methods``."""
 
+from .discriminator import Discriminator
 from .pixel import MaskedIntensityLoss, MaxIntensityLoss, SSIMLoss, TextureLoss
 
-__all__ = ['MaskedIntensityLoss', 'MaxIntensityLoss', 'SSIMLoss', 'TextureLoss']
+__all__ = ['Discriminator', 'MaskedIntensityLoss', 'MaxIntensityLoss', 'SSIMLoss', 'TextureLoss']

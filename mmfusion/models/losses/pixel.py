@@ -23,8 +23,6 @@ class SSIMLoss(nn.Module):
             places where the window fits.
     """
 
-    loss_name = 'ssim'
-
     def __init__(self, loss_weight=1.0, padding=True):
         super().__init__()
         self.loss_weight, self.padding = loss_weight, padding
@@ -54,8 +52,6 @@ class MaskedIntensityLoss(nn.Module):
         loss_weight (float): Factor on the loss (ω4).
     """
 
-    loss_name = 'intensity'
-
     def __init__(self, loss_weight=1.0):
         super().__init__()
         self.loss_weight = loss_weight
@@ -73,8 +69,6 @@ class MaxIntensityLoss(nn.Module):
     Args:
         loss_weight (float): Factor on the loss.
     """
-
-    loss_name = 'intensity'
 
     def __init__(self, loss_weight=1.0):
         super().__init__()
@@ -101,8 +95,6 @@ class TextureLoss(nn.Module):
     Raises:
         ValueError: Another norm.
     """
-
-    loss_name = 'texture'
 
     def __init__(self, loss_weight=1.0, separate=True, padding_mode='zeros', norm=1):
         super().__init__()

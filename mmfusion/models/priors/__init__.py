@@ -1,14 +1,15 @@
 """Frozen priors."""
 
 from .cached import CachedPrior
-from .clip import CLIPPrior
+from .clip import CLIPPrior, CLIPTextPrior
 from .dinov2 import DINOv2Prior, FrozenBackbone
-from .features import FeaturePrior, PriorFeatures
+from .features import FeaturePrior, PriorFeatures, TextPrior
 from .frozen import FrozenPrior, PriorHolder, held_priors
 from .vgg import VGGPrior
 
 __all__ = [
     'CLIPPrior',
+    'CLIPTextPrior',
     'CachedPrior',
     'DINOv2Prior',
     'FeaturePrior',
@@ -16,6 +17,7 @@ __all__ = [
     'FrozenPrior',
     'PriorFeatures',
     'PriorHolder',
+    'TextPrior',
     'VGGPrior',
     'held_priors',
 ]

@@ -3,6 +3,7 @@
 import difflib
 import json
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -10,12 +11,13 @@ from mmengine.logging import print_log
 
 from mmfusion.registry import MODELS
 
-from .features import FeaturePrior, PriorFeatures, resize
+from .features import FeaturePrior, PriorFeatures, TextPrior, resize
 from .frozen import load_exactly, seeded
 
 RANDOM = 'random'
 # The image tower alone is used; CLIP's class wants a text tower, and this is the smallest.
 _NO_TEXT = dict(context_length=1, vocab_size=1, width=8, heads=1, layers=1)
+_NO_VISION = dict(layers=1, width=8, head_width=8, patch_size=32, image_size=32)
 _SUFFIXES = ('.pt', '.pth', '.bin', '.ckpt', '.safetensors')
 # What OpenAI's archives keep beside the weights.
 _OPENAI_KEYS = ('input_resolution', 'context_length', 'vocab_size')
@@ -109,6 +111,47 @@ class CLIPPrior(FeaturePrior):
             std=self.std.flatten().tolist(),
             activation=_activation(self.visual),
         )
+
+
+@MODELS.register_module()
+class CLIPTextPrior(TextPrior):
+    """Embed one text per sample by a frozen CLIP text encoder.
+
+    Args:
+        model: As in :class:`CLIPPrior`; a config needs ``text_cfg`` too.
+        pretrained: As in :class:`CLIPPrior`.
+        cache_dir: As in :class:`CLIPPrior`.
+    """
+
+    def __init__(
+        self, model: str | dict = 'ViT-B-16-quickgelu', pretrained: str = 'openai', cache_dir: str | None = None
+    ):
+        super().__init__()
+        import open_clip
+
+        self.weights = pretrained
+        self.arch, config = _config(model)
+        quick = bool(config.get('quick_gelu', False))
+        path, tag = _find_weights(self.arch, pretrained, quick, cache_dir)
+        text = config['text_cfg']
+        clip = seeded(lambda: open_clip.CustomTextCLIP(config['embed_dim'], _NO_VISION, text, quick_gelu=quick))
+        if path is None:
+            _say_random(self.arch)
+        else:
+            state, archive = _read(path)
+            if tag is None:
+                _check_file(path, state, archive, self.arch, quick)
+            state = open_clip.model.convert_to_custom_text_state_dict(state)
+            state = {k.removeprefix('text.'): v.float() for k, v in state.items() if k.startswith('text.')}
+            load_exactly(clip.text, state, path, f"CLIP {self.arch}'s text encoder")
+        self.text = clip.text
+        self.tokenizer = open_clip.SimpleTokenizer(context_length=text.get('context_length', 77))
+        self.freeze()
+
+    @torch.no_grad()
+    def forward(self, texts: Sequence[str]) -> torch.Tensor:
+        """Embed texts; N×E, not normalised."""
+        return self.text(self.tokenizer(list(texts)).to(next(self.text.parameters()).device))
 
 
 def _pair(size):

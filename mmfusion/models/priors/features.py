@@ -79,6 +79,13 @@ class FeaturePrior(FrozenPrior):
         """Everything but the weights that the features depend on, as a dict of plain values."""
 
 
+class TextPrior(FrozenPrior):
+    """Base class of priors that turn texts into features, N×E.
+
+    Subclasses write ``forward(texts)``; ImageFuser hands on the ``text`` of the samples.
+    """
+
+
 def resize(images, size):
     """Bring images to ``size`` (height, width) whatever their proportions ('squash'): bicubic, antialiased.
 

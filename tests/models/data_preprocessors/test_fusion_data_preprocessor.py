@@ -55,7 +55,7 @@ def test_data_samples_pass_through():
 @pytest.mark.parametrize(
     ('image', 'message'),
     [
-        (torch.zeros(3, 5, 6, dtype=torch.uint8), r'inputs must be 4×H×W pairs \(B, G, R, IR\), got \(3, 5, 6\)'),
+        (torch.zeros(2, 5, 6, dtype=torch.uint8), r'inputs must be 4×H×W pairs .* got \(2, 5, 6\)'),
         (torch.zeros(5, 6, dtype=torch.uint8), r'got \(5, 6\). Load with LoadImagePair'),
         (torch.rand(4, 5, 6), r'inputs must be uint8 in 0…255, .*got torch.float32'),
     ],

@@ -6,14 +6,13 @@ from kornia.color import rgb_to_ycbcr
 from mmengine.structures import PixelData
 from torch import nn
 
-from mmfusion.models.fusers import ImageFuser
-from mmfusion.models.fusers.image_fuser import luminance
+from mmfusion.models.fusers import Batch, ImageFuser, luminance
 from mmfusion.models.fusers.sliding import ramp, slide, windows
 from mmfusion.registry import MODELS
 from mmfusion.structures import FusionDataSample
 
 FIFN = dict(type='FIFN', channels=(4, 4, 4, 4), num_heads=(1, 1, 1, 1))
-PIXEL = [dict(type='SSIMLoss'), dict(type='MaskedIntensityLoss'), dict(type='TextureLoss')]
+PIXEL = dict(ssim=dict(type='SSIMLoss'), intensity=dict(type='MaskedIntensityLoss'), texture=dict(type='TextureLoss'))
 CONTRASTIVE = dict(
     type='ContextualContrastiveLoss',
     prior=dict(type='VGGPrior', weights='random', width=1 / 16),
@@ -37,8 +36,6 @@ class PointwiseFusion(nn.Module):
 class DefaultsLoss(nn.Module):
     """A third party's loss: it wants the colours and has parameters of its own."""
 
-    loss_name = 'colour'
-
     def forward(self, vi_rgb, fused, power=2, **kwargs):
         assert vi_rgb.shape[1] == 3
         return (vi_rgb - fused).abs().pow(power).mean()
@@ -48,8 +45,6 @@ class DefaultsLoss(nn.Module):
 class GreedyLoss(nn.Module):
     """A loss that asks for what no fuser has."""
 
-    loss_name = 'greedy'
-
     def forward(self, fused, depth):
         return fused.mean()
 
@@ -58,13 +53,11 @@ class GreedyLoss(nn.Module):
 class NanLoss(nn.Module):
     """Not a number."""
 
-    loss_name = 'nan'
-
     def forward(self, fused):
         return fused.mean() * float('nan')
 
 
-def fuser(network=FIFN, losses=(), **kwargs):
+def fuser(network=FIFN, losses=None, **kwargs):
     return ImageFuser(network, losses, **kwargs)
 
 
@@ -137,7 +130,6 @@ def test_predict():
     assert out[1] is given[1]
     expected = model(batch, mode='tensor')
     torch.testing.assert_close(torch.stack([s.fused.data for s in out]), expected)
-    assert not out[0].fused.data.requires_grad
     fresh = model(batch, mode='predict')
     torch.testing.assert_close(fresh[0].fused.data, out[0].fused.data)
 
@@ -150,7 +142,7 @@ def test_test_step_from_a_dataloader_batch():
 
 
 def test_loss_names():
-    losses = [*PIXEL, CONTRASTIVE, dict(type='DefaultsLoss')]
+    losses = dict(PIXEL, contrastive=CONTRASTIVE, colour=dict(type='DefaultsLoss'))
     out = fuser(losses=losses).train()(inputs(4), samples(4), mode='loss')
     terms = [f'contrastive/{t}' for t in ('unique_vi', 'unique_ir', 'shared_vi', 'shared_ir', 'background')]
     names = ['loss_ssim', 'loss_intensity', 'loss_texture', 'loss_contrastive', 'loss_colour']
@@ -160,21 +152,20 @@ def test_loss_names():
     torch.testing.assert_close(total, sum(out[n] for n in names))
 
 
-def test_two_losses_of_one_name_are_both_counted():
-    losses = [dict(type='TextureLoss'), dict(type='TextureLoss', separate=False, loss_weight=2.0)]
-    model = fuser(losses=losses).train()
-    batch = inputs()
-    out = model(batch, samples(), mode='loss')
-    assert list(out) == ['loss_texture', 'loss_texture_2']
-    assert out['loss_texture'] != out['loss_texture_2']
+def test_a_loss_may_take_other_entries_and_be_taken_away():
+    """``inputs`` renames; None, as a child config writes it, removes."""
+    losses = dict(own=dict(type='MaxIntensityLoss', inputs=dict(fused='ir')), ssim=None)
+    model, batch = fuser(losses=losses).train(), inputs()
+    expected = MODELS.build(dict(type='MaxIntensityLoss'))(batch['ir'], luminance(batch['vi']), batch['ir'])
+    assert model(batch, mode='loss') == dict(loss_own=expected)
 
 
 def test_loss_errors():
     with pytest.raises(
-        ValueError, match=r'GreedyLoss.forward asks for depth, which a fuser does not have. It gives, by name: fused'
+        ValueError, match=r"GreedyLoss asks for 'depth', which this batch does not have. It has.*fused_rgb"
     ):
-        fuser(losses=[dict(type='GreedyLoss')])
-    model = fuser(losses=[*PIXEL, CONTRASTIVE]).train()
+        fuser(losses=dict(greedy=dict(type='GreedyLoss'))).train()(inputs(), samples(), mode='loss')
+    model = fuser(losses=dict(PIXEL, contrastive=CONTRASTIVE)).train()
     some = samples(4)
     del some[2].gt_saliency
     with pytest.raises(ValueError, match=r'1 of 4 samples have none: vi/00002.png. Add mmfusion.LoadSaliencyMasks'):
@@ -189,7 +180,7 @@ def test_loss_errors():
 
 
 def test_loss_that_is_not_finite_names_the_files():
-    model = fuser(losses=[dict(type='TextureLoss'), dict(type='NanLoss')]).train()
+    model = fuser(losses=dict(texture=dict(type='TextureLoss'), nan=dict(type='NanLoss'))).train()
     with pytest.raises(FloatingPointError, match=r'loss_nan = nan. The batch was: vi/00000.png, vi/00001.png') as e:
         model(inputs(), samples(), mode='loss')
     assert 'loss_texture = ' in str(e.value)
@@ -212,6 +203,20 @@ def test_option_errors():
         fuser(test_cfg=dict(mode='tile'))
     with pytest.raises(ValueError, match="mode must be 'loss', 'predict' or 'tensor', got 'val'"):
         fuser()(inputs(), mode='val')
+    with pytest.raises(ValueError, match=r'losses is a list, and has names now: losses=dict\(ssim=dict\(type=…\)'):
+        fuser(losses=[dict(type='SSIMLoss')])
+    with pytest.raises(ValueError, match=r'prior=dict\(…\) is priors=dict\(prior=dict\(…\)\) now'):
+        fuser(prior=dict(type='CLIPPrior'))
+    with pytest.raises(ValueError, match="ImageFuser has no option 'looses'"):
+        fuser(looses={})
+    with pytest.raises(ValueError, match=r"output: expected steps 'clamp', .* got 'tanh'"):
+        fuser(output=('tanh',))
+    with pytest.raises(ValueError, match='test_cfg.rounding must be one of round, truncate'):
+        fuser(test_cfg=dict(rounding='floor'))
+    with pytest.raises(ValueError, match='input_range: expected two rising numbers'):
+        fuser(input_range=(1, 0))
+    with pytest.raises(TypeError, match=r'priors.vgg: VGGPrior gives neither'):
+        fuser(priors=dict(vgg=dict(type='VGGPrior', weights='random', width=1 / 16, layers=('relu1_1',))))
 
 
 @pytest.mark.parametrize(('size', 'crop', 'stride'), [(20, 8, 6), (8, 8, 3), (5, 8, 6), (21, 8, 8), (9, 8, 1)])
@@ -236,7 +241,7 @@ def test_pointwise_network_by_windows_is_exact(crop, stride):
     """Overlaps are averaged with weights that sum to one: nothing changes for a network without context."""
     vi, ir = torch.rand(2, 2, 1, 19, 33)
     network = MODELS.build(dict(type='PointwiseFusion'))
-    out = slide(network, vi, ir, crop, stride, exact=False)
+    out = slide(lambda window: network(window['vi_rgb'], window['ir']), Batch(vi_rgb=vi, ir=ir), crop, stride)
     torch.testing.assert_close(out, network(vi, ir), rtol=1e-6, atol=1e-6)
 
 
@@ -258,21 +263,19 @@ def test_slide_mode():
 
 def test_stride_that_leaves_gaps():
     with pytest.raises(ValueError, match=r'stride \(9, 4\) must be between 1 and crop_size \(8, 8\)'):
-        slide(MODELS.build(dict(type='PointwiseFusion')), *torch.rand(2, 1, 1, 20, 20), (8, 8), (9, 4), exact=False)
+        slide(None, Batch(vi_rgb=torch.rand(1, 3, 20, 20)), (8, 8), (9, 4))
 
 
 @pytest.mark.parametrize('variant', ['official', 'paper'])
 def test_mixed_precision_training(variant):
     """Under autocast the losses and the min-max are computed in float32, and near those of full precision."""
     torch.manual_seed(0)
-    model = fuser(dict(FIFN, variant=variant), [*PIXEL, CONTRASTIVE]).train()
+    model = fuser(dict(FIFN, variant=variant), dict(PIXEL, contrastive=CONTRASTIVE)).train()
     batch, seen = inputs(4, 24, 24), {}
     model.network.register_forward_hook(lambda m, args, out: seen.update(network=out))
-    for loss in model.losses:
+    for loss in model.losses.values():
         loss.register_forward_pre_hook(
-            lambda m, args, kwargs: seen.update(
-                {m.loss_name: (kwargs['fused'].dtype, torch.is_autocast_enabled('cpu'))}
-            ),
+            lambda m, args, kwargs: seen.update({type(m): (kwargs['fused'].dtype, torch.is_autocast_enabled('cpu'))}),
             with_kwargs=True,
         )
     expected = model(batch, samples(4, 24, 24), mode='loss')

@@ -49,8 +49,6 @@ class ContextualContrastiveLoss(PriorHolder):
         ValueError: Unknown space or variant; a batch that does not split into ``groups``.
     """
 
-    loss_name = 'contrastive'
-
     def __init__(
         self,
         prior,

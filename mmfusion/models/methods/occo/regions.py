@@ -18,8 +18,6 @@ class MaskedRegionLoss(nn.Module):
         infrared_target (str): x of the second term: ``'ir'`` as the text's logic asks, or ``'vi'`` as printed.
     """
 
-    loss_name = 'region'
-
     def __init__(self, loss_weight=1.0, omega=(0.5, 0.5), infrared_target='ir'):
         super().__init__()
         if infrared_target not in ('ir', 'vi'):

@@ -7,7 +7,8 @@ from mmfusion.registry import MODELS
 
 
 def fuser(source):
-    return MODELS.build(dict(type='mmfusion.SourceFuser', source=source))
+    network = dict(type='mmfusion.SourceNetwork', source=source)
+    return MODELS.build(dict(type='mmfusion.ImageFuser', network=network, color=dict(type='mmfusion.RGBColor'))).eval()
 
 
 @pytest.mark.parametrize('source', ['visible', 'infrared', 'average'])

@@ -1,0 +1,77 @@
+"""From a network's own output range to [0, 1], and to 8 bits."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmfusion.models.layers import at_least_float32, min_max_normalize
+
+ROUNDINGS = ('round', 'truncate')
+
+
+def finish(image: Tensor, steps: Sequence) -> Tensor:
+    """Apply output steps one after the other.
+
+    Args:
+        image: N×C×H×W.
+        steps: ``'clamp'`` to [0, 1]; ``'min_max'``, each image stretched to [0, 1]; ``('range', low, high)``, [low, high]
+            mapped to [0, 1].
+
+    Returns:
+        N×C×H×W, float32 where a step worked on half precision.
+    """
+    for step in steps:
+        name, *bounds = (step,) if isinstance(step, str) else step
+        image = at_least_float32(image)
+        if name == 'clamp':
+            image = image.clamp(0, 1)
+        elif name == 'min_max':
+            image = min_max_normalize(image, per_image=True)
+        else:
+            low, high = bounds
+            image = (image - low) / (high - low)
+    return image
+
+
+def check_steps(steps: Sequence, key: str) -> tuple:
+    """Check output steps as a config gives them.
+
+    Args:
+        steps: See :func:`finish`; a single name is taken as one step.
+        key: Where they stand in the config.
+
+    Raises:
+        ValueError: If a step is unknown or its bounds are not two rising numbers.
+    """
+    steps = (steps,) if isinstance(steps, str) else tuple(steps or ())
+    if len(steps) == 3 and steps[0] == 'range':
+        steps = (steps,)
+    for step in steps:
+        known = step in ('clamp', 'min_max') if isinstance(step, str) else len(step) == 3 and step[0] == 'range'
+        if not known or (not isinstance(step, str) and not step[1] < step[2]):
+            raise ValueError(f"{key}: expected steps 'clamp', 'min_max' or ('range', low, high), got {step!r}")
+    return steps
+
+
+def to_levels(image: Tensor, rounding: str) -> Tensor:
+    """Bring an image in [0, 1] to the 256 levels of a file.
+
+    Args:
+        image: Any shape, in [0, 1].
+        rounding: ``'round'`` leaves the image as it is, since writing rounds; ``'truncate'`` cuts to the level below, as a
+            cast to 8 bits does in much public code. Values within 1e-4 of a level count as that level: float32 conversions
+            of colour end so far beside it.
+    """
+    return image if rounding == 'round' else (image * 255 + 1e-4).floor() / 255
+
+
+def pad_to_multiple(image: Tensor, divisor: int) -> Tensor:
+    """Pad at the right and bottom to a multiple by reflection, or by the last row and column where that is too short."""
+    height, width = image.shape[-2:]
+    down, right = -height % divisor, -width % divisor
+    if not (down or right):
+        return image
+    mode = 'reflect' if down < height and right < width else 'replicate'
+    return F.pad(image.float() if image.dtype == torch.bool else image, (0, right, 0, down), mode=mode)
