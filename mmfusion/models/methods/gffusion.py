@@ -4,16 +4,15 @@ The third part, SSNet, is a stock segmenter in a cascade. No public code is know
 our reading is told in docs/methods/gffusion.md.
 """
 
-from itertools import pairwise
-
 import numpy as np
 import torch
 import torch.nn.functional as F
 from mmcv.cnn import ConvModule
 from torch import nn
 
-from mmfusion.models.layers import GRDB, UnitTanh
 from mmfusion.registry import MODELS
+
+from .seafusion import build_decoder, build_encoders
 
 
 def combine_modalities(vi, ir):
@@ -206,28 +205,14 @@ class GFFusion(nn.Module):
         negative_slope=0.2,
     ):
         super().__init__()
-        act = dict(type='LeakyReLU', negative_slope=negative_slope)
-        self.encoder = nn.ModuleDict(
-            {
-                m: nn.Sequential(
-                    ConvModule(1, channels[0], 3, padding=1, act_cfg=act),
-                    *(GRDB(i, o, negative_slope) for i, o in pairwise(channels)),
-                )
-                for m in ('vi', 'ir')
-            }
-        )
+        self.encoder = build_encoders(channels, negative_slope)
         width = 2 * channels[-1]
         self.finet = (
             FINet(width, prior_channels, prior_layers, merge, merge_groups, merge_softmax, residual)
             if injection
             else None
         )
-        widths = (width, *decoder_channels)
-        self.decoder = nn.Sequential(
-            *(ConvModule(i, o, 3, padding=1, norm_cfg=dict(type='BN'), act_cfg=act) for i, o in pairwise(widths)),
-            nn.Conv2d(widths[-1], 1, 3, padding=1),
-            UnitTanh(),
-        )
+        self.decoder = build_decoder((width, *decoder_channels), negative_slope)
 
     def forward(self, vi, ir, prior=None):
         """Fuse.

@@ -3,14 +3,59 @@
 Its loop of alternating training is a config (configs/seafusion); see docs/methods/seafusion.md.
 """
 
+from itertools import pairwise
+
+import torch
+from mmcv.cnn import ConvModule
+from torch import nn
+
+from mmfusion.models.layers import GRDB, UnitTanh
 from mmfusion.registry import MODELS
 
-from .gffusion import GFFusion
+
+def build_encoders(channels, negative_slope):
+    """Build an encoder for each modality: 3×3 convolution with LeakyReLU, then GRDBs.
+
+    Args:
+        channels (Sequence[int]): Channels after the convolution and after each GRDB.
+        negative_slope (float): Slope of the LeakyReLUs.
+
+    Returns:
+        nn.ModuleDict: ``vi`` and ``ir``, N×1×H×W → N×C×H×W each.
+    """
+    act = dict(type='LeakyReLU', negative_slope=negative_slope)
+    return nn.ModuleDict(
+        {
+            m: nn.Sequential(
+                ConvModule(1, channels[0], 3, padding=1, act_cfg=act),
+                *(GRDB(i, o, negative_slope) for i, o in pairwise(channels)),
+            )
+            for m in ('vi', 'ir')
+        }
+    )
+
+
+def build_decoder(channels, negative_slope):
+    """Build the decoder: 3×3 convolutions with BN and LeakyReLU, and a last one with Tanh, mapped to [0, 1].
+
+    Args:
+        channels (Sequence[int]): Channels of the features and after each convolution but the last.
+        negative_slope (float): Slope of the LeakyReLUs.
+
+    Returns:
+        nn.Sequential: N×C×H×W → N×1×H×W.
+    """
+    act = dict(type='LeakyReLU', negative_slope=negative_slope)
+    return nn.Sequential(
+        *(ConvModule(i, o, 3, padding=1, norm_cfg=dict(type='BN'), act_cfg=act) for i, o in pairwise(channels)),
+        nn.Conv2d(channels[-1], 1, 3, padding=1),
+        UnitTanh(),
+    )
 
 
 @MODELS.register_module()
-class SeAFusion(GFFusion):
-    """SeAFusion's network: GFFusion's FuNet, which was made from it, with two GRDBs and without injection.
+class SeAFusion(nn.Module):
+    """Network of SeAFusion.
 
     For each modality a 3×3 convolution to 16 channels with LeakyReLU and two gradient residual dense blocks, 16 → 32 → 48;
     both concatenated, 96 channels; 3×3 convolutions 96 → 64 → 32 → 16 with BN and LeakyReLU and a last one to the fused
@@ -23,8 +68,21 @@ class SeAFusion(GFFusion):
     Args:
         channels (Sequence[int]): Channels of a modality after the first convolution and after each GRDB.
         decoder_channels (Sequence[int]): Channels between the concatenated features and the image.
-        negative_slope (float): Of the LeakyReLUs.
+        negative_slope (float): Slope of the LeakyReLUs.
     """
 
     def __init__(self, channels=(16, 32, 48), decoder_channels=(64, 32, 16), negative_slope=0.2):
-        super().__init__(channels, decoder_channels, injection=False, negative_slope=negative_slope)
+        super().__init__()
+        self.encoder = build_encoders(channels, negative_slope)
+        self.decoder = build_decoder((2 * channels[-1], *decoder_channels), negative_slope)
+
+    def forward(self, vi, ir):
+        """Fuse.
+
+        Args:
+            vi, ir (Tensor): Luminance of the visible image and infrared image, N×1×H×W in [0, 1].
+
+        Returns:
+            Tensor: N×1×H×W in [0, 1].
+        """
+        return self.decoder(torch.cat([self.encoder['vi'](vi), self.encoder['ir'](ir)], dim=1))

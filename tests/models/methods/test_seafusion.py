@@ -63,7 +63,6 @@ def test_channels():
         ]
     assert [(m.conv.in_channels, m.conv.out_channels) for m in net.decoder[:3]] == [(96, 64), (64, 32), (32, 16)]
     assert (net.decoder[3].in_channels, net.decoder[3].out_channels) == (16, 1)
-    assert net.finet is None
     assert not {id(p) for p in net.encoder['vi'].parameters()} & {id(p) for p in net.encoder['ir'].parameters()}
 
 
