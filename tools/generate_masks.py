@@ -6,7 +6,7 @@ import sys
 import torch
 
 import mmfusion  # noqa: F401  (makes mmdet importable)
-from mmfusion.masks.annotations import AnnotatedBoxes
+from mmfusion.datasets.boxes import AnnotatedBoxes
 from mmfusion.masks.contrast import ContrastMasks
 from mmfusion.masks.generate import generate_masks
 from mmfusion.masks.grounded_sam import (
@@ -14,10 +14,9 @@ from mmfusion.masks.grounded_sam import (
     DEFAULT_PROMPT,
     SAM_URLS,
     GroundingDinoBoxes,
-    MaskGenerationError,
     SamBoxMasks,
 )
-from mmfusion.utils import ImageReadError
+from mmfusion.utils.cli import report
 
 
 def parse_span(text):
@@ -93,13 +92,10 @@ def _add_grounding_dino(group):
 def make_backend(args):
     """The backend that the command line asks for."""
     if args.backend == 'contrast':
-        try:
-            return ContrastMasks(args.threshold, args.min_area, args.max_area, args.ground, args.top)
-        except ValueError as e:
-            raise MaskGenerationError(str(e)) from e
+        return ContrastMasks(args.threshold, args.min_area, args.max_area, args.ground, args.top)
     if args.backend == 'boxes':
         if not args.boxes:
-            raise MaskGenerationError('--backend boxes needs --boxes: a folder of VOC or YOLO files, or a COCO json.')
+            raise ValueError('--backend boxes needs --boxes: a folder of VOC or YOLO files, or a COCO json.')
         boxes = AnnotatedBoxes(args.boxes, args.boxes_ir, args.classes, args.missing_boxes)
     else:
         boxes = GroundingDinoBoxes(
@@ -117,19 +113,17 @@ def make_backend(args):
     return SamBoxMasks(boxes, args.sam_type, args.sam_checkpoint, args.device)
 
 
+def run(args):
+    """Make the masks; returns the summary."""
+    if bool(args.mask_vi_dir) != bool(args.mask_ir_dir):
+        raise ValueError('Give --mask-vi-dir and --mask-ir-dir together, or neither.')
+    mask_dirs = (args.mask_vi_dir, args.mask_ir_dir) if args.mask_vi_dir else None
+    return generate_masks(args.vi, args.ir, make_backend(args), args.out, mask_dirs, overwrite=args.overwrite)
+
+
 def main(argv=None):
     """Run; returns the exit code."""
-    args = make_parser().parse_args(argv)
-    try:
-        if bool(args.mask_vi_dir) != bool(args.mask_ir_dir):
-            raise MaskGenerationError('Give --mask-vi-dir and --mask-ir-dir together, or neither.')
-        mask_dirs = (args.mask_vi_dir, args.mask_ir_dir) if args.mask_vi_dir else None
-        summary = generate_masks(args.vi, args.ir, make_backend(args), args.out, mask_dirs, overwrite=args.overwrite)
-    except (MaskGenerationError, ImageReadError) as e:
-        print(f'error: {e}', file=sys.stderr)
-        return 1
-    print(summary)
-    return 0
+    return report(run, make_parser().parse_args(argv))
 
 
 if __name__ == '__main__':

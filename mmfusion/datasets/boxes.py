@@ -1,29 +1,175 @@
-"""Reading of box annotations: Pascal VOC XML and YOLO text."""
+"""Reading of box annotations: Pascal VOC XML, YOLO text, COCO JSON."""
 
+import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
 from PIL import Image
 
 
-def read_voc(file, classes, image=None):
+def read_voc(
+    file: str | Path, classes: Sequence[str], image: str | Path | None = None
+) -> list[tuple[str, list[float], bool]]:
     """Read the boxes of a Pascal VOC annotation.
 
     Args:
-        file (str | Path): The XML file.
-        classes (Sequence[str]): Names that may occur.
+        file: The XML file.
+        classes: Names that may occur.
         image: Not needed; the coordinates are pixels.
 
     Returns:
-        list[tuple[str, list[float], bool]]: Class name, box (x1, y1, x2, y2 in pixels, as written), and whether the
-        object is marked difficult.
+        Class name, box (x1, y1, x2, y2 in pixels, as written), and whether the object is marked difficult.
 
     Raises:
-        FileNotFoundError: The file is missing.
-        ValueError: The file is no XML, or an object has an unknown name, no box, or a box without extent; each names
-            the file.
+        FileNotFoundError: If the file is missing.
+        ValueError: If the file is no XML, or an object has an unknown name, no box, or a box without extent.
     """
-    file = Path(file)
+    _, boxes = _parse_voc(file)
+    for k, (name, bbox, _) in enumerate(boxes, 1):
+        if name not in classes:
+            raise ValueError(
+                f'{file}: object {k} is of class {name!r}, which is not among the classes of the dataset '
+                f'({", ".join(classes)}). Correct the file, or use a dataset class whose METAINFO lists it.'
+            )
+        _check_extent(bbox, file, k, name)
+    return boxes
+
+
+def read_yolo(file: str | Path, classes: Sequence[str], image: str | Path) -> list[tuple[str, list[float], bool]]:
+    """Read the boxes of a YOLO annotation: lines of class index, centre x, centre y, width, height (all in [0, 1]).
+
+    Args:
+        file: The text file.
+        classes: Names by index.
+        image: The image, for its size (only its header is read).
+
+    Returns:
+        As :func:`read_voc`; never difficult.
+
+    Raises:
+        FileNotFoundError: If the file is missing.
+        ValueError: If a line is not of this form, or an index has no class; with file and line.
+    """
+    with_classes = _parse_yolo(file)
+    with Image.open(image) as img:
+        width, height = img.size
+    boxes = []
+    for k, index, (x1, y1, x2, y2) in with_classes:
+        if not index.isdecimal() or not int(index) < len(classes):
+            raise ValueError(f'{file}, line {k}: class {index}, but the dataset has classes 0 to {len(classes) - 1}')
+        name, bbox = classes[int(index)], [x1 * width, y1 * height, x2 * width, y2 * height]
+        _check_extent(bbox, file, k, name)
+        boxes.append((name, bbox, False))
+    return boxes
+
+
+class AnnotatedBoxes:
+    """Boxes from annotation files: Pascal VOC XML, YOLO text, or one COCO JSON; found by the images' stems.
+
+    - VOC: ``NAME.xml``; ``object`` with ``name`` and ``bndbox`` (pixels). Its ``size`` must be the image's.
+    - YOLO: ``NAME.txt``; lines ``class x y w h``, the centre and size as fractions of the image.
+    - COCO: ``images`` with ``file_name``, ``annotations`` with ``bbox`` (x, y, w, h in pixels), ``categories``.
+
+    Args:
+        source: Folder, or COCO file, of both modalities.
+        source_ir: Another one for the infrared images.
+        classes: Take only these (names; class numbers of YOLO).
+        missing: What an image without an annotation file (or entry) is: an ``'error'``, or ``'empty'``.
+
+    Raises:
+        ValueError: If annotations are missing or cannot be read; on use, if a box does not fit its image.
+    """
+
+    def __init__(
+        self,
+        source: str | Path,
+        source_ir: str | Path | None = None,
+        classes: Iterable[str] | None = None,
+        missing: str = 'error',
+    ) -> None:
+        self.sources = {'vi': Path(source), 'ir': Path(source_ir or source)}
+        self.classes = sorted(classes) if classes else None
+        self.missing = missing
+        self.found = {}
+
+    @property
+    def settings(self) -> dict:
+        """What the boxes depend on, for ``masks.json``."""
+        names = {f'boxes_{m}': s.name for m, s in self.sources.items()}
+        return dict(backend='boxes', classes=self.classes, missing=self.missing, **names)
+
+    def load(self, stems: Iterable[str]) -> None:
+        """Read the annotations of all ``stems``, so that a bad file shows before hours of work, not after."""
+        read = {}
+        for modality, source in self.sources.items():
+            if source not in read:
+                read[source] = _read_annotations(source, list(stems))
+                self._check(source, read[source], stems)
+            self.found[modality] = read[source]
+
+    def _check(self, source, found, stems):
+        absent = [s for s in stems if s not in found]
+        if absent and self.missing == 'error':
+            raise ValueError(
+                f'{source}: no annotation of {len(absent)} image(s): {", ".join(absent[:10])}. If these show no '
+                'object, say --missing-boxes empty.'
+            )
+        if self.classes:
+            names = {name for _, _, entries in found.values() for name, _ in entries}
+            unknown = [c for c in self.classes if c not in names]
+            if unknown:
+                raise ValueError(
+                    f'{source}: no box of class {", ".join(unknown)}. Its classes are: {", ".join(sorted(names))}'
+                )
+
+    def __call__(self, stem: str, img: np.ndarray, modality: str) -> np.ndarray:
+        """Give the boxes of an image (H×W×3): N×4 float32, x1, y1, x2, y2 in pixels, clipped to it."""
+        if stem not in self.found[modality]:
+            return np.zeros((0, 4), np.float32)
+        height, width = img.shape[:2]
+        file, size, entries = self.found[modality][stem]
+        if size not in (None, 'fractions', (width, height)):
+            raise ValueError(
+                f'{file}: made for an image of {size[0]}×{size[1]}, but the {modality} image {stem} is {width}×{height}'
+            )
+        boxes = np.array([b for name, b in entries if not self.classes or name in self.classes], np.float32)
+        boxes = boxes.reshape(-1, 4)
+        if size == 'fractions':
+            boxes = boxes * np.float32([width, height, width, height])
+        clipped = boxes.clip(0, np.float32([width, height, width, height]))
+        flat = (clipped[:, 2:] <= clipped[:, :2]).any(axis=1)
+        if flat.any():
+            raise ValueError(
+                f'{file}: box {boxes[flat][0].tolist()} (x1, y1, x2, y2) has no area in the image of {width}×{height}'
+            )
+        return clipped
+
+
+def _read_annotations(source, stems):
+    """stem → (file, image size or ``'fractions'`` or None, [(class, [x1, y1, x2, y2]), …])."""
+    if source.is_file():
+        return _parse_coco(source)
+    if not source.is_dir():
+        raise ValueError(f'{source}: no such folder or COCO file of boxes. Check --boxes.')
+    kinds = {suffix: [s for s in stems if (source / f'{s}{suffix}').is_file()] for suffix in ('.xml', '.txt')}
+    if kinds['.xml'] and kinds['.txt']:
+        raise ValueError(f'{source}: holds both VOC (.xml) and YOLO (.txt) files of the images. Keep one kind.')
+    if not kinds['.xml'] and not kinds['.txt'] and stems:
+        raise ValueError(f'{source}: neither {stems[0]}.xml (VOC) nor {stems[0]}.txt (YOLO), nor any other')
+    found = {}
+    for stem in kinds['.xml']:
+        size, boxes = _parse_voc(source / f'{stem}.xml')
+        found[stem] = source / f'{stem}.xml', size, [(name, bbox) for name, bbox, _ in boxes]
+    for stem in kinds['.txt']:
+        boxes = _parse_yolo(source / f'{stem}.txt')
+        found[stem] = source / f'{stem}.txt', 'fractions', [(name, bbox) for _, name, bbox in boxes]
+    return found
+
+
+def _parse_voc(file):
+    """Width and height, or None, and the objects: (class, [x1, y1, x2, y2], whether it is marked difficult)."""
     try:
         root = ElementTree.parse(file).getroot()
     except FileNotFoundError as e:
@@ -32,64 +178,62 @@ def read_voc(file, classes, image=None):
         raise ValueError(
             f'{file}: not readable as XML ({e}). The file is damaged or incomplete: fetch it again.'
         ) from e
+    size = tuple(int(root.findtext(f'size/{k}') or 0) for k in ('width', 'height'))
     boxes = []
     for k, item in enumerate(root.iter('object'), 1):
         name = (item.findtext('name') or '').strip()
-        _check_name(name, classes, file, k)
         try:
             bbox = [float(item.findtext(f'bndbox/{side}')) for side in ('xmin', 'ymin', 'xmax', 'ymax')]
         except (TypeError, ValueError) as e:
             raise ValueError(f'{file}: object {k} ({name}) has no complete bndbox (xmin, ymin, xmax, ymax)') from e
-        _check_box(bbox, file, k, name)
         boxes.append((name, bbox, (item.findtext('difficult') or '0').strip() not in ('0', '')))
-    return boxes
+    return size if all(size) else None, boxes
 
 
-def read_yolo(file, classes, image):
-    """Read the boxes of a YOLO annotation: lines of class index, centre x, centre y, width, height (all in [0, 1]).
-
-    Args:
-        file (str | Path): The text file.
-        classes (Sequence[str]): Names by index.
-        image (str | Path): The image, for its size (only its header is read).
-
-    Returns:
-        list[tuple[str, list[float], bool]]: As :func:`read_voc`; never difficult.
-
-    Raises:
-        FileNotFoundError: The file is missing.
-        ValueError: A line that is not of this form, or an index without a class; with file and line.
-    """
+def _parse_yolo(file):
+    """(line, class, [x1, y1, x2, y2] as fractions of the image) of each object."""
     file = Path(file)
     if not file.is_file():
         raise FileNotFoundError(f'{file}: no such annotation. Check data_prefix["ann_path"], or fetch it again.')
-    with Image.open(image) as img:
-        width, height = img.size
     boxes = []
     for k, line in enumerate(file.read_text().splitlines(), 1):
-        if not line.strip():
+        fields = line.split()
+        if not fields:
             continue
         try:
-            index, *numbers = line.split()
-            index, (x, y, w, h) = int(index), map(float, numbers)
+            # A sixth field is a detector's score.
+            x, y, w, h = map(float, fields[1:5] if len(fields) < 7 else ())
+            if not all(0 <= v <= 1 for v in (x, y, w, h)):
+                raise ValueError('values outside of 0…1')
         except ValueError as e:
-            raise ValueError(f'{file}, line {k}: expected "class x y width height", found {line.strip()!r}') from e
-        if not 0 <= index < len(classes):
-            raise ValueError(f'{file}, line {k}: class {index}, but the dataset has classes 0 to {len(classes) - 1}')
-        bbox = [(x - w / 2) * width, (y - h / 2) * height, (x + w / 2) * width, (y + h / 2) * height]
-        _check_box(bbox, file, k, classes[index])
-        boxes.append((classes[index], bbox, False))
+            raise ValueError(
+                f'{file}, line {k}: expected "class x y width height", the centre and the size as fractions of the '
+                f'image, found {line.strip()!r} ({e})'
+            ) from e
+        boxes.append((k, fields[0], [x - w / 2, y - h / 2, x + w / 2, y + h / 2]))
     return boxes
 
 
-def _check_name(name, classes, file, k):
-    if name not in classes:
-        raise ValueError(
-            f'{file}: object {k} is of class {name!r}, which is not among the classes of the dataset '
-            f'({", ".join(classes)}). Correct the file, or use a dataset class whose METAINFO lists it.'
-        )
+def _parse_coco(file):
+    """As :func:`_read_annotations`, of a COCO file."""
+    try:
+        data = json.loads(file.read_text())
+        names = {c['id']: c['name'] for c in data['categories']}
+        found, by_id = {}, {}
+        for image in data['images']:
+            stem = Path(image['file_name']).stem
+            if stem in found:
+                raise ValueError(f'two images are named {stem}')
+            size = (image['width'], image['height']) if 'width' in image else None
+            found[stem] = by_id[image['id']] = (file, size, [])
+        for item in data['annotations']:
+            x, y, w, h = item['bbox']
+            by_id[item['image_id']][2].append((names[item['category_id']], [x, y, x + w, y + h]))
+    except (KeyError, ValueError, TypeError) as e:
+        raise ValueError(f'{file}: cannot be read as COCO detections ({type(e).__name__}: {e})') from e
+    return found
 
 
-def _check_box(bbox, file, k, name):
+def _check_extent(bbox, file, k, name):
     if bbox[2] <= bbox[0] or bbox[3] <= bbox[1]:
         raise ValueError(f'{file}: object {k} ({name}) has a box without extent: {bbox} (x1, y1, x2, y2)')

@@ -2,7 +2,7 @@
 
 ``OUT/mask_vi/mask_NAME.png`` and ``OUT/mask_ir/mask_NAME.png`` (8-bit, one channel, 0 and 255, the image's size), and
 ``OUT/masks.json``, which says how they were made. See :mod:`mmfusion.masks.grounded_sam` (Grounding DINO and SAM),
-:mod:`mmfusion.masks.annotations` (boxes from files) and :mod:`mmfusion.masks.contrast` (no weights).
+:mod:`mmfusion.datasets.boxes` (boxes from files) and :mod:`mmfusion.masks.contrast` (no weights).
 """
 
 import json
@@ -16,8 +16,6 @@ from tqdm import tqdm
 
 from mmfusion.utils import ImageReadError, pair_images, read_infrared, read_mask, read_visible, write_bytes, write_image
 from mmfusion.version import __version__
-
-from .grounded_sam import MaskGenerationError
 
 SIDECAR = 'masks.json'
 
@@ -81,14 +79,11 @@ def generate_masks(vi_dir, ir_dir, backend, out=None, mask_dirs=None, overwrite=
         MaskSummary: Counts.
 
     Raises:
-        MaskGenerationError: Images that do not pair; masks made with other settings, or by something unknown, stand
+        ValueError: Images that do not pair; masks made with other settings, or by something unknown, stand
             there; what the backend raises.
         ImageReadError: An image is missing or damaged. What was made before it stays, and is not made again.
     """
-    try:
-        pairs = pair_images(vi_dir, ir_dir)
-    except (FileNotFoundError, ValueError) as e:
-        raise MaskGenerationError(str(e)) from e
+    pairs = pair_images(vi_dir, ir_dir)
     out, mask_dirs = _folders(out, mask_dirs)
     targets = {stem: tuple(d / f'mask_{stem}.png' for d in mask_dirs) for stem, _, _ in pairs}
     # Through JSON once, so that tuples and lists compare equal to what is read back.
@@ -124,15 +119,13 @@ def generate_masks(vi_dir, ir_dir, backend, out=None, mask_dirs=None, overwrite=
 def _folders(out, mask_dirs):
     if mask_dirs is None:
         if out is None:
-            raise MaskGenerationError('Say where the masks go: --out, or --mask-vi-dir and --mask-ir-dir.')
+            raise ValueError('Say where the masks go: --out, or --mask-vi-dir and --mask-ir-dir.')
         return Path(out), (Path(out) / 'mask_vi', Path(out) / 'mask_ir')
     vi, ir = (Path(d) for d in mask_dirs)
     if vi.resolve() == ir.resolve():
-        raise MaskGenerationError(
-            f'{vi}: both modalities cannot have their masks in one folder; their names are equal.'
-        )
+        raise ValueError(f'{vi}: both modalities cannot have their masks in one folder; their names are equal.')
     if out is None and vi.resolve().parent != ir.resolve().parent:
-        raise MaskGenerationError(
+        raise ValueError(
             f'{vi} and {ir} do not lie in one folder: say with --out where {SIDECAR} goes, the record of how '
             'they are made.'
         )
@@ -155,7 +148,7 @@ def _make(backend, stem, sources, files, kept):
     """Make what is missing of one pair; the masked share of both images."""
     vi, ir = read_visible(sources[0]), read_infrared(sources[1])
     if vi.shape[:2] != ir.shape:
-        raise MaskGenerationError(
+        raise ValueError(
             f'{sources[0]} is {vi.shape[1]}×{vi.shape[0]} but {sources[1]} is {ir.shape[1]}×{ir.shape[0]} '
             '(width×height). A pair must be registered and of one size.'
         )
@@ -176,21 +169,21 @@ def _check_sidecar(sidecar, settings, targets):
         return
     cure = 'Choose another folder, or say --overwrite to make all masks of these images anew.'
     if not sidecar.is_file():
-        raise MaskGenerationError(
+        raise ValueError(
             f'{existing[0].parent}: {len(existing)} masks of these images are there, but no {sidecar} says how they '
             f'were made. {cure}'
         )
     try:
         before = json.loads(sidecar.read_text())['settings']
     except (ValueError, KeyError, TypeError) as e:
-        raise MaskGenerationError(f'{sidecar}: cannot be read ({type(e).__name__}: {e}). {cure}') from e
+        raise ValueError(f'{sidecar}: cannot be read ({type(e).__name__}: {e}). {cure}') from e
     changed = [
         f'{key} was {before.get(key)!r}, is now {settings.get(key)!r}'
         for key in sorted(before.keys() | settings.keys())
         if before.get(key) != settings.get(key)
     ]
     if changed:
-        raise MaskGenerationError(
+        raise ValueError(
             f'{sidecar}: {len(existing)} masks there were made with other settings: {"; ".join(changed)}. {cure}'
         )
 

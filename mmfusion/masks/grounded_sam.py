@@ -26,20 +26,16 @@ SAM_URLS = {
 }
 
 
-class MaskGenerationError(RuntimeError):
-    """Masks cannot be made: something is missing or does not fit. The message says what, and what to do."""
-
-
 def require(module):
     """Import an optional package.
 
     Raises:
-        MaskGenerationError: It is not installed; the message names the extra.
+        ValueError: It is not installed; the message names the extra.
     """
     try:
         return importlib.import_module(module)
     except ImportError as e:
-        raise MaskGenerationError(
+        raise ValueError(
             f"{module} cannot be imported ({e}). Masks from Grounding DINO and SAM need: pip install 'mmfusion[masks]'"
         ) from e
 
@@ -53,22 +49,22 @@ def load_weights(source, option, url):
         url (str): Where the file is published, for the message.
 
     Raises:
-        MaskGenerationError: The file is missing or damaged, or the URL cannot be fetched.
+        ValueError: The file is missing or damaged, or the URL cannot be fetched.
     """
     from mmengine.runner import CheckpointLoader
 
     remote = str(source).startswith(('http://', 'https://'))
     if not remote and not Path(source).is_file():
-        raise MaskGenerationError(f'{source}: no such file of weights. Fetch it from {url} and give it with {option}.')
+        raise ValueError(f'{source}: no such file of weights. Fetch it from {url} and give it with {option}.')
     try:
         return CheckpointLoader.load_checkpoint(str(source), map_location='cpu')
     except (pickle.UnpicklingError, RuntimeError, EOFError) as e:
-        raise MaskGenerationError(
+        raise ValueError(
             f'{source}: cannot be read as a PyTorch checkpoint ({_first_line(e)}). It is damaged or incomplete: fetch '
             f'it again from {url} and give it with {option}.'
         ) from e
     except OSError as e:
-        raise MaskGenerationError(
+        raise ValueError(
             f'{source}: cannot be fetched ({_first_line(e)}). Download it elsewhere from {url} and give the file with '
             f'{option}.'
         ) from e
@@ -91,19 +87,19 @@ def prompt_spans(prompt, phrases=None, spans=None, whole=False):
         list | int: mmdet's ``tokens_positive``: ``[[[start, end]], …]``, one entry an entity, or -1 for ``whole``.
 
     Raises:
-        MaskGenerationError: More than one choice; a phrase that is not in the prompt; a span outside of it; a sentence
+        ValueError: More than one choice; a phrase that is not in the prompt; a span outside of it; a sentence
             of which nothing is said and that is not one of OCCO's.
     """
     if not prompt.strip(' .'):
-        raise MaskGenerationError('The prompt is empty. Give a sentence with --prompt.')
+        raise ValueError('The prompt is empty. Give a sentence with --prompt.')
     if sum((bool(phrases), bool(spans), whole)) > 1:
-        raise MaskGenerationError('Give one of --phrases, --spans and --whole-sentence, not several.')
+        raise ValueError('Give one of --phrases, --spans and --whole-sentence, not several.')
     if whole:
         return -1
     if spans:
         for start, end in spans:
             if not 0 <= start < end <= len(prompt):
-                raise MaskGenerationError(
+                raise ValueError(
                     f'span {start}:{end} does not lie in the prompt of {len(prompt)} characters: {prompt!r}'
                 )
         return [[[start, end]] for start, end in spans]
@@ -113,7 +109,7 @@ def prompt_spans(prompt, phrases=None, spans=None, whole=False):
     for phrase in dict.fromkeys(phrases):
         matches = list(re.finditer(rf'(?<!\w){re.escape(phrase)}(?!\w)', prompt, re.IGNORECASE))
         if not matches:
-            raise MaskGenerationError(f'phrase {phrase!r} does not occur in the prompt {prompt!r}')
+            raise ValueError(f'phrase {phrase!r} does not occur in the prompt {prompt!r}')
         found += [[[m.start(), m.end()]] for m in matches]
     return found
 
@@ -121,7 +117,7 @@ def prompt_spans(prompt, phrases=None, spans=None, whole=False):
 def _listed_phrases(prompt):
     phrases = [p.strip() for p in prompt.split('.') if p.strip()]
     if len(phrases) == 1 and len(phrases[0].split()) > 2:
-        raise MaskGenerationError(
+        raise ValueError(
             f'Which words of the prompt {prompt!r} name objects? Say so with --phrases (such as --phrases pedestrians '
             "cars) or --spans, or take all of it with --whole-sentence. A list such as 'person . car .' needs neither."
         )
@@ -163,7 +159,7 @@ class GroundingDinoBoxes:
         device (str): Where to run.
 
     Raises:
-        MaskGenerationError: The prompt or a threshold makes no sense. More of it comes from :meth:`load`.
+        ValueError: The prompt or a threshold makes no sense. More of it comes from :meth:`load`.
     """
 
     def __init__(
@@ -181,7 +177,7 @@ class GroundingDinoBoxes:
     ):
         for name, value in (('box threshold', box_threshold), ('NMS IoU', nms_iou)):
             if not 0 <= value <= 1:
-                raise MaskGenerationError(f'the {name} must lie in [0, 1], got {value}')
+                raise ValueError(f'the {name} must lie in [0, 1], got {value}')
         self.prompt = prompt
         self.tokens_positive = prompt_spans(prompt, phrases, spans, whole)
         self.box_threshold, self.nms_iou = box_threshold, nms_iou
@@ -207,7 +203,7 @@ class GroundingDinoBoxes:
         """Build the detector and load its weights.
 
         Raises:
-            MaskGenerationError: A package, config, language model or weights are missing or do not fit.
+            ValueError: A package, config, language model or weights are missing or do not fit.
         """
         require('transformers')
         from mmcv.transforms import Compose
@@ -238,18 +234,16 @@ class GroundingDinoBoxes:
             try:
                 cfg = get_config(self.detector)
             except FileNotFoundError as e:
-                raise MaskGenerationError(f'--detector {self.detector}: {_first_line(e)}') from e
+                raise ValueError(f'--detector {self.detector}: {_first_line(e)}') from e
         elif file.is_file():
             cfg = Config.fromfile(file)
         else:
-            raise MaskGenerationError(
+            raise ValueError(
                 f'--detector {self.detector}: neither a config file, nor "mmdet::FOLDER/FILE.py", nor a published '
                 f'model. Published are: {", ".join(published) or "none (mmdet is installed without .mim)"}'
             )
         if cfg.get('model', {}).get('type') not in ('GroundingDINO', 'mmdet.GroundingDINO'):
-            raise MaskGenerationError(
-                f'{self.detector}: its model is {cfg.get("model", {}).get("type")}, not GroundingDINO'
-            )
+            raise ValueError(f'{self.detector}: its model is {cfg.get("model", {}).get("type")}, not GroundingDINO')
         name = self.weights if self.weights in published else Path(self.detector.split('::')[-1]).stem
         return cfg, published.get(name, (None, None))[1]
 
@@ -264,7 +258,7 @@ class GroundingDinoBoxes:
         try:
             return MODELS.build(model)
         except OSError as e:
-            raise MaskGenerationError(
+            raise ValueError(
                 f'the language model {name!r} of Grounding DINO cannot be loaded ({_first_line(e)}). Save '
                 f'https://huggingface.co/{name} to a folder (config.json, vocab.txt, tokenizer files, weights) and '
                 'give that with --language-model.'
@@ -276,7 +270,7 @@ class GroundingDinoBoxes:
         published_here = self.weights is None or self.weights in published_detectors()
         source = url if published_here else self.weights
         if source is None:
-            raise MaskGenerationError(
+            raise ValueError(
                 f'{self.detector}: mmdet publishes no weights of this name. Give a file or URL with --detector-weights.'
             )
         published = url or 'https://github.com/open-mmlab/mmdetection/tree/main/configs/mm_grounding_dino'
@@ -290,7 +284,7 @@ class GroundingDinoBoxes:
         }
         bad = [name for name, shape in needed.items() if name not in state or state[name].shape != shape]
         if bad:
-            raise MaskGenerationError(
+            raise ValueError(
                 f'{source}: not weights of {self.detector}: {len(bad)} of {len(needed)} parameters are missing or of '
                 f'another shape, such as {", ".join(bad[:3])}. Give those that belong to it with --detector-weights '
                 f'({published}).'
@@ -305,7 +299,7 @@ class GroundingDinoBoxes:
         tokens = self.model.get_tokens_positive_and_prompts(self.prompt, tokens_positive=self.tokens_positive)[0]
         for label, [[start, end]] in zip(tokens, self.tokens_positive, strict=True):
             if not tokens[label]:
-                raise MaskGenerationError(
+                raise ValueError(
                     f'{self.prompt[start:end]!r} (characters {start}:{end} of the prompt) is no token of the language '
                     'model. Choose other --phrases or --spans.'
                 )
@@ -337,21 +331,21 @@ class SamBoxMasks:
     """Boxes, then SAM: the mask is the union of the objects in the boxes.
 
     Args:
-        boxes: :class:`GroundingDinoBoxes` or :class:`~mmfusion.masks.annotations.AnnotatedBoxes`.
+        boxes: :class:`GroundingDinoBoxes` or :class:`~mmfusion.datasets.boxes.AnnotatedBoxes`.
         sam_type (str): ``'vit_h'`` (the largest), ``'vit_l'`` or ``'vit_b'``.
         checkpoint (str): Its weights: a file or URL.
         device (str): Where to run.
         max_boxes (int): Boxes in one pass of the decoder; more are done in several. The image encoder runs once.
 
     Raises:
-        MaskGenerationError: ``sam_type`` is unknown. More of it comes from :meth:`load`.
+        ValueError: ``sam_type`` is unknown. More of it comes from :meth:`load`.
     """
 
     note = None
 
     def __init__(self, boxes, sam_type='vit_h', checkpoint=None, device='cpu', max_boxes=64):
         if sam_type not in SAM_URLS:
-            raise MaskGenerationError(f'--sam-type {sam_type}: expected one of {", ".join(SAM_URLS)}')
+            raise ValueError(f'--sam-type {sam_type}: expected one of {", ".join(SAM_URLS)}')
         self.boxes, self.sam_type, self.checkpoint = boxes, sam_type, checkpoint
         self.device, self.max_boxes = device, max_boxes
         self.predictor = None
@@ -366,12 +360,12 @@ class SamBoxMasks:
         """Load SAM and whatever the boxes need.
 
         Raises:
-            MaskGenerationError: The package or the weights are missing, or the weights are another model's.
+            ValueError: The package or the weights are missing, or the weights are another model's.
         """
         segment_anything = require('segment_anything')
         url = SAM_URLS[self.sam_type]
         if not self.checkpoint:
-            raise MaskGenerationError(
+            raise ValueError(
                 f'no weights of SAM {self.sam_type}: fetch {url} and give the file with --sam-checkpoint (the URL '
                 'itself will do as well).'
             )
@@ -379,9 +373,7 @@ class SamBoxMasks:
         try:
             model.load_state_dict(load_weights(self.checkpoint, '--sam-checkpoint', url))
         except RuntimeError as e:
-            if isinstance(e, MaskGenerationError):
-                raise
-            raise MaskGenerationError(
+            raise ValueError(
                 f'{self.checkpoint}: not weights of SAM {self.sam_type}. Give another --sam-type, or fetch {url} and '
                 f'give it with --sam-checkpoint. ({" ".join(str(e).split())[:200]})'
             ) from e

@@ -24,7 +24,6 @@ from mmfusion.datasets import (
     TNODataset,
     render_scene,
 )
-from mmfusion.datasets.boxes import read_voc, read_yolo
 from mmfusion.datasets.synthetic import BOX_CLASSES
 from mmfusion.datasets.synthetic.scene import CLASSES
 from mmfusion.datasets.transforms.labels import map_labels
@@ -402,26 +401,6 @@ def test_bad_annotations_are_named(folders, tmp_path, text, message):
     (root / 'M3FD_Detection' / 'Annotation' / '00000D.xml').write_text(text)
     with pytest.raises(ValueError, match=message):
         M3FDDataset(data_root=str(root), with_boxes=True)
-
-
-def test_missing_annotations(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r'a\.xml: no such annotation'):
-        read_voc(tmp_path / 'a.xml', ['x'])
-    with pytest.raises(FileNotFoundError, match=r'a\.txt: no such annotation'):
-        read_yolo(tmp_path / 'a.txt', ['x'], None)
-
-
-@pytest.mark.parametrize(('line', 'message'), [
-    ('0 0.5 0.5 0.1', 'line 1: expected "class x y width height"'),
-    ('car 0.5 0.5 0.1 0.1', 'line 1: expected "class x y width height"'),
-    ('3 0.5 0.5 0.1 0.1', 'line 1: class 3, but the dataset has classes 0 to 1'),
-    ('0 0.5 0.5 0 0.1', 'box without extent'),
-])  # fmt: skip
-def test_bad_yolo_lines(tmp_path, line, message):
-    write_image(tmp_path / 'a.png', np.zeros((8, 8), np.uint8))
-    (tmp_path / 'a.txt').write_text(line)
-    with pytest.raises(ValueError, match=message):
-        read_yolo(tmp_path / 'a.txt', ['x', 'y'], tmp_path / 'a.png')
 
 
 @pytest.mark.parametrize(('cls', 'kwargs', 'message'), [
