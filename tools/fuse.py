@@ -7,7 +7,7 @@ from pathlib import Path
 from mmfusion.apis import FusionInferencer
 from mmfusion.utils import IMG_SUFFIXES, list_images, pair_images, write_image
 from mmfusion.utils.cli import add_inference_arguments, inference_options, report
-from mmfusion.utils.run_record import RECORD, check_record, model_settings, write_record
+from mmfusion.utils.run_record import CURE, RECORD, check_record, model_settings, write_record
 
 
 def make_parser():
@@ -53,7 +53,7 @@ def fuse(args):
     images = [file for file in sorted(out.glob('[!.]*')) if file.suffix.lower() in IMG_SUFFIXES]
     kept = sorted(set(images) - set(targets)) if args.overwrite else images
     if kept:
-        check_record(out / RECORD, settings, kept)
+        check_record(out / RECORD, settings, kept, CURE)
     if existing:
         print(f'{len(existing)} of {len(pairs)} images are finished and skipped (--overwrite fuses them anew)')
     done = set(existing)

@@ -22,7 +22,7 @@ from mmengine.config import Config
 from mmfusion.datasets import LayoutDataset
 from mmfusion.registry import DATASETS
 from mmfusion.utils import IMG_SUFFIXES, write_bytes
-from mmfusion.utils.run_record import plain, write_record
+from mmfusion.utils.run_record import changes, plain, read_record, write_record
 
 KINDS = {
     'visible': 'visible, the visible image alone',
@@ -327,54 +327,23 @@ def open_folder(out, base, config_name, variants, seeds, weights='last'):
     config = {k: v for k, v in base.to_dict().items() if k not in _PLACES}
     config['randomness'] = {k: v for k, v in (base.get('randomness') or {}).items() if k != 'seed'}
     settings = plain(dict(config=config, weights=weights, variants={v.name: v.record for v in variants}))
-    before = _read_record(out)
-    if before is not None:
-        begun = {folder.parent.name for folder in out.glob('cells/*/seed_*') if Cell(None, 0, folder).begun}
-        kept = {name: v for name, v in before['variants'].items() if name in begun}
-        old = dict(config=before['config'], weights=before['weights'], variants=kept)
+    cure = 'Choose another --out, or remove that folder.'
+    before = read_record(out / RECORD, cure)
+    if before is None and (out / 'cells').is_dir():
+        raise ValueError(f'{out}: has cells, but no {RECORD} says what of. {cure}')
+    begun = {folder.parent.name for folder in out.glob('cells/*/seed_*') if Cell(None, 0, folder).begun}
+    if begun:
+        old = dict(before['settings'])
+        kept = {name: v for name, v in old['variants'].items() if name in begun}
         new = dict(settings, variants={name: settings['variants'].get(name, kept[name]) for name in kept})
-        if begun:
-            _refuse_changes(out, old, new)
-            settings['variants'] = before['variants'] | settings['variants']
-    write_record(out / RECORD, dict(config_name=config_name, **settings))
+        changed = changes(dict(old, variants=kept), new)
+        if changed:
+            raise ValueError(
+                f'{out}: has results of other settings: {changed}. Their numbers must not stand in one table. {cure}'
+            )
+        settings['variants'] = old['variants'] | settings['variants']
+    write_record(out / RECORD, settings, config_name=config_name)
     return [Cell(v, seed, out / 'cells' / v.name / f'seed_{seed}') for seed in seeds for v in variants]
-
-
-def _read_record(out):
-    file, cure = out / RECORD, 'Choose another --out, or remove that folder.'
-    if not file.is_file():
-        if (out / 'cells').is_dir():
-            raise ValueError(f'{out}: has cells, but no {RECORD} says what of. {cure}')
-        return None
-    try:
-        before = json.loads(file.read_text(encoding='utf-8'))
-        return {key: before[key] for key in ('config', 'weights', 'variants')}
-    except (ValueError, KeyError, TypeError) as e:
-        raise ValueError(f'{file}: cannot be read ({e!r}). {cure}') from e
-
-
-def _refuse_changes(out, old, new, most=5):
-    old, new = dict(_flat(old)), dict(_flat(new))
-    keys = [key for key in {**old, **new} if old.get(key, '(nothing)') != new.get(key, '(nothing)')]
-    if keys:
-        changes = [f'{k} was {old.get(k, "(nothing)")!r}, is now {new.get(k, "(nothing)")!r}' for k in keys[:most]]
-        more = f' and {len(keys) - most} more' if len(keys) > most else ''
-        raise ValueError(
-            f'{out}: has results of other settings: {"; ".join(changes)}{more}. Their numbers must not stand in one '
-            'table. Choose another --out, or remove that folder.'
-        )
-
-
-def _flat(node, path=''):
-    """Leaves of nested dicts and lists, as (path, value)."""
-    if isinstance(node, dict) and node:
-        for key, value in node.items():
-            yield from _flat(value, f'{path}.{key}' if path else key)
-    elif isinstance(node, list) and any(isinstance(value, dict | list) for value in node):
-        for k, value in enumerate(node):
-            yield from _flat(value, f'{path}.{k}')
-    else:
-        yield path, node
 
 
 def run_cell(cell, cfg, tools, weights='last', say=print):

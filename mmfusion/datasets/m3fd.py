@@ -1,10 +1,10 @@
 """M3FD: pairs for fusion and for detection (TarDAL, CVPR 2022)."""
 
-import json
 import shlex
 from pathlib import Path
 
 from mmfusion.registry import DATASETS
+from mmfusion.utils.run_record import read_record
 
 from .layout_dataset import LayoutDataset
 
@@ -78,16 +78,14 @@ class M3FDSegDataset(M3FDDataset):
         return super().load_data_list()
 
     def _check_record(self, record):
-        try:
-            classes = json.loads(record.read_text(encoding='utf-8'))['settings']['classes']
-        except (ValueError, KeyError, TypeError) as e:
-            raise ValueError(
-                f'{record} does not say of which classes the label maps are ({e!r}). {self._cure(" --overwrite")}'
-            ) from e
+        cure = self._cure(' --overwrite')
+        classes = read_record(record, cure)['settings'].get('classes')
+        if not isinstance(classes, list):
+            raise ValueError(f'{record} does not say of which classes the label maps are. {cure}')
         if tuple(classes) != self.METAINFO['classes']:
             raise ValueError(
                 f'{record}: the label maps there are of the classes {", ".join(map(str, classes))}; expected '
-                f'{", ".join(self.METAINFO["classes"])}. {self._cure(" --overwrite")}'
+                f'{", ".join(self.METAINFO["classes"])}. {cure}'
             )
 
     def _advice(self, key):

@@ -5,7 +5,6 @@
 :mod:`mmfusion.datasets.boxes` (boxes from files) and :mod:`mmfusion.masks.contrast` (no weights).
 """
 
-import json
 import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,8 +13,8 @@ import numpy as np
 from mmengine.logging import print_log
 from tqdm import tqdm
 
-from mmfusion.utils import ImageReadError, pair_images, read_infrared, read_mask, read_visible, write_bytes, write_image
-from mmfusion.version import __version__
+from mmfusion.utils import ImageReadError, pair_images, read_infrared, read_mask, read_visible, write_image
+from mmfusion.utils.run_record import check_record, write_record
 
 SIDECAR = 'masks.json'
 
@@ -86,21 +85,21 @@ def generate_masks(vi_dir, ir_dir, backend, out=None, mask_dirs=None, overwrite=
     pairs = pair_images(vi_dir, ir_dir)
     out, mask_dirs = _folders(out, mask_dirs)
     targets = {stem: tuple(d / f'mask_{stem}.png' for d in mask_dirs) for stem, _, _ in pairs}
-    # Through JSON once, so that tuples and lists compare equal to what is read back.
-    settings = json.loads(json.dumps(backend.settings))
-    sidecar = out / SIDECAR
+    settings, sidecar = backend.settings, out / SIDECAR
+    existing = [f for files in targets.values() for f in files if f.exists()]
     if overwrite:
-        for file in (f for files in targets.values() for f in files):
-            file.unlink(missing_ok=True)
-    else:
-        _check_sidecar(sidecar, settings, targets)
+        for file in existing:
+            file.unlink()
+    elif existing:
+        cure = 'Choose another folder, or say --overwrite to make all masks of these images anew.'
+        check_record(sidecar, settings, existing, cure)
     if backend.note:
         print_log(backend.note, 'current', logging.WARNING)
     kept = {stem: _read_complete(files) for stem, files in targets.items()}
     todo = [stem for stem, masks in kept.items() if None in masks]
     if todo:
         backend.load(todo)
-        _write_sidecar(sidecar, settings)
+        write_record(sidecar, settings, summary=None)
     if len(todo) < len(pairs):
         print_log(f'{len(pairs) - len(todo)} of {len(pairs)} pairs have both masks and are skipped.', 'current')
     summary = MaskSummary(pairs=len(pairs))
@@ -112,7 +111,7 @@ def generate_masks(vi_dir, ir_dir, backend, out=None, mask_dirs=None, overwrite=
             coverages = kept[stem]
             summary.complete += 1
         summary.add(coverages)
-    _write_sidecar(sidecar, settings, summary)
+    write_record(sidecar, settings, summary=asdict(summary))
     return summary
 
 
@@ -160,34 +159,3 @@ def _make(backend, stem, sources, files, kept):
             write_image(files[i], mask)
             shares[i] = float((mask > 0).mean())
     return shares
-
-
-def _check_sidecar(sidecar, settings, targets):
-    """Refuse to mix masks that were made in different ways."""
-    existing = [f for files in targets.values() for f in files if f.exists()]
-    if not existing:
-        return
-    cure = 'Choose another folder, or say --overwrite to make all masks of these images anew.'
-    if not sidecar.is_file():
-        raise ValueError(
-            f'{existing[0].parent}: {len(existing)} masks of these images are there, but no {sidecar} says how they '
-            f'were made. {cure}'
-        )
-    try:
-        before = json.loads(sidecar.read_text())['settings']
-    except (ValueError, KeyError, TypeError) as e:
-        raise ValueError(f'{sidecar}: cannot be read ({type(e).__name__}: {e}). {cure}') from e
-    changed = [
-        f'{key} was {before.get(key)!r}, is now {settings.get(key)!r}'
-        for key in sorted(before.keys() | settings.keys())
-        if before.get(key) != settings.get(key)
-    ]
-    if changed:
-        raise ValueError(
-            f'{sidecar}: {len(existing)} masks there were made with other settings: {"; ".join(changed)}. {cure}'
-        )
-
-
-def _write_sidecar(sidecar, settings, summary=None):
-    content = {'mmfusion': __version__, 'settings': settings, 'summary': summary and asdict(summary)}
-    write_bytes(sidecar, (json.dumps(content, indent=2, ensure_ascii=False) + '\n').encode())

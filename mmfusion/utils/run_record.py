@@ -1,26 +1,37 @@
-"""How fused images in a folder were made, written beside them: so that two kinds are never mixed without a word."""
+"""Records of how the files in a folder were made, written beside them, so that two kinds are never mixed."""
 
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from mmfusion.utils import write_bytes
+from mmfusion.version import __version__
+
+from .image_io import write_bytes
 
 RECORD = 'fuse.json'
+CURE = 'Choose another --out, or say --overwrite to fuse images of these names anew (others must be moved away).'
 
 
-def model_settings(config, checkpoint, cfg_options=None, tile=None, depth16=None):
-    """What makes two runs of a model give the same images.
+def model_settings(
+    config: str | Path,
+    checkpoint: str | Path,
+    cfg_options: Mapping | None = None,
+    tile: Sequence[int] | None = None,
+    depth16: str | None = None,
+) -> dict:
+    """Give what makes two runs of a model give the same images.
 
     Args:
-        config (str | Path): Name or file; of a file the name counts, not the folder.
-        checkpoint (str | Path): File (its SHA-256 counts), or the word ``'random'``.
-        cfg_options (dict, optional): Overrides of the config.
-        tile (Sequence[int], optional): Height and width of windows.
-        depth16 (str, optional): How more than 8 bits become 8.
+        config: Name or file; of a file the name counts, not the folder.
+        checkpoint: File (its SHA-256 counts), or the word ``'random'``.
+        cfg_options: Overrides of the config.
+        tile: Height and width of windows.
+        depth16: How more than 8 bits become 8.
 
     Returns:
-        dict: As it comes back from a JSON file.
+        As it comes back from a JSON file.
     """
     checkpoint = Path(checkpoint)
     digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest() if checkpoint.is_file() else None
@@ -35,43 +46,79 @@ def model_settings(config, checkpoint, cfg_options=None, tile=None, depth16=None
     return plain(settings)
 
 
-def plain(settings):
-    """Settings as they come back from a JSON file: tuples are lists, what JSON does not know is text."""
+def plain(settings: Mapping) -> dict:
+    """Turn settings into what comes back from a JSON file: tuples are lists, what JSON does not know is text."""
     return json.loads(json.dumps(settings, default=str))
 
 
-def write_record(record, settings):
-    """Write settings to the file ``record``."""
-    write_bytes(record, (json.dumps(settings, indent=2) + '\n').encode())
+def write_record(record: str | Path, settings: Mapping, **notes: Any) -> None:
+    """Write settings, and notes that need not agree, to the file ``record``."""
+    content = dict(mmfusion=__version__, settings=plain(settings), **notes)
+    write_bytes(record, (json.dumps(content, indent=2, ensure_ascii=False) + '\n').encode())
 
 
-def check_record(record, settings, kept):
-    """Refuse to go on in a folder in which images stay that were made in another way, or by something else.
+def read_record(record: str | Path, cure: str = '') -> dict | None:
+    """Read a record: ``settings`` and notes; None if there is no such file.
 
     Args:
-        record (Path): The file of the settings, which need not be there.
-        settings (dict): How images are to be made now.
-        kept (Sequence[Path]): Images that stay.
+        record: The file.
+        cure: What to do about an unreadable one, for the message.
 
     Raises:
-        ValueError: With what differs.
+        ValueError: If it cannot be read.
     """
-    cure = 'Choose another --out, or say --overwrite to fuse images of these names anew (others must be moved away).'
-    if not record.is_file():
-        raise ValueError(
-            f'{record.parent}: {len(kept)} images are there (such as {kept[0].name}), but no {record.name} says how they '
-            f'were made. {cure}'
-        )
     try:
-        before = dict(json.loads(record.read_text(encoding='utf-8')))
+        content = dict(json.loads(Path(record).read_text(encoding='utf-8')))
+        # Older versions wrote the settings alone.
+        return content if isinstance(content.get('settings'), dict) else dict(settings=content)
+    except FileNotFoundError:
+        return None
     except (ValueError, TypeError) as e:
-        raise ValueError(f'{record}: cannot be read ({e}). {cure}') from e
-    changed = [
-        f'{key} was {before.get(key)!r}, is now {value!r}'
-        for key, value in settings.items()
-        if before.get(key) != value
-    ]
-    if changed:
+        raise ValueError(f'{record}: cannot be read ({type(e).__name__}: {e}). {cure}') from e
+
+
+def check_record(record: str | Path, settings: Mapping, kept: Sequence[Path], cure: str) -> dict:
+    """Refuse to go on where files stay that were made in another way, or by something else.
+
+    Args:
+        record: The file of the settings, which need not be there.
+        settings: How files are to be made now.
+        kept: Files that stay; at least one.
+        cure: What to do, for the message.
+
+    Returns:
+        The record.
+
+    Raises:
+        ValueError: If the record is missing, cannot be read, or has other settings; with what differs.
+    """
+    record, before = Path(record), read_record(record, cure)
+    count = f'{len(kept)} files are' if len(kept) > 1 else '1 file is'
+    if before is None:
         raise ValueError(
-            f'{record}: {len(kept)} images there were fused with other settings: {"; ".join(changed)}. {cure}'
+            f'{record.parent}: {count} there (such as {kept[0].name}), but no {record.name} says how they were made. {cure}'
         )
+    changed = changes(before['settings'], plain(settings))
+    if changed:
+        raise ValueError(f'{record}: {count} there that were made with other settings: {changed}. {cure}')
+    return before
+
+
+def changes(old: Mapping, new: Mapping, most: int = 5) -> str:
+    """Say which leaves of nested settings differ, by their path; empty if none does."""
+    old, new = dict(_flat(old)), dict(_flat(new))
+    keys = [key for key in {**old, **new} if old.get(key, '(nothing)') != new.get(key, '(nothing)')]
+    texts = [f'{k} was {old.get(k, "(nothing)")!r}, is now {new.get(k, "(nothing)")!r}' for k in keys[:most]]
+    return '; '.join(texts) + (f' and {len(keys) - most} more' if len(keys) > most else '')
+
+
+def _flat(node, path=''):
+    """Leaves of nested dicts and lists, as (path, value)."""
+    if isinstance(node, dict) and node:
+        for key, value in node.items():
+            yield from _flat(value, f'{path}.{key}' if path else key)
+    elif isinstance(node, list) and any(isinstance(value, dict | list) for value in node):
+        for k, value in enumerate(node):
+            yield from _flat(value, f'{path}.{k}')
+    else:
+        yield path, node

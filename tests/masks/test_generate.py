@@ -568,7 +568,7 @@ class TestFiles:
         """Other settings, or masks of unknown origin: what differs is named, and nothing is touched."""
         self.make(pairs, CountingBackend(threshold=0.3))
         before = (pairs / 'out/masks.json').read_bytes()
-        with pytest.raises(ValueError, match=r'masks.json: 6 masks .*threshold was 0.3, is now 0.4.*--overwrite'):
+        with pytest.raises(ValueError, match=r'masks.json: 6 files .*threshold was 0.3, is now 0.4.*--overwrite'):
             self.make(pairs, CountingBackend(threshold=0.4))
         assert (pairs / 'out/masks.json').read_bytes() == before
         assert self.make(pairs, CountingBackend(threshold=0.4), overwrite=True).made == 3
@@ -576,7 +576,7 @@ class TestFiles:
         with pytest.raises(ValueError, match=r'masks.json: cannot be read'):
             self.make(pairs, CountingBackend())
         (pairs / 'out/masks.json').unlink()
-        with pytest.raises(ValueError, match=r'6 masks of these images are there, but no .*masks.json'):
+        with pytest.raises(ValueError, match=r'6 files are there .*but no masks.json'):
             self.make(pairs, CountingBackend())
 
     def test_interrupted_overwrite(self, pairs):

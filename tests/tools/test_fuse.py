@@ -34,7 +34,7 @@ def test_names_sizes_and_values(fuse, pairs, checkpoint, capsys):
         got = read_visible(pairs / 'out' / f'{name}.png')
         assert got.shape == expected.shape
         assert np.abs(got.astype(int) - expected).max() <= 1
-    record = json.loads((pairs / 'out' / 'fuse.json').read_text())
+    record = json.loads((pairs / 'out' / 'fuse.json').read_text())['settings']
     assert (record['config'], record['checkpoint'], record['tile']) == ('occo_fmb', 'narrow.pth', None)
 
 
@@ -72,7 +72,10 @@ def test_two_kinds_of_images_are_not_mixed(fuse, pairs, checkpoint, tmp_path, ca
     before = states(pairs / 'out')
     (pairs / 'out' / 'c.png').unlink()
     assert fuse('--tile', '16', '16') == 1
-    assert '2 images there were fused with other settings: tile was None, is now [16, 16].' in capsys.readouterr().err
+    assert (
+        '2 files are there that were made with other settings: tile was None, is now [16, 16].'
+        in capsys.readouterr().err
+    )
     other = torch.load(checkpoint, weights_only=True)
     other['state_dict']['network.final.bias'] += 1
     torch.save(other, tmp_path / 'narrow.pth')
@@ -88,7 +91,7 @@ def test_two_kinds_of_images_are_not_mixed(fuse, pairs, checkpoint, tmp_path, ca
     # Nor with images of other names, which the new record would speak of.
     (pairs / 'out' / 'a.png').rename(pairs / 'out' / 'z.png')
     assert fuse('--overwrite') == 1
-    assert '1 images are there (such as z.png), but no fuse.json' in capsys.readouterr().err
+    assert '1 file is there (such as z.png), but no fuse.json' in capsys.readouterr().err
 
 
 def test_a_stopped_overwrite_leaves_nothing_of_the_old_settings(fuse, pairs, monkeypatch, capsys):

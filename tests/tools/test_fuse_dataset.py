@@ -100,7 +100,7 @@ def test_segmentation(fuse, layouts, tmp_path, checkpoint, capsys):
                 assert a.read() == b.read()
         # The stock pipeline's own loaders and packer take them.
         assert stock[0]['data_samples'].gt_sem_seg.data.max() < 9
-    record = json.loads((out / 'fuse.json').read_text())
+    record = json.loads((out / 'fuse.json').read_text())['settings']
     assert (record['config'], record['task'], list(record['parts'])) == ('occo_fmb', 'seg', ['train', 'test'])
 
 
@@ -215,7 +215,7 @@ def test_goes_on_where_it_was_stopped(fuse, tmp_path, monkeypatch, capsys):
     assert times(out) == second
     # Other settings are not mixed in, nor another task.
     assert fuse('MSRSDataset', '--tile', '32', '32') == 1
-    assert 'images there were fused with other settings: tile was None, is now [32, 32]' in capsys.readouterr().err
+    assert 'made with other settings: tile was None, is now [32, 32]' in capsys.readouterr().err
     assert fuse('MSRSDataset', source='visible') == 1
     assert "source was 'fused', is now 'visible'" in capsys.readouterr().err
     assert times(out) == second
@@ -348,6 +348,6 @@ def test_four_channel_files_and_a_dataset_of_ones_own(load_tool, tmp_path):
         assert tool.main([*source, '--out', str(out), '--source', 'average']) == 0
         np.testing.assert_array_equal(read_visible(out / f'img_dir/{part}/a.png'), plain_image(pair, 'average'))
         np.testing.assert_array_equal(read_label_map(out / f'ann_dir/{part}/a.png'), labels)
-    record = json.loads((tmp_path / 'out_train/fuse.json').read_text())
+    record = json.loads((tmp_path / 'out_train/fuse.json').read_text())['settings']
     assert record['parts']['train']['load']['depth16'] == 'stretch'
     assert "classes=('w', 'x', 'y', 'z')" in (tmp_path / 'out_train/dataset_mmseg.py').read_text()

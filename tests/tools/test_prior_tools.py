@@ -99,12 +99,12 @@ class TestBoxesToMasks:
         _, out = run()
         before = (out / '00000.png').read_bytes()
         assert run('--threshold', '0.7')[0] == 1
-        assert 'made with other settings of threshold' in capsys.readouterr().err
+        assert 'made with other settings: threshold was' in capsys.readouterr().err
         assert (out / '00000.png').read_bytes() == before
         assert run('--threshold', '0.7', '--overwrite')[0] == 0
         (out / 'masks.json').unlink()
         assert run()[0] == 1
-        assert 'does not say how they were made' in capsys.readouterr().err
+        assert 'but no masks.json says how they were made' in capsys.readouterr().err
 
     @pytest.mark.parametrize(
         ('box', 'message'), [((90, 5, 99, 9), 'lies outside of the image of 80×60'), ((5, 5, 5, 9), 'without extent')]

@@ -8,7 +8,6 @@ Example:
 """
 
 import argparse
-import json
 import logging
 import sys
 
@@ -16,12 +15,12 @@ import torch
 from mmengine.logging import print_log
 from tqdm import tqdm
 
-import mmfusion
 from mmfusion.datasets.layout_dataset import LayoutDataset
 from mmfusion.masks.box_pca import BoxLabeller, label_files, to_picture
 from mmfusion.masks.feature_pca import build_prior
 from mmfusion.registry import DATASETS
-from mmfusion.utils import read_infrared, read_visible, write_bytes, write_image
+from mmfusion.utils import read_infrared, read_visible, write_image
+from mmfusion.utils.run_record import check_record, write_record
 
 SIDECAR = 'masks.json'
 
@@ -59,31 +58,6 @@ def parse_args(argv=None):
     return args
 
 
-def check_sidecar(file, settings, targets, overwrite):
-    """Refuse to add to label maps that were made in another way; say how these ones are made.
-
-    Raises:
-        ValueError: Some are there, and their record is missing, unreadable, or other.
-    """
-    there = [f for f in targets.values() if f.exists()]
-    settings = json.loads(json.dumps(settings))
-    if there and not overwrite:
-        try:
-            before = json.loads(file.read_text())['settings']
-        except (OSError, ValueError, KeyError, TypeError) as e:
-            raise ValueError(
-                f'{file.parent}: {len(there)} of these label maps are there, but {file.name} does not say how they were '
-                f'made ({type(e).__name__}: {e}). Choose another folder, or say --overwrite.'
-            ) from e
-        changed = sorted(k for k in before.keys() | settings.keys() if before.get(k) != settings.get(k))
-        if changed:
-            raise ValueError(
-                f'{file}: {len(there)} label maps there were made with other settings of {", ".join(changed)}. Choose '
-                'another folder, or say --overwrite.'
-            )
-    write_bytes(file, (json.dumps(dict(mmfusion=mmfusion.__version__, settings=settings), indent=2) + '\n').encode())
-
-
 def convert(args):
     """Make the label maps that are not there yet.
 
@@ -102,7 +76,11 @@ def convert(args):
     targets = label_files(args.out, [info['img_id'] for info in infos])
     classes = ['background', *dataset.metainfo['classes']]
     settings = dict(labeller.settings, dataset=args.dataset, modality=args.modality, classes=classes)
-    check_sidecar(next(iter(targets.values())).parent / SIDECAR, settings, targets, args.overwrite)
+    record = next(iter(targets.values())).parent / SIDECAR
+    there = [file for file in targets.values() if file.exists()]
+    if there and not args.overwrite:
+        check_record(record, settings, there, 'Choose another folder, or say --overwrite.')
+    write_record(record, settings)
     count = dict(made=0, kept=0, boxes=0, unclear=0)
     for info in tqdm(infos, desc='label maps', unit='image'):
         target, boxes = targets[info['img_id']], info['instances']

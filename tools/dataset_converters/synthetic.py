@@ -10,7 +10,7 @@ Examples:
 """
 
 import argparse
-import json
+import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -20,6 +20,8 @@ from rich.progress import track
 from mmfusion.datasets.synthetic import BOX_CLASSES, render_scene, scene_name
 from mmfusion.datasets.synthetic.scene import CLASSES
 from mmfusion.utils import write_bytes, write_image
+from mmfusion.utils.cli import report
+from mmfusion.utils.run_record import check_record, write_record
 
 # Index of the first scene of each part.
 FIRST = dict(train=0, test=50000, fusion=60000)
@@ -118,40 +120,32 @@ def voc_xml(scene, filename, names):
     return ElementTree.tostring(root)
 
 
-def check_record(out, settings, counts):
+def open_folder(out, settings, counts):
     """Refuse to mix scenes of other settings, or files of another origin, into one folder; then note the settings.
 
     Raises:
-        SystemExit: The folder belongs to another run or to something else.
+        ValueError: If the folder belongs to another run or to something else.
     """
-    record = out / RECORD
-    if record.is_file():
-        known = json.loads(record.read_text())
-        if known['settings'] != settings:
-            raise SystemExit(
-                f'{record}: this folder was written with {known["settings"]}, now asked for {settings}. Choose another '
-                'folder, or remove this one.'
-            )
-        fewer = [split for split, count in counts.items() if count < known['counts'][split]]
+    record, cure = out / RECORD, 'Choose another folder, or remove this one: nothing real is overwritten.'
+    there = sorted(out.iterdir()) if out.is_dir() else []
+    if there:
+        known = check_record(record, settings, there, cure)['counts']
+        fewer = [split for split, count in counts.items() if count < known[split]]
         if fewer:
-            raise SystemExit(
-                f'{record}: this folder is for {known["counts"]} pairs, now asked for {counts}. It can grow but not '
-                'shrink: choose another folder, or remove this one.'
+            raise ValueError(
+                f'{record}: this folder is for {known} pairs, now asked for {counts}. It can grow but not shrink. {cure}'
             )
         for leftover in out.rglob('.*.tmp'):  # of a run that was killed while it wrote
             leftover.unlink()
-    elif out.is_dir() and any(out.iterdir()):
-        raise SystemExit(f'{out}: not empty, and without {RECORD}. Choose a new folder: nothing real is overwritten.')
-    write_bytes(record, json.dumps(dict(settings=settings, counts=counts), indent=1).encode())
+    write_record(record, settings, counts=counts)
 
 
-def main(argv=None):
-    """Write what is missing."""
-    args = parse_args(argv)
+def convert(args):
+    """Write what is missing; returns a sentence about it."""
     counts = dict(train=args.num, test=args.num_test)
     if args.layout == 'm3fd':
         counts['fusion'] = args.num_test
-    check_record(args.out, dict(layout=args.layout, seed=args.seed, size=list(args.size)), counts)
+    open_folder(args.out, dict(layout=args.layout, seed=args.seed, size=args.size), counts)
     jobs = [(split, FIRST[split] + k) for split, count in counts.items() for k in range(count)]
     written = 0
     for split, index in track(jobs, description=f'{args.layout} scenes'):
@@ -164,8 +158,13 @@ def main(argv=None):
             names = [scene_name(args.seed, index) for s, index in jobs if s == split]
             target = args.out / LISTS[args.layout].format(split=split)
             write_bytes(target, ''.join(f'{name}\n' for name in names).encode())
-    print(f'{args.out}: {args.num} training and {args.num_test} test pairs, {written} of them written now')
+    return f'{args.out}: {args.num} training and {args.num_test} test pairs, {written} of them written now'
+
+
+def main(argv=None):
+    """Run; returns the exit code."""
+    return report(convert, parse_args(argv))
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

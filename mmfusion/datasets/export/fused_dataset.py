@@ -9,7 +9,7 @@ from tqdm import tqdm
 from mmfusion.datasets import to_coco
 from mmfusion.datasets.transforms import LoadSegLabels
 from mmfusion.utils import IMG_SUFFIXES, write_bytes, write_image
-from mmfusion.utils.run_record import RECORD, check_record, plain, write_record
+from mmfusion.utils.run_record import CURE, RECORD, check_record, plain, write_record
 
 # Folder of the images of a part, and the snippet for a stock config, by task.
 IMAGES = dict(seg='img_dir', det='images')
@@ -65,7 +65,7 @@ class FusedDataset:
         mine = {file for targets in self.targets.values() for file in targets.values()}
         kept = [f for f in there if f not in mine] if self.overwrite else there
         if kept:
-            check_record(self.out / RECORD, self.settings, kept)
+            check_record(self.out / RECORD, self.settings, kept, CURE)
         others = [f for f in there if f not in mine]
         if others:
             raise ValueError(
