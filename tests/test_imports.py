@@ -1,0 +1,48 @@
+"""Imports point downward: no arrow from utils or datasets up to models or apis, in functions neither."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / 'mmfusion'
+# Part of the package → the other parts that it may import from; those not named may import from all.
+BELOW = {
+    'compat': set(),
+    'registry': set(),
+    'structures': set(),
+    'utils': {'version'},
+    'datasets': {'registry', 'structures', 'utils'},
+    'models': {'registry', 'structures', 'utils'},
+    'evaluation': {'registry', 'structures', 'utils', 'version'},
+    'visualization': {'registry', 'structures', 'utils'},
+    'engine': {'registry', 'structures', 'utils', 'models', 'datasets', 'visualization'},
+    'masks': {'registry', 'structures', 'utils', 'models', 'datasets'},
+    'apis': {'registry', 'structures', 'utils', 'models', 'datasets', 'visualization'},
+}
+# Known exceptions; each must go with the module that takes what they need down a floor (models/hub, models/checkpoint).
+STILL_UPWARD = {('datasets/transforms/fuse.py', 'apis'), ('utils/checkpoint.py', 'models')}
+
+
+def imported_parts(file):
+    """Parts of the package that a file imports from, at its top or in its functions."""
+    here = file.relative_to(PACKAGE.parent).with_suffix('').parts
+    for node in ast.walk(ast.parse(file.read_text(encoding='utf-8'))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.level:
+            base = '.'.join((*here[: len(here) - node.level], *filter(None, [node.module])))
+            names = [f'{base}.{alias.name}' for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [f'{node.module}.{alias.name}' for alias in node.names]
+        else:
+            continue
+        yield from (name.split('.')[1] for name in names if name.startswith('mmfusion.'))
+
+
+@pytest.mark.parametrize('part', BELOW)
+def test_no_import_points_upward(part):
+    files = sorted((PACKAGE / part).rglob('*.py')) or [PACKAGE / f'{part}.py']
+    found = {(str(f.relative_to(PACKAGE)), name) for f in files for name in imported_parts(f)}
+    upward = {(file, name) for file, name in found if name != part and name not in BELOW[part]}
+    assert upward == {(file, name) for file, name in STILL_UPWARD if file.startswith(f'{part}/')}
