@@ -4,6 +4,7 @@ from . import transforms
 from .export.coco import to_coco
 from .fmb import FMBDataset
 from .fusion_dataset import FusionDataset
+from .image_dataset import ImageDataset
 from .layout_dataset import LayoutDataset
 from .llvip import LLVIPDataset
 from .m3fd import M3FDDataset, M3FDSegDataset
@@ -17,6 +18,7 @@ from .tno import TNODataset
 __all__ = [
     'FMBDataset',
     'FusionDataset',
+    'ImageDataset',
     'LLVIPDataset',
     'LayoutDataset',
     'M3FDDataset',

@@ -1,5 +1,6 @@
 """The base of all datasets of image pairs."""
 
+import json
 import random
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,11 @@ from mmengine.dataset import BaseDataset
 from mmfusion.registry import DATASETS
 from mmfusion.utils import IMG_SUFFIXES, list_images, pair_images
 
+# Folders of annotations that have transforms of their own.
+_ANNOTATIONS = ('mask_vi_path', 'mask_ir_path', 'seg_map_path')
+# Images, and the boxes that subclasses read.
+_OWN = ('vi_path', 'ir_path', 'img_path', 'ann_path')
+
 
 @DATASETS.register_module()
 class FusionDataset(BaseDataset):
@@ -21,17 +27,21 @@ class FusionDataset(BaseDataset):
     - ``vi_path``, ``ir_path``: the images;
     - ``mask_vi_path``, ``mask_ir_path``: binary masks of salient objects, ``mask_prefix`` + the image's stem;
     - ``seg_map_path``: label maps of the image's stem;
-    - boxes are read by subclasses into ``instances``.
+    - boxes are read by subclasses into ``instances``;
+    - ``<name>_path`` of any other name: a companion of each image, such as a registered infrared image, flow or weights, for
+      ``LoadCompanions``: an image or a ``.npy`` of the image's stem.
 
     A sample is ``img_path`` (visible), ``ir_path``, ``img_id`` (the stem) and, where the folders are given,
     ``mask_vi_path``, ``mask_ir_path``, ``seg_map_path``; ``label_map``, ``reduce_zero_label`` and ``seg_fields`` are as
-    mmseg's ``LoadAnnotations`` wants them; ``num_classes``, of the label files, is for ``LoadSegLabels``.
+    mmseg's ``LoadAnnotations`` wants them; ``num_classes``, of the label files, is for ``LoadSegLabels``; ``companions``
+    names those that were declared; ``text`` is the image's text.
 
     Args:
         ann_file (str): A list of stems, one a line, relative to ``data_root`` or absolute; empty for all pairs.
         data_prefix (dict): Folders, as above.
         mask_prefix (str): What stands before the stem in a mask's file name; OCCO's public code uses ``'mask_'``.
         reduce_zero_label (bool): As in mmseg: label 0 is ignored, and 1 becomes 0.
+        texts (str): A JSON file of stem → text, relative to ``data_root`` or absolute.
         **kwargs: Those of :class:`mmengine.dataset.BaseDataset`.
 
     Raises:
@@ -47,12 +57,14 @@ class FusionDataset(BaseDataset):
         data_prefix=None,
         mask_prefix='mask_',
         reduce_zero_label=False,
+        texts='',
         **kwargs,
     ):
         # (seed, epoch), or −1 before anybody said; in shared memory, so that workers that live on see the new epoch.
         self._epoch = torch.full((2,), -1, dtype=torch.int64).share_memory_()
         self.mask_prefix = mask_prefix
         self.reduce_zero_label = reduce_zero_label
+        self.texts = texts
         super().__init__(ann_file=ann_file, data_prefix=data_prefix or dict(vi_path='vi', ir_path='ir'), **kwargs)
 
     def set_epoch(self, seed, epoch):
@@ -69,7 +81,9 @@ class FusionDataset(BaseDataset):
     def load_data_list(self):
         """Find the pairs and what belongs to them."""
         pairs = self._select(self._pairs())
-        self._refuse_missing([stem for stem, *_ in pairs])
+        stems = [stem for stem, *_ in pairs]
+        self._refuse_missing(stems)
+        self._texts = self._read_texts(stems)
         return [self.parse_pair(stem, vi, ir) for stem, vi, ir in pairs]
 
     def _pairs(self):
@@ -117,19 +131,37 @@ class FusionDataset(BaseDataset):
         )
         for key, prefix in self._companions().items():
             info[key] = str(self._listing(key)[f'{prefix}{stem}'])
+        info['companions'] = [key.removesuffix('_path') for key in self._companions() if key not in _ANNOTATIONS]
+        if self._texts:
+            info['text'] = self._texts[stem]
         return info
 
     def _companions(self):
         """What belongs to a pair by its name, where it was asked for: key of its folder → what precedes the stem."""
-        prefixes = dict(mask_vi_path=self.mask_prefix, mask_ir_path=self.mask_prefix, seg_map_path='')
-        return {key: prefix for key, prefix in prefixes.items() if self.data_prefix.get(key)}
+        keys = [k for k, folder in self.data_prefix.items() if folder and k.endswith('_path') and k not in _OWN]
+        return {key: self.mask_prefix if key in ('mask_vi_path', 'mask_ir_path') else '' for key in keys}
+
+    def _read_texts(self, stems):
+        """Read the text of each image."""
+        if not self.texts:
+            return {}
+        file = Path(self.data_root or '') / self.texts
+        try:
+            texts = json.loads(file.read_text(encoding='utf-8-sig'))
+        except (OSError, ValueError) as e:
+            raise ValueError(f'{file}: expected a JSON file of image stem → text ({e})') from e
+        missing = [stem for stem in stems if not isinstance(texts.get(stem), str)]
+        if missing:
+            raise ValueError(f'{file}: {len(missing)} of {len(stems)} images have no text: {", ".join(missing[:10])}')
+        return texts
 
     def _listing(self, key):
         """The images in folder ``data_prefix[key]`` by stem, whatever their suffix; each folder is read once."""
         if not hasattr(self, '_listings'):
             self._listings = {}
         if key not in self._listings:
-            self._listings[key] = list_images(self.data_prefix[key])
+            arrays = sorted(Path(self.data_prefix[key]).glob('*.npy')) if key not in _ANNOTATIONS else ()
+            self._listings[key] = {f.stem: f for f in arrays} or list_images(self.data_prefix[key])
         return self._listings[key]
 
     def _refuse_missing(self, stems):

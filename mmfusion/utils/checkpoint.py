@@ -114,7 +114,7 @@ def compare(model, state):
     no_losses = tuple(
         f'{name}.losses.'.removeprefix('.')
         for name, module in model.named_modules()
-        if isinstance(getattr(module, 'losses', None), nn.ModuleList) and not len(module.losses)
+        if isinstance(getattr(module, 'losses', None), nn.ModuleDict | nn.ModuleList) and not len(module.losses)
     )
     frozen = frozen_state(model)
     common = [name for name in own if name in state]

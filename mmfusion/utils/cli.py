@@ -9,6 +9,8 @@ import torch
 from mmengine.config import Config, DictAction
 from mmengine.logging import print_log
 
+_STOCK_HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint')
+
 
 def add_config_arguments(parser):
     """The arguments by which every tool takes a config: ``config``, ``--work-dir``, ``--cfg-options``, ``--launcher``."""
@@ -93,6 +95,10 @@ def load_config(args):
         raise FileNotFoundError(f'{args.config}: no such config')
     cfg = Config.fromfile(args.config)
     cfg.merge_from_dict(args.cfg_options or {})
+    # A child config takes an inherited hook away by None; mmengine knows that of its own hooks only.
+    cfg.default_hooks = {
+        k: v for k, v in (cfg.get('default_hooks') or {}).items() if v is not None or k in _STOCK_HOOKS
+    }
     cfg.launcher = args.launcher
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(args.config).stem)
     if args.launcher == 'none' or not torch.cuda.is_available():

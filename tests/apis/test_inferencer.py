@@ -190,11 +190,11 @@ def test_models_by_name_scope_path_and_config(tmp_path):
     with pytest.raises(FileNotFoundError, match=r'nowhere/a\.py: no such config'):
         find_config('nowhere/a.py')
     cfg = Config.fromfile(models['occo_fmb'])
-    assert load_model_config(cfg, NARROW).model.losses == []
+    assert load_model_config(cfg, NARROW).model.losses is None
     assert len(cfg.model.losses) == 4
     cascade = Config(dict(model=dict(type='X', fuser=cfg.model, fuser_checkpoint='gone.pth')))
-    assert load_model_config(cascade, task='seg').model == dict(type='X', fuser=dict(cfg.model, losses=[]))
-    assert load_model_config(cascade).model == dict(cfg.model, losses=[])
+    assert load_model_config(cascade, task='seg').model == dict(type='X', fuser=dict(cfg.model, losses=None))
+    assert load_model_config(cascade).model == dict(cfg.model, losses=None)
     (tmp_path / 'data.py').write_text('a = 1\n')
     with pytest.raises(ValueError, match=r'data\.py: the config has no model'):
         load_model_config(tmp_path / 'data.py')

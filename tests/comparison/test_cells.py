@@ -70,7 +70,8 @@ def test_wrong_variants_are_refused(text, error, message):
 @pytest.mark.parametrize('kind', ['visible', 'infrared', 'average'])
 def test_sources_take_the_place_of_the_fuser_and_of_nothing_else(base, kind):
     cfg = cell_config(base, Variant(kind, kind), 3, 'cell')
-    assert cfg.model.fuser == dict(type='mmfusion.SourceFuser', source=kind)
+    network, color = dict(type='mmfusion.SourceNetwork', source=kind), dict(type='mmfusion.RGBColor')
+    assert cfg.model.fuser == dict(type='mmfusion.ImageFuser', network=network, color=color)
     assert cfg.randomness.seed == 3
     assert cfg.work_dir == 'cell/train'
     for key in (
@@ -93,7 +94,7 @@ def test_joint_and_frozen(base, weights):
     assert cell_config(base, Variant('j', 'joint', str(weights)), 0, '').model.fuser_checkpoint == str(weights)
     frozen = cell_config(base, Variant('f', 'frozen', str(weights)), 0, 'cell')
     assert frozen.model.fuser.network == base.model.fuser.network
-    assert (frozen.model.fuser.losses, frozen.model.frozen) == ([], ['fuser'])
+    assert (frozen.model.fuser.losses, frozen.model.frozen) == (None, ['fuser'])
     assert frozen.model.fuser_checkpoint == str(weights)
     with pytest.raises(ValueError, match='f=frozen:CHECKPOINT'):
         cell_config(base, Variant('f', 'frozen'), 0, 'cell')
@@ -121,7 +122,7 @@ def test_fused_folders(base, tmp_path):
     cfg.train_dataloader.dataset = dict(_delete_=True, type='RepeatDataset', times=2, dataset=msrs)
     cfg.val_dataloader.dataset = cfg.test_dataloader.dataset = pairs
     got = cell_config(cfg, variant, 0, 'cell')
-    assert got.model.fuser.source == 'visible'
+    assert got.model.fuser.network.source == 'visible'
     assert got.train_dataloader.dataset.dataset.data_prefix == dict(vi_path=str(tmp_path / 'train'))
     expected = dict(ir_path='ir', vi_path=str(tmp_path / 'test'))
     assert got.val_dataloader.dataset.data_prefix == got.test_dataloader.dataset.data_prefix == expected

@@ -18,7 +18,7 @@ def test_frozen_fusers(path, monkeypatch):
     cfg = Config.fromfile(path)
     assert cfg.model.fuser_checkpoint == '/somewhere/fuser.pth'
     assert tuple(cfg.model.frozen) == ('fuser',)
-    assert cfg.model.fuser.losses == []
+    assert cfg.model.fuser.losses is None
     task = cfg.model.get('segmentor') or cfg.model.detector
     heads = [task[name] for name in ('decode_head', 'auxiliary_head', 'bbox_head') if task.get(name)]
     assert heads

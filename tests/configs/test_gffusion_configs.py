@@ -28,7 +28,7 @@ def test_clip_layers_of_section_3_b_2():
     """Layers 1 … 11 of ViT-B/16 at 224×224: 196 tokens of 768; OpenAI's weights with their activation."""
     import open_clip
 
-    prior = load('gffusion_funet_msrs.py').model.prior
+    prior = load('gffusion_funet_msrs.py').model.priors.prior
     assert tuple(prior.layers) == tuple(range(1, 12))
     vision = open_clip.get_model_config(prior.model)['vision_cfg']
     assert (vision['image_size'] // vision['patch_size']) ** 2 == 196
@@ -38,13 +38,14 @@ def test_clip_layers_of_section_3_b_2():
 
 def test_network_fits_its_prior():
     model = load('gffusion_funet_msrs.py').model
-    assert (model.network.prior_layers, model.network.prior_channels) == (len(model.prior.layers), 768)
+    assert (model.network.prior_layers, model.network.prior_channels) == (len(model.priors.prior.layers), 768)
     assert tuple(model.network.channels) == (16, 48)
 
 
 def test_losses_of_eq_10():
     """(1 − SSIM) / 2 with either source, and β on magnitudes."""
-    ssim, texture = load('gffusion_funet_msrs.py').model.losses
+    losses = load('gffusion_funet_msrs.py').model.losses
+    ssim, texture = losses.ssim, losses.texture
     assert ssim == dict(type='mmfusion.SSIMLoss', loss_weight=0.5)
     assert (texture.type, texture.separate) == ('mmfusion.TextureLoss', False)
 
@@ -90,7 +91,7 @@ def test_rows_of_table_2(row, options):
 
 def test_without_finet_no_clip_is_built():
     model = load('ablations/gffusion_funet_wo-finet.py').model
-    assert model.prior is None
+    assert model.priors is None
     assert not model.network.injection
 
 
@@ -98,7 +99,7 @@ def test_without_finet_no_clip_is_built():
 
 
 def hook_of(cfg, kind):
-    return next(hook for hook in cfg.custom_hooks if hook.type == f'mmfusion.{kind}')
+    return next(hook for hook in cfg.default_hooks.values() if hook.type == f'mmfusion.{kind}')
 
 
 def trained_in(cfg, epoch):
@@ -171,7 +172,7 @@ def test_head_warm_up():
 
 def test_random_guides_only_where_the_name_says_so():
     for file in sorted((ROOT / 'configs/gffusion').rglob('*joint*.py')):
-        hooks = [h for h in Config.fromfile(file).custom_hooks if h.type == 'mmfusion.GuideHook']
+        hooks = [h for h in Config.fromfile(file).default_hooks.values() if h and h.type == 'mmfusion.GuideHook']
         random = any(h.get('allow_random_guide') for h in hooks)
         assert random == ('random' in file.name)
         assert hooks or 'parallel' in file.name
@@ -207,12 +208,11 @@ def test_rows_of_table_1():
     base = load('gffusion_joint_m3fd.py')
     assert load('ablations/gffusion_joint_table1-hybrid.py').to_dict() == base.to_dict()
     cascading, parallel = base.to_dict(), base.to_dict()
-    cascading['model']['fuser'].update(prior=None)
+    cascading['model']['fuser'].update(priors=None)
     cascading['model']['fuser']['network'].update(injection=False)
     assert row['cascading'] == cascading
     parallel['model'].update(task_weight=0.0, frozen=('segmentor',))
-    kinds = ('StagedTrainingHook', 'LossWeightHook', 'GuideHook')
-    parallel['custom_hooks'] = [h for h in parallel['custom_hooks'] if h['type'].removeprefix('mmfusion.') not in kinds]
+    parallel['default_hooks'].update(stages=None, task_weight=None, guide=None)
     parallel['param_scheduler'] = []
     assert row['parallel'] == parallel
 

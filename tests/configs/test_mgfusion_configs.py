@@ -61,7 +61,8 @@ def test_learning_rate_of_section_4_2():
 
 def test_losses_of_sections_3_3_and_4_2():
     """ℓ_f = ℓ_g + λ ℓ_i with λ = 0.2, ℓ_g on gradient magnitudes."""
-    gradient, intensity = load('mgfusion_unified.py').model.losses
+    losses = load('mgfusion_unified.py').model.losses
+    gradient, intensity = losses.texture, losses.intensity
     assert gradient == dict(type='mmfusion.TextureLoss', separate=False, loss_weight=1.0)
     assert intensity == dict(type='mmfusion.MaxIntensityLoss', loss_weight=0.2)
 
@@ -70,19 +71,19 @@ def test_clip_of_section_3_2_is_openai_s_with_their_activation(monkeypatch):
     """ "The pre-trained weights provided by the authors of CLIP", used for its image embedding alone."""
     monkeypatch.delenv('MMFUSION_CLIP', raising=False)
     cfg = load('mgfusion_unified.py')
-    assert cfg.model.prior.pretrained == 'openai'
-    assert cfg.model.prior.model.endswith('-quickgelu')
-    assert cfg.model.prior.embedding
-    assert len(cfg.model.prior.layers) == 0
+    assert cfg.model.priors.prior.pretrained == 'openai'
+    assert cfg.model.priors.prior.model.endswith('-quickgelu')
+    assert cfg.model.priors.prior.embedding
+    assert len(cfg.model.priors.prior.layers) == 0
     monkeypatch.setenv('MMFUSION_CLIP', '/a/file.pt')
-    assert load('mgfusion_unified.py').model.prior.pretrained == '/a/file.pt'
+    assert load('mgfusion_unified.py').model.priors.prior.pretrained == '/a/file.pt'
 
 
 def test_embed_dim_is_that_of_the_clip_model():
     import open_clip
 
     model = load('mgfusion_unified.py').model
-    assert open_clip.get_model_config(model.prior.model)['embed_dim'] == model.network.embed_dim
+    assert open_clip.get_model_config(model.priors.prior.model)['embed_dim'] == model.network.embed_dim
 
 
 def test_augmentation_of_section_4_1():
@@ -124,7 +125,7 @@ def test_demo_says_that_its_clip_is_random():
     for file in (ROOT / 'configs').glob('[mg]*fusion/*random*.py'):
         assert 'RANDOM' in file.read_text().splitlines()[0]
         model = Config.fromfile(file).model
-        assert model.get('fuser', model).prior.pretrained == 'random'
+        assert model.get('fuser', model).priors.prior.pretrained == 'random'
     named = [f for f in (ROOT / 'configs').glob('[mg]*fusion/**/*.py') if "pretrained='random'" in f.read_text()]
     assert [f.name for f in named if 'random' not in f.name] == []
 

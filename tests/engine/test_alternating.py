@@ -58,7 +58,7 @@ def run(loop, work_dir, epochs=None, **options):
         ),
         train_cfg=dict(by_epoch=True, max_epochs=epochs or loop['max_epochs']),
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.01)),
-        custom_hooks=loop['custom_hooks'],
+        custom_hooks=list(loop['hooks'].values()),
         param_scheduler=loop['param_scheduler'],
         default_hooks=dict(logger=None),
         default_scope='mmengine',
@@ -110,8 +110,8 @@ def test_a_resumed_run_goes_on_in_its_round(tmp_path):
 def test_the_shipped_config():
     """M = 4 rounds of 10 epochs of the fuser, λ = m − 1, and about 20000 steps of the segmenter; L_aux counts a tenth."""
     cfg = Config.fromfile(ROOT / 'configs/seafusion/seafusion_msrs.py')
-    (weights,) = [h.weights['loss_weights.task'] for h in cfg.custom_hooks if h.type == 'mmfusion.LossWeightHook']
-    (stages,) = [h.stages for h in cfg.custom_hooks if h.type == 'mmfusion.StagedTrainingHook']
+    weights = cfg.default_hooks.task_weight.weights['loss_weights.task']
+    stages = cfg.default_hooks.stages.stages
     assert [phase.value for phase in weights] == [0, 1, 1, 1, 2, 1, 3, 1]
     assert [stage.train for stage in stages] == [['fuser'], ['segmentor']] * 4
     assert [stage.end for stage in stages] == [phase.end for phase in weights]

@@ -52,7 +52,7 @@ class Recorder(Hook):
 def config(work_dir, epochs=4, q=2, stages=None, **options):
     """The demo's config with few and small scenes; ``stages``: (what is trained, end) instead of Algorithm 1's."""
     cfg = Config.fromfile(CONFIG)
-    staged, weights, guide = cfg.custom_hooks[-3:]
+    staged, weights, guide = (cfg.default_hooks[name] for name in ('stages', 'task_weight', 'guide'))
     staged.stages[0].end = q
     first, second = weights.weights['loss_weights.task']
     first.end, second.end = q, epochs
@@ -60,7 +60,7 @@ def config(work_dir, epochs=4, q=2, stages=None, **options):
         staged.stages = [dict(train=train, end=end) for train, end in stages]
         weights.weights = {'loss_weights.task': [dict(value=1.0)]}
         guide.allow_random_guide = False
-    cfg.custom_hooks = [h for h in cfg.custom_hooks if h.type != 'mmfusion.SourceBalanceHook']
+    del cfg.default_hooks.source_balance
     cfg.merge_from_dict(
         {
             'work_dir': str(work_dir),
@@ -170,7 +170,7 @@ def test_head_warm_up_leaves_the_fuser_alone(tmp_path):
 
 def test_a_random_guide_is_refused(tmp_path):
     cfg = config(tmp_path, 2, 1)
-    cfg.custom_hooks[-1].allow_random_guide = False
+    cfg.default_hooks.guide.allow_random_guide = False
     runner = Runner.from_cfg(dict(cfg, experiment_name='refused'))
     with pytest.raises(ValueError, match=r'decode_head\.conv_seg has random weights'):
         runner.train()
@@ -181,7 +181,7 @@ def test_a_head_of_a_file_may_guide(trained, tmp_path):
     state = {k.removeprefix('segmentor.'): v for k, v in trained[1].state_dict().items() if k.startswith(HEAD)}
     torch.save(dict(state_dict=state, meta={}), tmp_path / 'head.pth')
     cfg = config(tmp_path, 2, 1)
-    cfg.custom_hooks[-1].allow_random_guide = False
+    cfg.default_hooks.guide.allow_random_guide = False
     cfg.model.task_checkpoint = str(tmp_path / 'head.pth')
     model, recorder = train(cfg)
     for epoch in recorder.epochs:

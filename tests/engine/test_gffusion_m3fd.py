@@ -74,11 +74,11 @@ def config(tmp_path, monkeypatch):
     """gffusion_joint_m3fd.py, with the models of the demo in the place of the full ones, for one step of two images."""
     monkeypatch.setenv('MMFUSION_DATA', str(tmp_path))
     cfg, demo = (Config.fromfile(ROOT / f'configs/gffusion/gffusion_joint_{n}.py') for n in ('m3fd', 'demo-random'))
-    cfg.model.fuser.update(prior=demo.model.fuser.prior, network=demo.model.fuser.network)
+    cfg.model.fuser.update(priors=demo.model.fuser.priors, network=demo.model.fuser.network)
     cfg.model.segmentor.backbone = demo.model.segmentor.backbone
     cfg.model.segmentor.decode_head.update(in_channels=48, channels=48)
     cfg.model.task_checkpoint = None
-    cfg.custom_hooks[-1].allow_random_guide = True
+    cfg.default_hooks.guide.allow_random_guide = True
     cfg.train_dataloader.dataset.pipeline[3].crop_size = (84, 98)
     cfg.train_dataloader.batch_size = 2
     for part in ('train', 'val', 'test'):

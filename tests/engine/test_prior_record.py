@@ -48,8 +48,8 @@ def model_config(width=8, vgg=1 / 32, **kwargs):
     return dict(
         type='mmfusion.ImageFuser',
         network=dict(type='mmfusion.TintNet'),
-        prior=clip(width),
-        losses=[dict(type='mmfusion.TextureLoss'), vgg_loss(vgg)],
+        priors=dict(prior=clip(width)),
+        losses=dict(texture=dict(type='mmfusion.TextureLoss'), contrastive=vgg_loss(vgg)),
         **kwargs,
     )
 
@@ -91,9 +91,9 @@ def test_checkpoint_holds_what_is_trained_and_the_record(trained):
     assert trained.stat().st_size < 100_000
     record = content['meta']['priors']
     model = MODELS.build(model_config())
-    assert set(record) == {'losses.1.vgg', 'prior'}
+    assert set(record) == {'losses.contrastive.vgg', 'prior'}
     assert record['prior'] == dict(name='CLIPPrior(custom, random)', sha256=model.prior('prior').weights_hash)
-    assert record['losses.1.vgg']['name'] == 'VGGPrior(vgg19, random)'
+    assert record['losses.contrastive.vgg']['name'] == 'VGGPrior(vgg19, random)'
     optimizer = content['optimizer']
     assert sum(len(g['params']) for g in optimizer['param_groups']) == 1
 
@@ -127,7 +127,7 @@ def test_another_prior_is_refused_everywhere(trained, tmp_path):
 
 def test_fine_tuning_with_another_prior_by_option(trained, tmp_path):
     cfg = config(tmp_path, model_config(width=16), load_from=str(trained))
-    next(h for h in cfg.custom_hooks if h.type == 'mmfusion.PriorRecordHook').allow_other = True
+    cfg.default_hooks.prior_record.allow_other = True
     Runner.from_cfg(cfg).load_or_resume()
     cfg.resume = True
     with pytest.raises(CheckpointError, match=OTHER):
@@ -137,14 +137,14 @@ def test_fine_tuning_with_another_prior_by_option(trained, tmp_path):
 def test_a_prior_of_a_loss_matters_for_resuming_only(trained, tmp_path):
     other = MODELS.build(model_config(vgg=1 / 16))
     check_weights(other, trained)
-    with pytest.raises(CheckpointError, match=r"prior VGGPrior\(vgg19, random\).*'losses.1.vgg' is VGGPrior"):
+    with pytest.raises(CheckpointError, match=r"prior VGGPrior\(vgg19, random\).*'losses.contrastive.vgg' is VGGPrior"):
         check_weights(other, trained, losses=True)
     cfg = config(tmp_path, model_config(vgg=1 / 16), load_from=str(trained))
     Runner.from_cfg(cfg).load_or_resume()
     cfg.resume = True
     with pytest.raises(CheckpointError, match='VGGPrior'):
         Runner.from_cfg(cfg).load_or_resume()
-    without = dict(model_config(), losses=[])
+    without = dict(model_config(), losses=None)
     FusionInferencer(config(tmp_path, without), trained, 'cpu', show_progress=False)
 
 
@@ -167,7 +167,7 @@ def test_no_record_is_warned_about(tmp_path, monkeypatch):
 
 def test_places_within_a_cascade():
     """A fuser's checkpoint in a cascade, and the other way round."""
-    fuser, other = (MODELS.build(dict(model_config(width), losses=[])) for width in (8, 16))
+    fuser, other = (MODELS.build(dict(model_config(width), losses=None)) for width in (8, 16))
     cascades = [nn.ModuleDict(dict(fuser=f)) for f in (fuser, other)]
     assert list(prior_records(cascades[0])) == ['fuser.prior']
     check_priors(cascades[0], dict(priors=prior_records(fuser)), 'x.pth')

@@ -28,7 +28,7 @@ def config(tmp_path, monkeypatch, epochs=2, **options):
     cfg = Config.fromfile(CONFIG)
     for pipeline in (cfg.train_dataloader.dataset.pipeline,):
         next(t for t in pipeline if t.type == 'mmfusion.ForegroundCrop').crop_size = (64, 64)
-    cfg.model.losses[3].prior.width = 1 / 16
+    cfg.model.losses.contrastive.prior.width = 1 / 16
     cfg.merge_from_dict(
         {
             'work_dir': str(tmp_path),
@@ -97,7 +97,7 @@ def test_amp_by_config(tmp_path, monkeypatch):
 
 def test_ema_and_tensorboard_by_config(tmp_path, monkeypatch):
     cfg = config(tmp_path, monkeypatch, epochs=1, **{'optim_wrapper.optimizer.lr': 1e-3})
-    cfg.custom_hooks.append(dict(type='EMAHook'))
+    cfg.custom_hooks = [dict(type='EMAHook')]
     cfg.visualizer.vis_backends.append(dict(type='TensorboardVisBackend'))
     _, losses = run(cfg)
     assert all(torch.isfinite(torch.tensor(v)) for v in losses.values())

@@ -108,7 +108,9 @@ def test_benchmark_on_a_gpu(load_tool, narrow, capsys):
 
 GAP = """
 _base_ = ['{base}']
-model = dict(fuser=dict(_delete_=True, type='mmfusion.SourceFuser', source='{source}'))
+network = dict(type='mmfusion.SourceNetwork', source='{source}')
+fuser = dict(type='mmfusion.ImageFuser', network=network, color=dict(type='mmfusion.RGBColor'))
+model = dict(fuser=dict(_delete_=True, **fuser))
 pipeline = [dict(type='mmfusion.RenderSyntheticPair', with_masks=False, with_bbox={det}, with_seg=not {det}),
             dict(type='mmfusion.PackFusionInputs')]
 test_dataloader = dict(num_workers=0, persistent_workers=False, batch_size=2,

@@ -48,6 +48,6 @@ def test_test_loads_strictly(load_tool, arguments, checkpoint, tmp_path, monkeyp
 def test_train_looks_at_load_from(load_tool, narrow, tmp_path):
     torch.save({'backbone.weight': torch.zeros(3)}, tmp_path / 'other.pth')
     config = str(find_config('occo_synthetic'))
-    options = ['model.losses=[]', f'load_from={tmp_path / "other.pth"}', 'experiment_name=train']
+    options = ['model.losses=None', f'load_from={tmp_path / "other.pth"}', 'experiment_name=train']
     with pytest.raises(CheckpointError, match='nothing in it fits this model'):
         load_tool('tools/train.py').main([config, '--work-dir', str(tmp_path / 'work'), *narrow, *options])

@@ -4,7 +4,7 @@ from .crop import ForegroundCrop
 from .formatting import PackFusionInputs
 from .fuse import FuseImages
 from .labels import LoadSegLabels
-from .loading import LoadImagePair, LoadSaliencyMasks
+from .loading import LoadCompanions, LoadImagePair, LoadSaliencyMasks
 from .mfnet import LoadMFNetPair
 from .stock import adapt_pipeline
 from .wrappers import ForEachModality, VisibleOnly
@@ -13,6 +13,7 @@ __all__ = [
     'ForEachModality',
     'ForegroundCrop',
     'FuseImages',
+    'LoadCompanions',
     'LoadImagePair',
     'LoadMFNetPair',
     'LoadSaliencyMasks',

@@ -23,7 +23,10 @@ META_KEYS = (
     'flip_direction',
     'reduce_zero_label',
     'instances',
+    'text',
 )
+
+_MAPS = ('gt_seg_map', 'gt_edge_map', 'gt_mask_vi', 'gt_mask_ir')
 
 
 @TRANSFORMS.register_module()
@@ -31,30 +34,35 @@ class PackFusionInputs(BaseTransform):
     """Pack a pair and its annotations.
 
     Gives ``inputs``, a 4×H×W uint8 tensor (B, G, R, IR), and ``data_samples``, a :class:`FusionDataSample` with what
-    the results hold of segmentation labels (and mmseg's ``gt_edge_map``), boxes and salient-object masks.
+    the results hold of segmentation labels (and mmseg's ``gt_edge_map``), boxes, salient-object masks and companions
+    (:class:`LoadCompanions`), the last as C×H×W float32 under their own names. An array of the image's size that is none of
+    these is refused.
 
     Args:
+        channels (int): 4 for pairs; 3 for single images (B, G, R), as an auto-encoder trains on.
         meta_keys (Sequence[str]): Keys kept as meta information where present.
         labels_at_ori_shape (bool): The segmentation labels were loaded after a resize and have the size of the file,
             at which mmseg scores predictions: so do mmseg's own test pipelines.
 
     Raises:
-        ValueError: The image has not four channels, is not uint8, a map has another size than the image, or there are
-            annotations that cannot be packed.
+        ValueError: If the image has another number of channels, is not uint8, a map has another size than the image, or
+            there are annotations that cannot be packed.
     """
 
-    def __init__(self, meta_keys=META_KEYS, labels_at_ori_shape=False):
+    def __init__(self, meta_keys=META_KEYS, labels_at_ori_shape=False, channels=4):
         self.meta_keys = tuple(meta_keys)
         self.labels_at_ori_shape = labels_at_ori_shape
+        self.channels = channels
 
     def transform(self, results):
         """Pack one sample."""
         img = results['img']
-        if img.ndim != 3 or img.shape[2] != 4:
+        if img.ndim != 3 or img.shape[2] != self.channels:
+            what = 'an image pair is H×W×4 (B, G, R, IR)' if self.channels == 4 else f'expected H×W×{self.channels}'
             raise ValueError(
-                f'{results.get("img_path")}: the pipeline gave an image of shape {img.shape}; an image pair is H×W×4 '
-                '(B, G, R, IR). A transform before PackFusionInputs dropped or added channels: wrap it in '
-                'mmfusion.VisibleOnly (photometric) or mmfusion.ForEachModality (geometric).'
+                f'{results.get("img_path")}: the pipeline gave an image of shape {img.shape}; {what}. A transform before '
+                'PackFusionInputs dropped or added channels: wrap it in mmfusion.VisibleOnly (photometric) or '
+                'mmfusion.ForEachModality (geometric).'
             )
         if img.dtype != np.uint8:
             raise ValueError(
@@ -74,16 +82,29 @@ class PackFusionInputs(BaseTransform):
             )
         if 'gt_bboxes' in results:
             self._pack_boxes(results, sample)
+        for name in results.get('companions') or ():
+            if name not in results:
+                raise ValueError(
+                    f'{results.get("img_path")}: the dataset declares the companion {name}, and it was not loaded. Add '
+                    'mmfusion.LoadCompanions after the images are loaded, or take the folder out of data_prefix.'
+                )
+            value = np.ascontiguousarray(results[name].transpose(2, 0, 1), np.float32)
+            sample.set_field(PixelData(data=torch.from_numpy(value)), name)
         sample.set_metainfo({k: results[k] for k in self.meta_keys if k in results})
         inputs = torch.from_numpy(np.ascontiguousarray(img.transpose(2, 0, 1)))
         return dict(inputs=inputs, data_samples=sample)
 
     def _check_annotations(self, results):
         name = results.get('img_path')
-        for key in ('gt_masks', 'gt_keypoints', 'gt_depth_map', 'proposals'):
+        size, packed = results['img'].shape[:2], {'img', *_MAPS, *(results.get('companions') or ())}
+        loose = [k for k, v in results.items() if isinstance(v, np.ndarray) and v.shape[:2] == size and k not in packed]
+        for key in ('gt_masks', 'gt_keypoints', 'gt_depth_map', 'proposals', *loose):
             if key in results:
-                raise ValueError(f'{name}: PackFusionInputs does not pack {key}, and does not drop it silently.')
-        for key in ('gt_seg_map', 'gt_edge_map', 'gt_mask_vi', 'gt_mask_ir'):
+                raise ValueError(
+                    f'{name}: PackFusionInputs does not pack {key}, and does not drop it silently. Let the dataset declare '
+                    'it as a companion (docs/datasets.md), or remove it in the pipeline.'
+                )
+        for key in (*_MAPS, *(results.get('companions') or ())):
             what, size = 'image after the transforms', results['img'].shape[:2]
             hint = 'One of the transforms moved the image and not this map.'
             if key == 'gt_seg_map' and self.labels_at_ori_shape:
@@ -93,7 +114,7 @@ class PackFusionInputs(BaseTransform):
                 hint += (
                     ' If the labels were loaded after a resize, to score at full size, set labels_at_ori_shape=True.'
                 )
-            if key in results and results[key].shape != size:
+            if key in results and results[key].shape[:2] != size:
                 raise ValueError(f'{name}: {key} is {results[key].shape} but the {what} {size} (height, width). {hint}')
 
     @staticmethod
@@ -109,7 +130,10 @@ class PackFusionInputs(BaseTransform):
         sample.ignored_instances = InstanceData(bboxes=bboxes[~keep], labels=labels[~keep])
 
     def __repr__(self):
-        return f'{type(self).__name__}(meta_keys={self.meta_keys}, labels_at_ori_shape={self.labels_at_ori_shape})'
+        return (
+            f'{type(self).__name__}(meta_keys={self.meta_keys}, labels_at_ori_shape={self.labels_at_ori_shape}, '
+            f'channels={self.channels})'
+        )
 
 
 def _map(array):

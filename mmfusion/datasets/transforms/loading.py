@@ -1,5 +1,7 @@
 """Loading of image pairs and of their salient-object masks."""
 
+from pathlib import Path
+
 import numpy as np
 from mmcv.transforms import BaseTransform
 
@@ -85,4 +87,42 @@ class LoadSaliencyMasks(BaseTransform):
                 )
             results[f'gt_{name}'] = mask
             results.setdefault('seg_fields', []).append(f'gt_{name}')
+        return results
+
+
+@TRANSFORMS.register_module()
+class LoadCompanions(BaseTransform):
+    """Load the companions that the dataset declares, such as a registered infrared image, flow or weights.
+
+    An image is read as one channel in [0, 1]; a ``.npy`` of H×W or H×W×C as it is. Companions are listed in ``seg_fields``,
+    so that mmseg's geometric transforms move them with the image, by nearest neighbour where they resize; the components
+    of a flow are not turned by a flip.
+
+    Required keys: ``img``, ``companions``, ``<name>_path``. Added keys: ``<name>`` (H×W×C float32).
+
+    Raises:
+        KeyError: If the dataset declares no companions.
+        ValueError: If a companion has another size than its image.
+    """
+
+    def transform(self, results: dict) -> dict:
+        """Read all companions."""
+        if not results.get('companions'):
+            raise KeyError(
+                f'{results.get("img_path")}: the dataset declares no companions. Name their folders in data_prefix '
+                '(<name>_path=FOLDER), or leave out LoadCompanions.'
+            )
+        for name in results['companions']:
+            path = results[f'{name}_path']
+            if Path(path).suffix == '.npy':
+                value = np.load(path, allow_pickle=False).astype(np.float32)
+            else:
+                value = read_infrared(path).astype(np.float32) / 255
+            if value.shape[:2] != results['img'].shape[:2]:
+                raise ValueError(
+                    f'{path} is {value.shape[1]}×{value.shape[0]} but its image {results["img_path"]} is '
+                    f'{results["img"].shape[1]}×{results["img"].shape[0]} (width×height). Make it anew for this image.'
+                )
+            results[name] = value if value.ndim == 3 else value[..., None]
+            results.setdefault('seg_fields', []).append(name)
         return results

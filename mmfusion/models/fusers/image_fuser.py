@@ -357,13 +357,14 @@ class ImageFuser(PriorHolder, BaseModel):
         labels; ``vi``, ``vi_rgb`` and ``ir`` where the network gave its own, such as a registered infrared image.
         """
         for i, sample in enumerate(samples):
-            sample.fused = PixelData(data=batch['fused_rgb'][i])
+            sample.fused = PixelData(data=batch['fused_rgb'][i].detach())
             for name in SOURCES:
                 if name in batch.returned:
-                    setattr(sample, name, PixelData(data=batch[name][i]))
+                    setattr(sample, name, PixelData(data=batch[name][i].detach()))
             if 'seg_logits' in batch.returned:
                 size = sample.get('ori_shape') or batch['vi_rgb'].shape[2:]
-                logits = F.interpolate(batch['seg_logits'][i : i + 1].float(), tuple(size[:2]), mode='bilinear')[0]
+                logits = batch['seg_logits'][i : i + 1].detach().float()
+                logits = F.interpolate(logits, tuple(size[:2]), mode='bilinear')[0]
                 sample.seg_logits = PixelData(data=logits)
                 sample.pred_sem_seg = PixelData(data=logits.argmax(0, keepdim=True))
 

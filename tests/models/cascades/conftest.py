@@ -12,7 +12,7 @@ from mmfusion.registry import MODELS
 FUSER = dict(
     type='mmfusion.ImageFuser',
     network=dict(type='mmfusion.FIFN', channels=(4, 4, 8, 8)),
-    losses=[dict(type='mmfusion.SSIMLoss'), dict(type='mmfusion.TextureLoss', loss_weight=10.0)],
+    losses=dict(ssim=dict(type='mmfusion.SSIMLoss'), texture=dict(type='mmfusion.TextureLoss', loss_weight=10.0)),
 )
 SIZE = (64, 64)
 

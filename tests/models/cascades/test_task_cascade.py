@@ -221,7 +221,7 @@ def test_the_config_can_be_written_and_read(configs, task, tmp_path):
 
 @pytest.mark.parametrize(('side', 'what'), [('fuser', 'the fused image'), ('task', 'a loss')])
 def test_nan_stops_with_the_files(configs, side, what, hub):
-    model = make(configs['seg'], fuser=dict(FUSER, losses=[])).train()
+    model = make(configs['seg'], fuser=dict(FUSER, losses=None)).train()
     for parameter in getattr(model, side).parameters():
         parameter.data.fill_(float('nan'))
     raw = batch('seg')
@@ -237,7 +237,9 @@ def test_a_seed_gives_the_task_the_same_weights_behind_any_fuser(configs, task):
         cascade.init_weights()
         return cascade.task.state_dict()
 
-    fused, visible = task_weights(), task_weights(fuser=dict(type='mmfusion.SourceFuser', source='visible'))
+    network = dict(type='mmfusion.SourceNetwork', source='visible')
+    visible_source = dict(type='mmfusion.ImageFuser', network=network, color=dict(type='mmfusion.RGBColor'))
+    fused, visible = task_weights(), task_weights(fuser=visible_source)
     assert fused.keys() == visible.keys()
     assert all(torch.equal(value, visible[name]) for name, value in fused.items())
 

@@ -36,7 +36,7 @@ OPTIONS = {
     'val_evaluator.1.metric': ['EN', 'SF'],
     'model.segmentor.data_preprocessor.size': (48, 64),
     'default_hooks.checkpoint.max_keep_ckpts': 3,
-    'custom_hooks.1.num': 0,
+    'default_hooks.panels.num': 0,
 }
 
 

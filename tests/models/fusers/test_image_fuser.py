@@ -211,7 +211,7 @@ def test_option_errors():
         fuser(looses={})
     with pytest.raises(ValueError, match=r"output: expected steps 'clamp', .* got 'tanh'"):
         fuser(output=('tanh',))
-    with pytest.raises(ValueError, match='test_cfg.rounding must be one of round, truncate'):
+    with pytest.raises(ValueError, match=r'test_cfg.rounding must be one of round, truncate'):
         fuser(test_cfg=dict(rounding='floor'))
     with pytest.raises(ValueError, match='input_range: expected two rising numbers'):
         fuser(input_range=(1, 0))

@@ -94,7 +94,11 @@ def _parts(rank, world):
     torch.manual_seed(0)
     fuser = ImageFuser(
         dict(type='FIFN', channels=(4, 4, 6, 6), num_heads=(2, 2, 2, 1)),
-        [dict(type='SSIMLoss'), dict(type='MaskedIntensityLoss', loss_weight=10.0), dict(type='TextureLoss')],
+        dict(
+            ssim=dict(type='SSIMLoss'),
+            intensity=dict(type='MaskedIntensityLoss', loss_weight=10.0),
+            texture=dict(type='TextureLoss'),
+        ),
     )
     fuser = fuser.double().train()
     for m in fuser.modules():

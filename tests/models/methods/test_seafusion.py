@@ -88,7 +88,7 @@ def test_content_loss_of_the_config():
     cfg = Config.fromfile(ROOT / 'configs/seafusion/seafusion_fusion_msrs.py')
     fuser = MODELS.build(cfg.model)
     rgb, ir, fused = torch.rand(2, 3, 20, 24), torch.rand(2, 1, 20, 24), torch.rand(2, 1, 20, 24)
-    losses = fuser.loss_of(fused, rgb, ir, None)
+    losses = fuser.losses_of(fuser.complete(fuser.batch(rgb, ir, None), dict(fused=fused)))
     vi = (0.299 * rgb[:, :1] + 0.587 * rgb[:, 1:2] + 0.114 * rgb[:, 2:]).clamp(0, 1)
     intensity = (fused - torch.maximum(vi, ir)).abs().mean()
     texture = 10 * (sobel(fused) - torch.maximum(sobel(vi), sobel(ir))).abs().mean()

@@ -174,7 +174,7 @@ def test_fuser_names_the_files(tmp_path):
             return (vi + self.scale * prior['ir'].embedding.mean() * ir).sigmoid()
 
     cached = dict(type='CachedPrior', prior=CLIP, cache_dir=str(tmp_path), max_versions=1)
-    model = ImageFuser(dict(type='EmbeddingNet'), prior=cached)
+    model = ImageFuser(dict(type='EmbeddingNet'), priors=dict(prior=cached))
     calls = counted(model.prior('prior'))
     samples = [FusionDataSample(metainfo=dict(img_path=f'{i}.png')) for i in range(2)]
     batch = dict(vi=eight_bit(2), ir=eight_bit(2)[:, :1])

@@ -180,7 +180,7 @@ class MeanLoss(torch.nn.Module):
 def test_fuser_runs_clip_once_per_step_on_both_modalities():
     """However many blocks read it, CLIP sees one batch of 2N images a step (issue 4: calls per image and step, 1)."""
     prior = dict(type='CLIPPrior', model=TINY, pretrained='random', layers=(1, 3), embedding=True)
-    model = ImageFuser(dict(type='ReadsPriorNet'), [dict(type='MeanLoss')], prior=prior)
+    model = ImageFuser(dict(type='ReadsPriorNet'), dict(mean=dict(type='MeanLoss')), dict(prior=prior))
     clip, calls = model.prior('prior'), []
     clip.visual.conv1.register_forward_hook(lambda m, args, out: calls.append(len(args[0])))
     vi, ir = torch.rand(3, 3, 20, 24), torch.rand(3, 1, 20, 24)
@@ -194,9 +194,9 @@ def test_fuser_runs_clip_once_per_step_on_both_modalities():
     assert not any(p.requires_grad for p in clip.parameters())
     assert [n for n, _ in model.named_parameters()] == ['network.scale'] == list(model.state_dict())
     calls.clear()
-    y = model.eval().fuse_luminance(vi, ir)
+    batch = model.eval().run(vi, ir)
     assert calls == [6]
-    torch.testing.assert_close(model.colorize(y, vi), model(dict(vi=vi, ir=ir)))
+    torch.testing.assert_close(batch['fused_rgb'], model(dict(vi=vi, ir=ir)))
     sizes = dict(vi=[vi[0], vi[1, :, :16], vi[2]], ir=[ir[0], ir[1, :, :16], ir[2]])
     calls.clear()
     model(sizes, mode='predict')
@@ -205,7 +205,7 @@ def test_fuser_runs_clip_once_per_step_on_both_modalities():
 
 def test_prior_moves_with_its_fuser():
     prior = dict(type='CLIPPrior', model=TINY, pretrained='random', layers=(1,), embedding=True)
-    model = ImageFuser(dict(type='ReadsPriorNet'), prior=prior).double()
+    model = ImageFuser(dict(type='ReadsPriorNet'), priors=dict(prior=prior)).double()
     assert model.prior('prior').mean.dtype == model.prior('prior').visual.proj.dtype == torch.float64
     out = model(dict(vi=torch.rand(1, 3, 20, 24).double(), ir=torch.rand(1, 1, 20, 24).double()))
     assert out.dtype == torch.float64
@@ -217,17 +217,19 @@ def test_fuser_with_prior_by_windows():
     vi, ir = torch.rand(1, 3, 20, 40), torch.rand(1, 1, 20, 40)
     results = {}
     for size in ((20, 40), (20, 20)):
-        model = ImageFuser(dict(type='ReadsPriorNet'), prior=prior, test_cfg=dict(mode='slide', crop_size=size)).eval()
-        results[size] = model.fuse_luminance(vi, ir)
-    whole = model.train().fuse_luminance(vi, ir)
+        model = ImageFuser(
+            dict(type='ReadsPriorNet'), priors=dict(prior=prior), test_cfg=dict(mode='slide', crop_size=size)
+        ).eval()
+        results[size] = model.run(vi, ir)['fused']
+    whole = model.train().run(vi, ir)['fused']
     torch.testing.assert_close(results[20, 40], whole)
-    left = model._run_network(vi[..., :20], ir[..., :20])
+    left = model.run(vi[..., :20], ir[..., :20])['fused']
     torch.testing.assert_close(results[20, 20][..., :5], left[..., :5])  # beyond, windows overlap
 
 
 def test_fuser_refuses_a_prior_without_features():
-    with pytest.raises(TypeError, match=r'VGGPrior gives no PriorFeatures. Expected one such as mmfusion.CLIPPrior'):
-        ImageFuser(dict(type='ReadsPriorNet'), prior=dict(type='VGGPrior', weights='random', width=1 / 32))
+    with pytest.raises(TypeError, match=r'VGGPrior gives neither PriorFeatures nor .* mmfusion.CLIPPrior'):
+        ImageFuser(dict(type='ReadsPriorNet'), priors=dict(prior=dict(type='VGGPrior', weights='random', width=1 / 32)))
 
 
 def test_unknown_names_list_near_ones():
