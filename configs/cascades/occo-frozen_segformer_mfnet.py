@@ -23,6 +23,7 @@ fuser.losses = None
 model = dict(
     _delete_=True,
     type='mmfusion.FusionSegmentor',
+    data_preprocessor=dict(type='mmfusion.FusionDataPreprocessor'),  # not the segmenter's, which its base exports
     fuser=fuser,
     segmentor=segmentor,
     frozen=('fuser',),

@@ -22,6 +22,7 @@ fuser.network.stretch = 'image'  # in training, too: the segmenter is to learn o
 model = dict(
     _delete_=True,
     type='mmfusion.FusionSegmentor',
+    data_preprocessor=dict(type='mmfusion.FusionDataPreprocessor'),  # not the segmenter's, which its base exports
     fuser=fuser,
     segmentor=segmentor,
 )

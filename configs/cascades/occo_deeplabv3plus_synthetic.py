@@ -21,6 +21,7 @@ segmentor.auxiliary_head.update(in_channels=64, channels=16, num_classes=6)
 model = dict(
     _delete_=True,
     type='mmfusion.FusionSegmentor',
+    data_preprocessor=dict(type='mmfusion.FusionDataPreprocessor'),  # not the segmenter's, which its base exports
     fuser=_base_.fuser,
     segmentor=segmentor,
 )

@@ -37,6 +37,7 @@ segmentor.test_cfg = dict(mode='whole')
 model = dict(
     _delete_=True,
     type='mmfusion.FusionSegmentor',
+    data_preprocessor=dict(type='mmfusion.FusionDataPreprocessor'),  # not the segmenter's, which its base exports
     fuser=_base_.fuser,
     segmentor=segmentor,
 )

@@ -24,6 +24,7 @@ segmentor.auxiliary_head[0].loss_decode.loss_weight = 0.1  # L_semantic = L_main
 model = dict(
     _delete_=True,
     type='mmfusion.FusionSegmentor',
+    data_preprocessor=dict(type='mmfusion.FusionDataPreprocessor'),  # not the segmenter's, which its base exports
     fuser=_base_.fuser,
     segmentor=segmentor,
 )

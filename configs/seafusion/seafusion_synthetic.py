@@ -24,6 +24,7 @@ fuser.network.update(channels=(8, 12, 16), decoder_channels=(16, 12, 8))
 model = dict(
     _delete_=True,
     type='mmfusion.FusionSegmentor',
+    data_preprocessor=dict(type='mmfusion.FusionDataPreprocessor'),  # not the segmenter's, which its base exports
     fuser=fuser,
     segmentor=segmentor,
 )

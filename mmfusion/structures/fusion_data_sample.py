@@ -26,6 +26,7 @@ class FusionDataSample(BaseDataElement):
     and write this class as they do their own.
 
     - ``fused`` (PixelData): ``data`` is 3×H×W float in [0, 1], R, G, B.
+    - ``ir`` (PixelData): 1×H×W float in [0, 1], where the network registered the infrared image.
     - ``gt_saliency`` (PixelData): ``vi`` and ``ir``, each 1×H×W bool, the objects that each modality shows.
     - ``gt_sem_seg``, ``pred_sem_seg``, ``seg_logits`` (PixelData): as in mmseg's ``SegDataSample``.
     - ``gt_instances``, ``ignored_instances``, ``pred_instances`` (InstanceData): as in mmdet's ``DetDataSample``.

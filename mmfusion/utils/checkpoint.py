@@ -112,9 +112,10 @@ def compare(model, state):
     model = unwrap(model)
     own = model.state_dict()
     no_losses = tuple(
-        f'{name}.losses.'.removeprefix('.')
+        f'{name}.{part}.'.removeprefix('.')
         for name, module in model.named_modules()
-        if isinstance(getattr(module, 'losses', None), nn.ModuleDict | nn.ModuleList) and not len(module.losses)
+        for part in getattr(module, 'training_only', ())
+        if not list(getattr(module, part, ()))
     )
     frozen = frozen_state(model)
     common = [name for name in own if name in state]

@@ -12,7 +12,7 @@ class SyntheticDataset(FusionDataset):
     """Synthetic scenes rendered on the fly; the transform ``RenderSyntheticPair`` takes the place of the loaders.
 
     A sample has ``synthetic`` (seed, index and size for the renderer), ``img_id``, ``img_path`` and ``ir_path`` (names
-    for messages and for output files, not files), ``label_map``, ``reduce_zero_label`` and ``seg_fields``.
+    for messages and for output files, not files), ``text``, ``label_map``, ``reduce_zero_label`` and ``seg_fields``.
 
     Args:
         num (int): Number of scenes.
@@ -49,6 +49,7 @@ class SyntheticDataset(FusionDataset):
         return dict(
             synthetic=dict(seed=self.seed, index=index, size=self.size),
             img_id=name,
+            text=f'a street {"at night" if name.endswith("N") else "by day"}',
             img_path=f'synthetic/vi/{name}.png',
             ir_path=f'synthetic/ir/{name}.png',
             label_map=None,

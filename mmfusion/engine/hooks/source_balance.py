@@ -75,7 +75,8 @@ class SourceBalanceHook(Hook):
             if 'fused' not in sample or sample.fused.data.shape[1:] != pair.shape[1:]:
                 continue  # a cascade's predict may keep no fused image; there is then nothing to measure
             pair = pair.float() / 255
-            vi, ir = luminance(pair[None, [2, 1, 0]])[0, 0], pair[3]
+            vi = luminance(pair[None, [2, 1, 0]])[0, 0]
+            ir = sample.ir.data[0].float().cpu() if 'ir' in sample else pair[3]  # as the network registered it
             fused = luminance(sample.fused.data[None].float().cpu())[0, 0]
             where = [None]
             if 'gt_saliency' in sample:

@@ -78,11 +78,19 @@ class StagedTrainingHook(Hook):
                 parameter.requires_grad_(True)
             else:
                 freeze(parameter)
+        if self._current is not None:
+            _forget_losses(runner.message_hub.log_scalars)
         for fuser in _fusers(model):
             fuser.phase, fuser.active_losses = self.stages[stage].get('phase'), self.stages[stage].get('losses')
         self._still = list(_untrained(model, trained))
         self._current = stage
         runner.logger.info(f'stage {stage + 1} of {len(self.stages)}: training {", ".join(names)}')
+
+
+def _forget_losses(scalars):
+    """Drop losses of the stage before from the log, where they would stand with their last mean."""
+    for name in [n for n in scalars if n.startswith('train/') and 'loss' in n]:
+        del scalars[name]
 
 
 def _fusers(model):

@@ -73,13 +73,12 @@ class FusionMetric(BaseMetric):
 
         Args:
             data_batch (dict): ``inputs``: a list of 4×H×W uint8 pairs (B, G, R, IR), or N×4×H×W.
-            data_samples (Sequence[dict]): With ``fused`` (``data``: 3×H×W in [0, 1], R, G, B) and ``img_path`` or
-                ``img_id``.
+            data_samples (Sequence[dict]): With ``fused`` (``data``: 3×H×W in [0, 1], R, G, B), ``img_path`` or ``img_id``,
+                and ``ir`` (``data``: 1×H×W in [0, 1]) of a network that registered the infrared image.
         """
         groups = {}
         for pair, sample in zip(data_batch['inputs'], data_samples, strict=True):
-            fused = sample['fused']
-            fused = fused['data'] if isinstance(fused, dict) else fused.data
+            fused, registered = (_pixels(sample.get(key)) for key in ('fused', 'ir'))
             name = sample.get('img_path', sample.get('img_id'))
             if name is None:
                 raise ValueError(
@@ -92,6 +91,8 @@ class FusionMetric(BaseMetric):
                     f'{pair.shape[-1]}×{pair.shape[-2]} with {pair.shape[0]} channels (expected B, G, R, IR). Crop '
                     'padding away in the predictions, and do not resize them.'
                 )
+            if registered is not None:  # the network moved the infrared image: the fused one is compared with that
+                pair = torch.cat([pair[:3].to(registered.device), to_uint8(registered)])
             groups.setdefault(tuple(fused.shape), []).append((sample, name, pair, fused))
         for members in groups.values():
             self._process_group(members)
@@ -179,3 +180,8 @@ class FusionMetric(BaseMetric):
         writer.writeheader()
         writer.writerows({**row, 'value': repr(row['value'])} for row in self.per_image)
         write_bytes(self.outfile, buffer.getvalue().encode())
+
+
+def _pixels(field):
+    """Give the tensor of a field, which may have become a dict on the way to the evaluator."""
+    return field['data'] if isinstance(field, dict) else getattr(field, 'data', None)

@@ -59,6 +59,12 @@ class TaskCascade(BaseModel):
         init_cfg=None,
     ):
         super().__init__(data_preprocessor or dict(type='mmfusion.FusionDataPreprocessor'), init_cfg)
+        if hasattr(self.data_preprocessor, 'mean'):
+            raise ValueError(
+                f'{type(self).__name__}.data_preprocessor: found {type(self.data_preprocessor).__name__}, which prepares '
+                "colour images and not pairs. Set model.data_preprocessor=dict(type='mmfusion.FusionDataPreprocessor'): where "
+                'it is not set, the Runner takes the data_preprocessor of the stock config.'
+            )
         # A seed is to give the task model the same random weights whatever fuser stands before it: so the task model comes
         # first, here and in init_weights, which begins from a number drawn before either.
         self._init_seed = torch.randint(2**62, ()).item()
@@ -187,6 +193,7 @@ class TaskCascade(BaseModel):
         images = [255 * image.flip(0) for image in fused]
         return self.task.data_preprocessor(dict(inputs=images, data_samples=data_samples), training)
 
+    @torch.no_grad()
     def predict(self, inputs, data_samples=None):
         """Fuse a batch, and give each sample the fuser's results and the task's predictions."""
         if data_samples is None:
@@ -194,6 +201,7 @@ class TaskCascade(BaseModel):
         fused = [s.fused.data for s in self.fuser.predict(inputs, data_samples)]
         return self.predict_fused(fused, data_samples)
 
+    @torch.no_grad()
     def predict_fused(self, fused, data_samples=None):
         """The second half of :meth:`predict`, for images that are fused already.
 

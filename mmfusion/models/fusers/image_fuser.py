@@ -341,8 +341,12 @@ class ImageFuser(PriorHolder, BaseModel):
         check_finite(out, batch.samples)
         return {**out, **log}
 
+    @torch.no_grad()
     def predict(self, inputs: dict, data_samples: list[FusionDataSample] | None = None) -> list[FusionDataSample]:
-        """Fuse a batch and give each sample its results; see :meth:`record`."""
+        """Fuse a batch and give each sample its results; see :meth:`record`.
+
+        Without gradients; a network that needs some in tests turns them on itself (``torch.enable_grad``).
+        """
         if data_samples is None:
             data_samples = [FusionDataSample() for _ in inputs['vi']]
         for index, batch in self.run_groups(**inputs, samples=data_samples):
@@ -357,13 +361,13 @@ class ImageFuser(PriorHolder, BaseModel):
         labels; ``vi``, ``vi_rgb`` and ``ir`` where the network gave its own, such as a registered infrared image.
         """
         for i, sample in enumerate(samples):
-            sample.fused = PixelData(data=batch['fused_rgb'][i].detach())
+            sample.fused = PixelData(data=batch['fused_rgb'][i])
             for name in SOURCES:
                 if name in batch.returned:
-                    setattr(sample, name, PixelData(data=batch[name][i].detach()))
+                    setattr(sample, name, PixelData(data=batch[name][i]))
             if 'seg_logits' in batch.returned:
                 size = sample.get('ori_shape') or batch['vi_rgb'].shape[2:]
-                logits = batch['seg_logits'][i : i + 1].detach().float()
+                logits = batch['seg_logits'][i : i + 1].float()
                 logits = F.interpolate(logits, tuple(size[:2]), mode='bilinear')[0]
                 sample.seg_logits = PixelData(data=logits)
                 sample.pred_sem_seg = PixelData(data=logits.argmax(0, keepdim=True))

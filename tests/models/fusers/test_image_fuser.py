@@ -130,6 +130,7 @@ def test_predict():
     assert out[1] is given[1]
     expected = model(batch, mode='tensor')
     torch.testing.assert_close(torch.stack([s.fused.data for s in out]), expected)
+    assert not out[0].fused.data.requires_grad
     fresh = model(batch, mode='predict')
     torch.testing.assert_close(fresh[0].fused.data, out[0].fused.data)
 
