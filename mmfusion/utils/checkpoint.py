@@ -15,7 +15,6 @@ import torch
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.runner import CheckpointLoader, find_latest_checkpoint
-from torch import nn
 
 # Checkpoints of other implementations: (a name that only they have, whose it is, the tool that converts them).
 _FOREIGN = (

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.runner import Runner
 
 from mmfusion.models.fusers import ImageFuser
 from mmfusion.registry import MODELS
@@ -93,9 +92,8 @@ def test_cost_of_a_method(name):
 def test_metrics_see_the_registered_infrared_image(monkeypatch):
     """A pair shifted by two pixels: with the true shift the fused image correlates with the warped infrared one."""
     monkeypatch.syspath_prepend(str(ROOT))
-    from projects.worked_methods.registration import RegistrationNet
-
     from mmfusion.evaluation import FusionMetric
+    from projects.worked_methods.registration import RegistrationNet
 
     cfg = Config.fromfile(PROJECT / 'registration_synthetic.py')
     model = MODELS.build(cfg.model).eval()

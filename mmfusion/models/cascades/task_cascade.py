@@ -62,8 +62,8 @@ class TaskCascade(BaseModel):
         if hasattr(self.data_preprocessor, 'mean'):
             raise ValueError(
                 f'{type(self).__name__}.data_preprocessor: found {type(self.data_preprocessor).__name__}, which prepares '
-                "colour images and not pairs. Set model.data_preprocessor=dict(type='mmfusion.FusionDataPreprocessor'): where "
-                'it is not set, the Runner takes the data_preprocessor of the stock config.'
+                "colour images and not pairs. Set model.data_preprocessor=dict(type='mmfusion.FusionDataPreprocessor'): "
+                'where it is not set, the Runner takes the data_preprocessor of the stock config.'
             )
         # A seed is to give the task model the same random weights whatever fuser stands before it: so the task model comes
         # first, here and in init_weights, which begins from a number drawn before either.
