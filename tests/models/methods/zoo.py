@@ -1,0 +1,207 @@
+"""Checks that the tests of all published methods share.
+
+A method's test file derives a class from :class:`PublishedMethod` and says which numbers, configs and weights are its own::
+
+    class TestDenseFuse(PublishedMethod):
+        name = 'densefuse'                      # tests/data/zoo/densefuse.npz
+        config = 'densefuse/densefuse_tno.py'   # below configs/
+        train = 'densefuse/densefuse_coco.py'
+        weights = 'DenseFuse/densefuse_gray.model'  # below data/zoo, a file or a folder
+        narrow = {'network.channels': 4}        # below model, for the training step
+        published = ('DenseFuse', ('02', '13'))  # folder below data/reference_fusions/TNO, images
+
+The ``.npz`` holds what the public code gave for the inputs in it:
+
+==================  ================================================================================================
+``names``           the authors' parameter names, flat, as ``from_authors`` gets them
+``shapes``          their shapes, each as text such as ``'16,1,3,3'``, ``''`` for a scalar
+``vi_0``, ``ir_0``  inputs, uint8, H×W (or H×W×3 for ``vi`` in colour); ``vi_1`` and so on, one of an odd size
+``fused_0``         float32 in [0, 1], H×W or H×W×3: the public code's image before 8 bits, by the authors' weights
+``standin_0``       the same by the weights of :func:`stand_in`, so that it can be checked without the authors' file
+==================  ================================================================================================
+"""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine import Config
+from PIL import Image
+
+from mmfusion.registry import MODELS
+
+ROOT = Path(__file__).resolve().parents[3]
+_WRAPPERS = ('state_dict', 'model', 'params', 'weight', 'net')
+
+
+def stand_in(names, shapes, tensorflow=False):
+    """Make seeded weights under the authors' names, scaled so that features keep their size from layer to layer.
+
+    Args:
+        names (Sequence[str]): Of the tensors, in the order of the file.
+        shapes (Sequence[str]): Such as ``'16,1,3,3'``.
+        tensorflow (bool): Kernels are HWIO, not OIHW.
+
+    Returns:
+        dict[str, Tensor]: float32 (counters of batch norm int64); the same on every machine.
+    """
+    random, state = np.random.RandomState(0), {}
+    for name, text in zip(names, shapes, strict=True):
+        shape = tuple(int(length) for length in str(text).split(',') if length)
+        last = re.split(r'[./]', str(name))[-1]
+        if last == 'num_batches_tracked':
+            value = np.zeros(shape, np.int64)
+        elif last in ('running_var', 'moving_variance') or (len(shape) == 1 and last in ('weight', 'gamma')):
+            value = random.uniform(0.5, 1.5, shape)
+        elif len(shape) > 1:
+            fan_in = np.prod(shape[:-1] if tensorflow else shape[1:])
+            value = random.standard_normal(shape) * fan_in**-0.5
+        else:
+            value = random.standard_normal(shape) * 0.1
+        state[str(name)] = torch.from_numpy(np.asarray(value, np.int64 if value.dtype == np.int64 else np.float32))
+    return state
+
+
+def read_authors(path):
+    """Read the authors' file, or all files of a folder, as the flat state that ``from_authors`` gets."""
+    path = Path(path)
+    if path.is_dir():
+        files = sorted(f for f in path.iterdir() if f.suffix in ('.pth', '.pkl', '.model', '.pt', '.npy'))
+        return {f'{f.stem}.{k}': v for f in files for k, v in read_authors(f).items()}
+    if path.suffix == '.npy':
+        return {path.stem: torch.from_numpy(np.load(path))}
+    state = torch.load(path, map_location='cpu', weights_only=True)
+    while True:
+        inner = [state[k] for k in _WRAPPERS if isinstance(state.get(k), dict)]
+        if not inner:
+            break
+        state = inner[0]
+    flat = {}
+
+    def add(prefix, tree):
+        for key, value in tree.items():
+            if isinstance(value, dict):
+                add(f'{prefix}{key}.', value)
+            elif isinstance(value, torch.Tensor):
+                flat[f'{prefix}{key}'.removeprefix('module.')] = value
+
+    add('', state)
+    return flat
+
+
+def to_tensor(image):
+    """H×W or H×W×3, uint8 or float in [0, 1] → 1×C×H×W in [0, 1]."""
+    scale = 255 if image.dtype == np.uint8 else 1
+    image = torch.from_numpy(np.array(image[..., None] if image.ndim == 2 else image))
+    return image.permute(2, 0, 1)[None].float() / scale
+
+
+def build(config, **changes):
+    """Build the model of a config below ``configs/``, with changes of ``model`` in merge_from_dict's notation."""
+    cfg = Config.fromfile(ROOT / 'configs' / config)
+    cfg.merge_from_dict({f'model.{key}': value for key, value in changes.items()})
+    return MODELS.build(cfg.model), cfg
+
+
+class PublishedMethod:
+    """The checks; see the module's docstring for the attributes to set."""
+
+    name: str
+    config: str
+    train: str | None = None
+    weights: str | None = None
+    tensorflow = False
+    tolerance = 1e-5
+    build_options: dict = {}  # changes of the test config's model, as for `narrow`
+    narrow: dict = {}
+    size = 32  # of the training step's square patches
+    single_images = False  # the training step gets images without partner
+    unlearned: tuple = ()  # patterns of the network's parameters that get no gradient by design
+    published: tuple | None = None
+    published_tolerance = 0.5  # grey levels, mean over the image
+
+    @pytest.fixture(scope='class')
+    def numbers(self):
+        with np.load(ROOT / 'tests/data/zoo' / f'{self.name}.npz') as file:
+            return dict(file)
+
+    def fuser(self, state):
+        """The fuser of the test config with the authors' weights, without rounding to 8 bits."""
+        fuser, _ = build(self.config, **self.build_options)
+        fuser.network.load_state_dict(fuser.network.from_authors(state), strict=True)
+        return fuser.eval()
+
+    def compare(self, fuser, numbers, key):
+        rounding, fuser.rounding = fuser.rounding, 'round'
+        count = sum(name.startswith(f'{key}_') for name in numbers)
+        assert count >= 2, f'{self.name}.npz has {count} images {key}_*; expected two sizes or more'
+        for k in range(count):
+            vi, ir, expected = (to_tensor(numbers[f'{name}_{k}']) for name in ('vi', 'ir', key))
+            with torch.no_grad():
+                batch = fuser.run(vi.expand(-1, 3, -1, -1), ir)
+            fused = batch['fused'] if expected.shape[1] == 1 else batch['fused_rgb']
+            where = f'{self.name}, {key}_{k}: '
+            torch.testing.assert_close(fused, expected, rtol=0, atol=self.tolerance, msg=lambda m, w=where: w + m)
+        fuser.rounding = rounding
+
+    def test_public_code_by_stand_in_weights(self, numbers):
+        state = stand_in(numbers['names'], numbers['shapes'], self.tensorflow)
+        self.compare(self.fuser(state), numbers, 'standin')
+
+    @pytest.mark.data
+    def test_public_code_by_authors_weights(self, numbers, data_dir):
+        if self.weights is None:
+            pytest.skip(f'the weights of {self.name} are not in data/zoo')
+        self.compare(self.fuser(read_authors(data_dir / 'zoo' / self.weights)), numbers, 'fused')
+
+    @pytest.mark.data
+    def test_published_images(self, data_dir):
+        if self.published is None:
+            pytest.skip(f'data/reference_fusions has no images of {self.name}')
+        fuser = self.fuser(read_authors(data_dir / 'zoo' / self.weights))
+        folder, images = self.published
+        for image in images:
+            vi, ir, expected = (
+                np.asarray(Image.open(data_dir / part / f'{image}.png').convert(mode))
+                for part, mode in (('TNO/vi', 'RGB'), ('TNO/ir', 'L'), (f'reference_fusions/TNO/{folder}', 'L'))
+            )
+            with torch.no_grad():
+                fused = fuser.run(to_tensor(vi), to_tensor(ir))['fused'][0, 0] * 255
+            difference = np.abs(fused.round().numpy() - expected).mean()
+            assert difference <= self.published_tolerance, f'{folder}/{image}.png: mean difference {difference:.3f}'
+
+    def test_training_step(self):
+        if self.train is None:
+            pytest.skip(f'{self.name} has no config to train')
+        fuser, cfg = build(self.train, **self.narrow)
+        fuser.train()
+        stages = [stage for hook in cfg.get('custom_hooks', ()) for stage in hook.get('stages', ())]
+        reached = set()
+        for stage in stages or [{}]:
+            fuser.zero_grad()
+            fuser.phase, fuser.active_losses = stage.get('phase'), stage.get('losses')
+            self.backward(fuser)
+            reached |= {
+                name
+                for name, parameter in fuser.network.named_parameters()
+                if parameter.grad is not None and parameter.grad.isfinite().all() and parameter.grad.any()
+            }
+        learning = {name for name, parameter in fuser.network.named_parameters() if parameter.requires_grad}
+        by_design = {name for name in learning if any(re.fullmatch(pattern, name) for pattern in self.unlearned)}
+        assert learning - by_design <= reached, f'no gradient reaches {sorted(learning - by_design - reached)}'
+        assert not by_design & reached, f'a gradient does reach {sorted(by_design & reached)}'
+
+    def backward(self, fuser):
+        """One backward pass of all losses on synthetic images; a method with other needs overrides it."""
+        inputs = dict(vi=torch.rand(2, 3, self.size, self.size), ir=torch.rand(2, 1, self.size, self.size))
+        if self.single_images:
+            del inputs['ir']
+        loss, _ = fuser.parse_losses(fuser(inputs, self.samples(), mode='loss'))
+        assert loss.isfinite()
+        loss.backward()
+
+    def samples(self):
+        """Data samples of the training step's two images, for losses that need annotations."""
+        return
