@@ -45,7 +45,8 @@ class ImageFuser(PriorHolder, BaseModel):
         priors: Name → config of a frozen prior, such as :class:`CLIPPrior`; not among the model's parameters.
         color: Config of a colour part. Default: :class:`LuminanceColor`.
         input_range: Lowest and highest value of the images as the network wants them.
-        output: Steps from the network's fused image to [0, 1]: ``'clamp'``, ``'min_max'``, ``('range', low, high)``.
+        output: Steps from the network's fused image to [0, 1]: ``'clamp'``, ``'min_max'``, ``('min_max', ε)``,
+            ``('range', low, high)``; see :func:`finish`.
         size_divisor: Pad images at the right and bottom by reflection to a multiple, and crop the result.
         test_cfg: ``mode='whole'`` (default), or ``mode='slide'`` with ``crop_size`` and ``stride`` (height, width) as in
             mmseg, and ``exact`` (default True): use the network's own ``fuse_tiled`` where it has one, which gives the
@@ -213,6 +214,12 @@ class ImageFuser(PriorHolder, BaseModel):
                 for k, v in arguments.items()
             }
         padded = tuple(-(-length // self.size_divisor) * self.size_divisor for length in size)
+        least = getattr(self.network, 'min_size', 1)
+        if min(padded) < least:
+            raise ValueError(
+                f'{type(self.network).__name__} needs images of at least {least}×{least} pixels, got {size[0]}×{size[1]} '
+                '(height×width). Pad or enlarge them first.'
+            )
         out = part(**arguments)
         out = dict(out) if isinstance(out, Mapping) else dict(fused=out)
         if padded != size:

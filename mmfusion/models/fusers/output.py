@@ -16,8 +16,8 @@ def finish(image: Tensor, steps: Sequence) -> Tensor:
 
     Args:
         image: N×C×H×W.
-        steps: ``'clamp'`` to [0, 1]; ``'min_max'``, each image stretched to [0, 1]; ``('range', low, high)``, [low, high]
-            mapped to [0, 1].
+        steps: ``'clamp'`` to [0, 1]; ``'min_max'``, each image stretched to [0, 1]; ``('min_max', ε)``, the same with ε
+            added to the range, as much public code does; ``('range', low, high)``, [low, high] mapped to [0, 1].
 
     Returns:
         N×C×H×W, float32 where a step worked on half precision.
@@ -28,7 +28,7 @@ def finish(image: Tensor, steps: Sequence) -> Tensor:
         if name == 'clamp':
             image = image.clamp(0, 1)
         elif name == 'min_max':
-            image = min_max_normalize(image, per_image=True)
+            image = min_max_normalize(image, per_image=True, eps=bounds[0] if bounds else 0.0)
         else:
             low, high = bounds
             image = (image - low) / (high - low)
@@ -43,15 +43,25 @@ def check_steps(steps: Sequence, key: str) -> tuple:
         key: Where they stand in the config.
 
     Raises:
-        ValueError: If a step is unknown or its bounds are not two rising numbers.
+        ValueError: If a step is unknown, its bounds are not two rising numbers, or its ε is not positive.
     """
     steps = (steps,) if isinstance(steps, str) else tuple(steps or ())
-    if len(steps) == 3 and steps[0] == 'range':
+    if len(steps) > 1 and any(isinstance(value, int | float) for value in steps):  # one step without its own brackets
         steps = (steps,)
     for step in steps:
-        known = step in ('clamp', 'min_max') if isinstance(step, str) else len(step) == 3 and step[0] == 'range'
-        if not known or (not isinstance(step, str) and not step[1] < step[2]):
-            raise ValueError(f"{key}: expected steps 'clamp', 'min_max' or ('range', low, high), got {step!r}")
+        match [step] if isinstance(step, str) else list(step):
+            case ['clamp' | 'min_max']:
+                known = True
+            case ['min_max', eps]:
+                known = eps > 0
+            case ['range', low, high]:
+                known = low < high
+            case _:
+                known = False
+        if not known:
+            raise ValueError(
+                f"{key}: expected steps 'clamp', 'min_max', ('min_max', ε) or ('range', low, high), got {step!r}"
+            )
     return steps
 
 

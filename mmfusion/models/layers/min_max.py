@@ -25,13 +25,14 @@ def rescale(x, low, high):
     return torch.where(empty, 0, (x - low) / torch.where(empty, torch.ones_like(span), span))
 
 
-def min_max_normalize(x, per_image):
+def min_max_normalize(x, per_image, eps=0.0):
     """Stretch ``x`` to [0, 1]: (x − min x) / (max x − min x), in float32 (or float64) whatever autocast says.
 
     Args:
         x (Tensor): N×1×H×W, any range.
         per_image (bool): Take the extrema of each image (test time), or of the whole batch over all ranks (training;
             the gradient also reaches the extrema, on whichever rank they lie).
+        eps (float): Added to the range, which keeps the maximum below 1.
 
     Returns:
         Tensor: N×1×H×W in [0, 1], float32 (float64 for float64); a constant image gives 0, NaN stays NaN.
@@ -41,4 +42,4 @@ def min_max_normalize(x, per_image):
         low, high = x.amin((1, 2, 3), keepdim=True), x.amax((1, 2, 3), keepdim=True)
     else:
         low, high = _over_ranks(x.min(), torch.min), _over_ranks(x.max(), torch.max)
-    return rescale(x, low, high)
+    return rescale(x, low, high + eps)

@@ -40,6 +40,8 @@ class VGGPrior(FrozenPrior):
             tests and for want of anything better, and said in the log).
         layers (Sequence[str]): Features to give, such as ``'relu4_4'``.
         width (float): Factor on all widths, with ``weights='random'`` only: tiny networks for tests.
+        mean, std (Sequence[float]): Of R, G, B, taken off and divided by. Default: those of ImageNet; 0 and 1/255 give
+            VGG images of 0…255, as some public code does.
 
     Raises:
         ValueError: Unknown architecture or layer; ``width`` with real weights.
@@ -47,7 +49,9 @@ class VGGPrior(FrozenPrior):
         RuntimeError: The file does not fit, or the download failed.
     """
 
-    def __init__(self, arch='vgg19', weights='imagenet', layers=('relu4_4', 'relu5_4'), width=1.0):
+    def __init__(
+        self, arch='vgg19', weights='imagenet', layers=('relu4_4', 'relu5_4'), width=1.0, mean=_MEAN, std=_STD
+    ):
         super().__init__()
         if arch not in _ARCHS:
             raise ValueError(f'arch must be one of {", ".join(_ARCHS)}, got {arch!r}')
@@ -70,8 +74,8 @@ class VGGPrior(FrozenPrior):
                         nn.init.zeros_(m.bias)
         self._load(arch, weights)
         self.names = names
-        self.register_buffer('mean', torch.tensor(_MEAN).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer('std', torch.tensor(_STD).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer('mean', torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer('std', torch.tensor(std).view(1, 3, 1, 1), persistent=False)
         self.freeze()
 
     def _load(self, arch, weights):

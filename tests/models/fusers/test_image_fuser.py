@@ -7,6 +7,7 @@ from mmengine.structures import PixelData
 from torch import nn
 
 from mmfusion.models.fusers import Batch, ImageFuser, luminance
+from mmfusion.models.fusers.output import check_steps, finish
 from mmfusion.models.fusers.sliding import ramp, slide, windows
 from mmfusion.registry import MODELS
 from mmfusion.structures import FusionDataSample
@@ -212,12 +213,39 @@ def test_option_errors():
         fuser(looses={})
     with pytest.raises(ValueError, match=r"output: expected steps 'clamp', .* got 'tanh'"):
         fuser(output=('tanh',))
+    for wrong in (('min_max', 0.0), (('min_max', 1, 2),), ('range', 1, 0), ('range', 1), ('clamp', 1)):
+        with pytest.raises(ValueError, match=r"output: expected steps 'clamp', .* got \("):
+            fuser(output=wrong)
     with pytest.raises(ValueError, match=r'test_cfg.rounding must be one of round, truncate'):
         fuser(test_cfg=dict(rounding='floor'))
     with pytest.raises(ValueError, match='input_range: expected two rising numbers'):
         fuser(input_range=(1, 0))
     with pytest.raises(TypeError, match=r'priors.vgg: VGGPrior gives neither'):
         fuser(priors=dict(vgg=dict(type='VGGPrior', weights='random', width=1 / 16, layers=('relu1_1',))))
+
+
+def test_output_steps():
+    image = torch.tensor([-1.0, 0.0, 2.0, 3.0]).view(1, 1, 2, 2)
+    for steps, expected in {
+        ('clamp',): [0, 0, 1, 1],
+        ('min_max',): [0, 0.25, 0.75, 1],
+        ('min_max', 1.0): [0, 0.2, 0.6, 0.8],
+        ('range', -1, 1): [0, 0.5, 1.5, 2],
+        (('range', -1, 1), 'clamp'): [0, 0.5, 1, 1],
+    }.items():
+        out = finish(image, check_steps(steps, 'output'))
+        torch.testing.assert_close(out.flatten(), torch.tensor(expected, dtype=torch.float32))
+
+
+def test_images_below_a_networks_least_size():
+    """What counts is the size after padding."""
+    model = fuser(dict(type='PointwiseFusion'))
+    model.network.min_size = 8
+    small = inputs(h=6, w=20)
+    with pytest.raises(ValueError, match=r'\w+ needs images of at least 8×8 pixels, got 6×20 \(height×width\)'):
+        model(small)
+    model.size_divisor = 4
+    assert model(small).shape[2:] == (6, 20)
 
 
 @pytest.mark.parametrize(('size', 'crop', 'stride'), [(20, 8, 6), (8, 8, 3), (5, 8, 6), (21, 8, 8), (9, 8, 1)])

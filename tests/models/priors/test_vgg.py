@@ -45,6 +45,12 @@ def test_features_against_plain_layers(channels):
             torch.testing.assert_close(out[names[i]], y, rtol=1e-6, atol=1e-7)  # the constants are float32
 
 
+def test_images_of_255_without_normalisation():
+    """As public code of the Caffe days feeds them."""
+    vgg, x = tiny(layers=('relu1_1',), mean=(0, 0, 0), std=(1 / 255,) * 3), torch.rand(1, 3, 8, 8)
+    torch.testing.assert_close(vgg(x)['relu1_1'], vgg.features[:2](x * 255), rtol=1e-5, atol=1e-4)
+
+
 def test_shapes_batch_and_single():
     vgg = tiny()
     x = torch.rand(3, 1, 32, 48)
