@@ -17,7 +17,8 @@ def finish(image: Tensor, steps: Sequence) -> Tensor:
     Args:
         image: N×C×H×W.
         steps: ``'clamp'`` to [0, 1]; ``'min_max'``, each image stretched to [0, 1]; ``('min_max', ε)``, the same with ε
-            added to the range, as much public code does; ``('range', low, high)``, [low, high] mapped to [0, 1].
+            added to the range, as much public code does; ``'max'``, each image divided by its maximum and cut at 0;
+            ``('range', low, high)``, [low, high] mapped to [0, 1].
 
     Returns:
         N×C×H×W, float32 where a step worked on half precision.
@@ -29,6 +30,8 @@ def finish(image: Tensor, steps: Sequence) -> Tensor:
             image = image.clamp(0, 1)
         elif name == 'min_max':
             image = min_max_normalize(image, per_image=True, eps=bounds[0] if bounds else 0.0)
+        elif name == 'max':
+            image = (image / image.amax((1, 2, 3), keepdim=True).clamp_min(1e-12)).clamp(0, 1)
         else:
             low, high = bounds
             image = (image - low) / (high - low)
@@ -50,7 +53,7 @@ def check_steps(steps: Sequence, key: str) -> tuple:
         steps = (steps,)
     for step in steps:
         match [step] if isinstance(step, str) else list(step):
-            case ['clamp' | 'min_max']:
+            case ['clamp' | 'min_max' | 'max']:
                 known = True
             case ['min_max', eps]:
                 known = eps > 0
@@ -60,7 +63,7 @@ def check_steps(steps: Sequence, key: str) -> tuple:
                 known = False
         if not known:
             raise ValueError(
-                f"{key}: expected steps 'clamp', 'min_max', ('min_max', ε) or ('range', low, high), got {step!r}"
+                f"{key}: expected steps 'clamp', 'min_max', ('min_max', ε), 'max' or ('range', low, high), got {step!r}"
             )
     return steps
 

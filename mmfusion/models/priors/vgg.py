@@ -35,9 +35,10 @@ class VGGPrior(FrozenPrior):
 
     Args:
         arch (str): ``'vgg19'`` or ``'vgg16'``.
-        weights (str): ``'imagenet'`` (torchvision's, downloaded), the path of a torchvision state dict (of the whole
-            network or of its ``features``, any float type), or ``'random'`` (the same random numbers in every run; for
-            tests and for want of anything better, and said in the log).
+        weights (str): ``'imagenet'`` (torchvision's, downloaded), ``'caffe'`` (those of VGG's authors, for VGG16; they want
+            0…255 less 123.68, 116.779 and 103.939 for R, G and B: see ``mean``), the path of a torchvision state dict (of
+            the whole network or of its ``features``, any float type), or ``'random'`` (the same random numbers in every
+            run; for tests and for want of anything better, and said in the log).
         layers (Sequence[str]): Features to give, such as ``'relu4_4'``.
         width (float): Factor on all widths, with ``weights='random'`` only: tiny networks for tests.
         mean, std (Sequence[float]): Of R, G, B, taken off and divided by. Default: those of ImageNet; 0 and 1/255 give
@@ -57,6 +58,8 @@ class VGGPrior(FrozenPrior):
             raise ValueError(f'arch must be one of {", ".join(_ARCHS)}, got {arch!r}')
         if width != 1 and weights != 'random':
             raise ValueError(f"width={width} needs weights='random': pre-trained weights have one width only")
+        if weights == 'caffe' and arch != 'vgg16':
+            raise ValueError(f"weights='caffe' are those of vgg16, got arch={arch!r}")
         cfg = [w if w == 'M' else max(1, int(w * width)) for w in _ARCHS[arch][0]]
         names = layer_names(cfg)
         unknown = [layer for layer in layers if layer not in names.values()]
@@ -87,8 +90,8 @@ class VGGPrior(FrozenPrior):
                 level=30,
             )
             return
-        if weights == 'imagenet':
-            spec = _ARCHS[arch][1]
+        if weights in ('imagenet', 'caffe'):
+            spec = _ARCHS[arch][1] if weights == 'imagenet' else VGG16_Weights.IMAGENET1K_FEATURES
             try:
                 state = spec.get_state_dict(progress=True, check_hash=True)
             except OSError as e:

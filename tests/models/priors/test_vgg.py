@@ -114,6 +114,8 @@ def test_weights_from_a_file(tmp_path, whole, dtype):
 def test_errors(tmp_path):
     with pytest.raises(ValueError, match='arch must be one of vgg16, vgg19, got'):
         VGGPrior(arch='vgg11')
+    with pytest.raises(ValueError, match="weights='caffe' are those of vgg16, got arch='vgg19'"):
+        VGGPrior(weights='caffe')
     with pytest.raises(ValueError, match=r"width=0.5 needs weights='random'"):
         VGGPrior(width=0.5)
     with pytest.raises(ValueError, match=r'vgg16 has no layer relu4_4, relu5_4; it has relu1_1, .*relu5_3'):
@@ -137,6 +139,20 @@ def test_failed_download_names_file_and_option(monkeypatch):
     ) as e:
         VGGPrior(weights='imagenet')
     assert 'MMFUSION_VGG19' in str(e.value)
+
+
+def test_caffe_weights_are_those_of_vggs_authors(monkeypatch):
+    """Torchvision has them as features alone; its classifier is not a number."""
+    from mmfusion.models.priors import vgg
+
+    features = torchvision.models.vgg.make_layers(torchvision.models.vgg.cfgs['D'])
+    state = {f'features.{k}': v for k, v in features.state_dict().items()}
+    state['classifier.0.weight'] = torch.full((1, 1), float('nan'))
+    monkeypatch.setattr(
+        vgg.VGG16_Weights, 'get_state_dict', lambda spec, **_: state if 'features' in spec.url else None
+    )
+    prior = VGGPrior('vgg16', weights='caffe', layers=('relu5_3',))
+    assert torch.equal(prior.features[0].weight, features[0].weight)
 
 
 def test_holder_shares_and_moves_its_prior():
