@@ -45,8 +45,8 @@ class ImageFuser(PriorHolder, BaseModel):
         priors: Name → config of a frozen prior, such as :class:`CLIPPrior`; not among the model's parameters.
         color: Config of a colour part. Default: :class:`LuminanceColor`.
         input_range: Lowest and highest value of the images as the network wants them.
-        output: Steps from the network's fused image to [0, 1]: ``'clamp'``, ``'min_max'``, ``'max'``,
-            ``('range', low, high)``; see :func:`.output.finish`.
+        output: Steps from the network's fused image to [0, 1]: ``'clamp'``, ``'min_max'``, ``('min_max', ε)``,
+            ``'max'``, ``('range', low, high)``; see :func:`finish`.
         size_divisor: Pad images at the right and bottom by reflection to a multiple, and crop the result.
         test_cfg: ``mode='whole'`` (default), or ``mode='slide'`` with ``crop_size`` and ``stride`` (height, width) as in
             mmseg, and ``exact`` (default True): use the network's own ``fuse_tiled`` where it has one, which gives the

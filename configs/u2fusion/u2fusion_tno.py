@@ -1,0 +1,7 @@
+"""U2Fusion on TNO, as its authors' published images were made: each stretched to the full range."""
+
+_base_ = ['../_base_/datasets/tno.py', '../_base_/default_runtime.py']
+
+model = dict(type='mmfusion.ImageFuser', network=dict(type='mmfusion.U2Fusion'), test_cfg=dict(output=('min_max',)))
+val_cfg = dict(type='ValLoop')
+test_cfg = dict(type='TestLoop')
