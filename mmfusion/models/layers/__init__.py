@@ -1,6 +1,7 @@
 """Layers shared by two networks or more."""
 
 from .grdb import GRDB
+from .laplacian import laplacian
 from .min_max import min_max_normalize, rescale
 from .precision import at_least_float32
 from .restormer import RestormerBlock
@@ -12,6 +13,7 @@ __all__ = [
     'RestormerBlock',
     'UnitTanh',
     'at_least_float32',
+    'laplacian',
     'min_max_normalize',
     'rescale',
     'sobel',
