@@ -8,9 +8,25 @@ from mmfusion.models.layers import at_least_float32
 from mmfusion.registry import MODELS
 
 
-def luminance(rgb: Tensor) -> Tensor:
-    """Compute Y of BT.601, N×3×H×W → N×1×H×W."""
-    return rgb_to_ycbcr(rgb)[:, :1]
+def luminance(rgb: Tensor, levels: str | None = None) -> Tensor:
+    """Compute Y of BT.601, N×3×H×W → N×1×H×W.
+
+    Args:
+        rgb: In [0, 1].
+        levels: None; or how Y becomes one of 256 levels, in public code that computes it at 8 bits. ``'round'``: as OpenCV
+            does in cvtColor and ``imread(…, 0)``. ``'truncate'``: 0.299 R + 0.587 G + 0.114 B cut to the level below;
+            images that are grey everywhere keep their levels.
+    """
+    if levels is None:
+        return rgb_to_ycbcr(rgb)[:, :1]
+    red, green, blue = (rgb.double() * 255).round().split(1, dim=1)
+    if levels == 'round':
+        y = ((4899 * red + 9617 * green + 1868 * blue + 8192) / 16384).floor()  # OpenCV's integers of 14 bits
+    else:
+        y = (0.299 * red + 0.587 * green + 0.114 * blue).floor()
+        grey = ((red == green) & (green == blue)).all(dim=(1, 2, 3), keepdim=True)
+        y = torch.where(grey, red, y)
+    return (y / 255).to(rgb.dtype)
 
 
 def _join(y: Tensor, chroma: Tensor) -> Tensor:

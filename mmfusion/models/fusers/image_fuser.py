@@ -51,7 +51,8 @@ class ImageFuser(PriorHolder, BaseModel):
         test_cfg: ``mode='whole'`` (default), or ``mode='slide'`` with ``crop_size`` and ``stride`` (height, width) as in
             mmseg, and ``exact`` (default True): use the network's own ``fuse_tiled`` where it has one, which gives the
             whole image's result but for rounding. ``output``: further steps in tests. ``rounding``: ``'round'``, or
-            ``'truncate'`` to 8 bits.
+            ``'truncate'`` to 8 bits. ``luminance``: ``'round'`` or ``'truncate'`` gives the network Y at 8 bits; see
+            :func:`luminance`.
         data_preprocessor: Default :class:`FusionDataPreprocessor`.
         init_cfg: As in mmengine.
 
@@ -105,6 +106,11 @@ class ImageFuser(PriorHolder, BaseModel):
         self.rounding = self.test_cfg.pop('rounding', 'round')
         if self.rounding not in ROUNDINGS:
             raise ValueError(f'test_cfg.rounding must be one of {", ".join(ROUNDINGS)}, got {self.rounding!r}')
+        self.luminance_levels = self.test_cfg.pop('luminance', None)
+        if self.luminance_levels not in (None, *ROUNDINGS):
+            raise ValueError(
+                f'test_cfg.luminance must be one of {", ".join(ROUNDINGS)}, or None, got {self.luminance_levels!r}'
+            )
         self.phase: str | None = None
         self.active_losses: tuple[str, ...] | None = None
         place_before_loading(self)
@@ -177,7 +183,8 @@ class ImageFuser(PriorHolder, BaseModel):
 
     def batch(self, vi: Tensor, ir: Tensor | None, samples: Sequence[FusionDataSample] | None) -> Batch:
         """Collect sources, annotations and, made when asked for, priors' features by name."""
-        makers = {'vi': lambda batch: luminance(batch['vi_rgb'])}
+        levels = None if self.training else self.luminance_levels
+        makers = {'vi': lambda batch: luminance(batch['vi_rgb'], levels)}
         for name, prior in self.priors().items():
             makers[name] = self._text_features(prior) if isinstance(prior, TextPrior) else self._features(prior)
         sources = dict(vi_rgb=vi) if ir is None else dict(vi_rgb=vi, ir=ir)

@@ -1,5 +1,7 @@
 """ImageFuser: colour, sizes, losses, windows, mixed precision."""
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from kornia.color import rgb_to_ycbcr
@@ -218,6 +220,8 @@ def test_option_errors():
             fuser(output=wrong)
     with pytest.raises(ValueError, match=r'test_cfg.rounding must be one of round, truncate'):
         fuser(test_cfg=dict(rounding='floor'))
+    with pytest.raises(ValueError, match=r"test_cfg.luminance must be one of round, truncate, or None, got 'floor'"):
+        fuser(test_cfg=dict(luminance='floor'))
     with pytest.raises(ValueError, match='input_range: expected two rising numbers'):
         fuser(input_range=(1, 0))
     with pytest.raises(TypeError, match=r'priors.vgg: VGGPrior gives neither'):
@@ -236,6 +240,23 @@ def test_output_steps():
     }.items():
         out = finish(image, check_steps(steps, 'output'))
         torch.testing.assert_close(out.flatten(), torch.tensor(expected, dtype=torch.float32))
+
+
+def test_luminance_at_8_bits():
+    """What the network of a test gets, as public code computes Y at 8 bits; in training nothing is rounded."""
+    rgb = np.random.RandomState(0).randint(0, 256, (32, 33, 3), np.uint8)
+    vi = torch.from_numpy(rgb).permute(2, 0, 1)[None].float() / 255
+    opencv = torch.from_numpy(cv2.cvtColor(rgb, cv2.COLOR_RGB2YCrCb)[..., 0])
+    truncated = torch.from_numpy((rgb @ np.array([0.299, 0.587, 0.114])).astype(np.uint8))
+    for levels, expected in dict(round=opencv, truncate=truncated).items():
+        model = fuser(test_cfg=dict(luminance=levels)).eval()
+        y = model.batch(vi, None, None)['vi'][0, 0] * 255
+        assert (y - y.round()).abs().max() < 1e-4
+        # Sums that are whole numbers but for rounding are floored either way.
+        assert ((y.round() - expected).abs() > 0).float().mean() <= (0.001 if levels == 'truncate' else 0)
+        torch.testing.assert_close(model.train().batch(vi, None, None)['vi'], luminance(vi))
+    grey = torch.arange(256).view(1, 1, 16, 16).expand(-1, 3, -1, -1) / 255
+    torch.testing.assert_close(luminance(grey, 'truncate'), grey[:, :1])
 
 
 def test_images_below_a_networks_least_size():
