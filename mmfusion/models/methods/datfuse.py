@@ -1,7 +1,7 @@
 """DATFuse: residual attention for what matters, a transformer for context, on both images at once.
 
-Tang, He, Liu, Duan, Si: "DATFuse: Infrared and Visible Image Fusion via Dual Attention Transformer", IEEE TCSVT 33 (7), 2023.
-https://doi.org/10.1109/TCSVT.2023.3234340
+Tang, He, Liu, Duan, Si: "DATFuse: Infrared and Visible Image Fusion via Dual Attention Transformer", IEEE TCSVT 33 (7),
+2023. https://doi.org/10.1109/TCSVT.2023.3234340
 
 The images are joined at the input. A dual attention residual module (DARM), a transformer module (TRM), a second DARM and a
 1×1 convolution follow.
@@ -104,8 +104,8 @@ class DATFuse(nn.Module):
 class DATFuseLoss(nn.Module):
     """DATFuse's loss: pixels of both sources, structure and gradient of their maximum.
 
-    ‖f − ir‖² + α‖f − vi‖² + γ(1 − SSIM(f, max(ir, vi))) + λ|g(f) − max(g(ir), g(vi))|, mean squares, SSIM with an 11×11 window
-    and no padding, and g the mean of ∂x + ∂y over the batch, as the public code has it.
+    ‖f − ir‖² + α‖f − vi‖² + γ(1 − SSIM(f, max(ir, vi))) + λ|g(f) − max(g(ir), g(vi))|: mean squares, SSIM with an 11×11
+    window and no padding, and g the mean of ∂x + ∂y over the batch, as the public code has it.
 
     Args:
         alpha: α.

@@ -1,0 +1,7 @@
+"""MFEIF on TNO as its authors test it: rounded to 8 bits, values beyond them clipped."""
+
+_base_ = ['../_base_/datasets/tno.py', '../_base_/default_runtime.py']
+
+model = dict(type='mmfusion.ImageFuser', network=dict(type='mmfusion.MFEIF'), output=('clamp',))
+val_cfg = dict(type='ValLoop')
+test_cfg = dict(type='TestLoop')
