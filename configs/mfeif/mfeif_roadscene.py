@@ -13,17 +13,9 @@ model = dict(
         texture=dict(type='mmfusion.TextureLoss', loss_weight=10.0),
     )
 )
-custom_hooks = [
-    dict(
-        type='mmfusion.StagedTrainingHook',
-        stages=[
-            dict(
-                train=['network.extractor', 'network.decoder'], phase='reconstruct', losses=['reconstruction'], end=150
-            ),
-            dict(train=['network.attention'], losses=['ssim', 'texture']),
-        ],
-    )
-]
+first = dict(train=['network.extractor', 'network.decoder'], phase='reconstruct', losses=['reconstruction'], end=150)
+second = dict(train=['network.attention'], losses=['ssim', 'texture'])
+default_hooks = dict(stages=dict(type='mmfusion.StagedTrainingHook', stages=[first, second]))
 
 train_pipeline = [
     dict(type='mmfusion.LoadImagePair'),
