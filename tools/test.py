@@ -4,8 +4,8 @@ import argparse
 
 from mmengine.runner import Runner
 
-from mmfusion.apis import drop_losses
-from mmfusion.utils.checkpoint import check_weights
+from mmfusion.models.checkpoint import check_weights
+from mmfusion.models.hub import drop_losses
 from mmfusion.utils.cli import add_config_arguments, load_config
 
 

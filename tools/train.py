@@ -6,7 +6,7 @@ from mmengine.runner import Runner
 
 import mmfusion  # noqa: F401
 from mmfusion.engine.optim import use_amp
-from mmfusion.utils.checkpoint import check_start
+from mmfusion.models.checkpoint import check_start, latest_checkpoint
 from mmfusion.utils.cli import add_config_arguments, load_config
 
 
@@ -33,7 +33,7 @@ def main(argv=None):
         cfg.auto_scale_lr.enable = True
     if args.resume:
         cfg.resume = True
-        cfg.load_from = None if args.resume == 'auto' else args.resume
+        cfg.load_from = latest_checkpoint(cfg.work_dir) if args.resume == 'auto' else args.resume
     runner = Runner.from_cfg(cfg)
     check_start(runner.model, cfg)
     runner.train()

@@ -1,160 +1,21 @@
 """Fusing images by a trained model: paths, folders or arrays in, fused arrays out."""
 
-import difflib
-import logging
 from pathlib import Path
 
 import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
-from mmengine.device import get_device
-from mmengine.logging import print_log
-from mmengine.registry import DefaultScope
 from PIL import Image
 from tqdm import tqdm
 
 from mmfusion.datasets.transforms.loading import stack_pair
-from mmfusion.registry import INFERENCERS, MODELS
+from mmfusion.models.hub import RANDOM, init_model, load_model_config
+from mmfusion.registry import INFERENCERS
 from mmfusion.utils import pair_images, read_infrared, read_visible, to_bgr, write_image
-from mmfusion.utils.checkpoint import load_weights, read_checkpoint
+from mmfusion.utils.checkpoint import read_checkpoint
 
 from .task_results import TaskResults
-
-RANDOM = 'random'
-
-
-def _config_folder():
-    """``configs/`` of the installed package (``.mim``) or of the checkout."""
-    package = Path(__file__).resolve().parents[1]
-    folders = (package / '.mim' / 'configs', package.parent / 'configs')
-    for folder in folders:
-        if folder.is_dir():
-            return folder
-    raise FileNotFoundError(
-        f"mmfusion's configs are in neither {folders[0]} nor {folders[1]}. Install the package from a wheel or a "
-        'complete checkout, or give the path of a config.'
-    )
-
-
-def list_models():
-    """Names of mmfusion's own configs, which :class:`FusionInferencer` takes as a model.
-
-    Returns:
-        dict[str, Path]: Name → config file, sorted.
-    """
-    folder = _config_folder()
-    files = sorted(f for f in folder.rglob('*.py') if '_base_' not in f.relative_to(folder).parts)
-    return {file.stem: file for file in sorted(files, key=lambda f: f.stem)}
-
-
-def find_config(model):
-    """The config file of a name such as ``'occo_fmb'``, of ``'mmfusion::occo/occo_fmb.py'``, or of a path.
-
-    Returns:
-        Path: An existing file.
-
-    Raises:
-        FileNotFoundError: There is none; names that are alike are told.
-    """
-    text = str(model)
-    if text.startswith('mmfusion::'):
-        file = _config_folder() / text.removeprefix('mmfusion::')
-    elif text.endswith('.py') or '/' in text or '\\' in text:
-        file = Path(text)
-    else:
-        models = list_models()
-        if text in models:
-            return models[text]
-        near = difflib.get_close_matches(text, models, n=3, cutoff=0.5)
-        raise FileNotFoundError(
-            f'{text!r} is no config of mmfusion. '
-            + (f'Did you mean {" or ".join(near)}? ' if near else '')
-            + 'Give a name of mmfusion.apis.list_models(), or the path of a config.'
-        )
-    if not file.is_file():
-        raise FileNotFoundError(f'{text}: no such config')
-    return file
-
-
-def load_model_config(model, cfg_options=None, tile=None, task=None):
-    """A config, made ready for fusing: without losses, whose priors need weights that fusing does not.
-
-    Args:
-        model (str | Path | Config): See :func:`find_config`, or a config that was loaded already; it is not changed.
-        cfg_options (dict, optional): Overrides, such as ``{'model.test_cfg.mode': 'slide'}``.
-        tile (tuple[int, int], optional): Height and width: fuse window by window, as
-            ``test_cfg=dict(mode='slide', crop_size=tile)`` does.
-        task (str, optional): ``'seg'`` or ``'det'``: keep a cascade's segmenter or detector. By default its fuser alone is
-            the model.
-
-    Returns:
-        Config: With the fuser's ``losses`` empty.
-
-    Raises:
-        FileNotFoundError: No such config.
-        ValueError: The config has no model.
-    """
-    if isinstance(model, Config):
-        cfg = Config(model.to_dict(), filename=model.filename)
-    else:
-        cfg = Config.fromfile(find_config(model))
-    cfg.merge_from_dict(cfg_options or {})
-    if 'model' not in cfg:
-        raise ValueError(f'{cfg.filename}: the config has no model; give one that can be trained, such as occo_fmb')
-    drop_losses(cfg.model)
-    for key in ('fuser_checkpoint', 'task_checkpoint'):
-        cfg.model.pop(key, None)
-    if task is None and 'fuser' in cfg.model:
-        cfg.model = cfg.model.fuser
-    if tile is not None:
-        fuser = cfg.model.get('fuser', cfg.model)
-        fuser.test_cfg = dict(fuser.get('test_cfg') or {}, mode='slide', crop_size=tuple(tile))
-    return cfg
-
-
-def drop_losses(node):
-    """Take what only training needs out of every fuser in a model config (dict); changes it in place."""
-    if isinstance(node, dict):
-        for name in getattr(MODELS.get(node['type']) if 'type' in node else None, 'training_only', ()):
-            node[name] = None
-        for value in node.values():
-            drop_losses(value)
-    elif isinstance(node, (list, tuple)):
-        for value in node:
-            drop_losses(value)
-
-
-def init_model(cfg, weights, device=None):
-    """Build the model of a config, in eval mode, with weights.
-
-    Args:
-        cfg (Config): From :func:`load_model_config`.
-        weights (str | Path): Checkpoint, or the word ``'random'`` for an untrained model, the same one in every process.
-        device (str, optional): By default a GPU where there is one.
-
-    Returns:
-        nn.Module: The model. Building it draws nothing from the caller's random numbers.
-
-    Raises:
-        CheckpointError: The checkpoint cannot be read, or is one of another network.
-        ValueError: The device is not there.
-    """
-    device = torch.device(device or get_device())
-    if device.type == 'cuda' and not torch.cuda.is_available():
-        raise ValueError(f"device={str(device)!r}: this torch sees no GPU. Use device='cpu'.")
-    # In a pipeline the model is built in the middle of an augmentation, by each of several workers.
-    with (
-        torch.random.fork_rng(devices=[]),
-        DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmfusion'),
-    ):
-        torch.default_generator.manual_seed(0)
-        model = MODELS.build(cfg.model)
-    if str(weights) == RANDOM:
-        print_log('The weights are RANDOM, as asked for: the fused images mean nothing.', 'current', logging.WARNING)
-    else:
-        load_weights(model, weights)
-    return model.to(device).eval()
 
 
 @INFERENCERS.register_module()
@@ -164,8 +25,9 @@ class FusionInferencer:
     Args:
         model (str | Path | Config): Name of one of mmfusion's configs (``'occo_fmb'``; see :func:`list_models`), path of
             a config, or a config.
-        weights (str | Path): Checkpoint, or the word ``'random'``, which is said in the log. A checkpoint of another
-            network is an error.
+        weights (str | Path, optional): Checkpoint; the authors' own files; the word ``'random'``, which is said in the log;
+            or None for the published weights of a method: see :func:`~mmfusion.models.hub.init_model`. A checkpoint of
+            another network is an error.
         device (str, optional): By default a GPU where there is one.
         cfg_options (dict, optional): Overrides of the config, such as those that the model was trained with.
         tile (tuple[int, int], optional): Fuse window by window of this height and width, for images that do not fit the
@@ -191,10 +53,12 @@ class FusionInferencer:
         (16, 24, 3)
     """
 
+    load_config = staticmethod(load_model_config)
+
     def __init__(
         self,
         model,
-        weights,
+        weights=None,
         device=None,
         cfg_options=None,
         tile=None,
@@ -208,7 +72,7 @@ class FusionInferencer:
         if self.depth16 not in ('full', 'stretch'):
             raise ValueError(f"depth16 must be 'full' or 'stretch', got {self.depth16!r}")
         meta = None
-        if task and str(weights) != RANDOM:
+        if task and weights is not None and str(weights) != RANDOM:
             meta = read_checkpoint(weights)[1].get('dataset_meta')
         self.task_results = TaskResults(self.cfg, task, meta, score_thr) if task else None
         self.model = init_model(self.cfg, weights, device)

@@ -1,350 +1,187 @@
-"""Reading checkpoints, and loading them so that nothing is left out without a word.
+"""Reading of weights: files of any framework and form as one flat dict of names and tensors."""
 
-mmengine's own loading warns about names that do not fit and goes on: a checkpoint of another network then gives images of
-random weights. Frozen priors are not in checkpoints; their names and hashes are, and another prior is refused.
-"""
-
-import logging
 import pickle
 import re
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
+import numpy as np
 import torch
-from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
-from mmengine.runner import CheckpointLoader, find_latest_checkpoint
+from mmengine.runner import CheckpointLoader
+from torch import Tensor
 
-# Checkpoints of other implementations: (a name that only they have, whose it is, the tool that converts them).
-_FOREIGN = (
-    (
-        r'(module\.)?[vi]1\.Conv_BN_ReLU_2\.0\.weight',
-        "OCCO's public implementation",
-        'tools/model_converters/occo_from_official.py',
-    ),
-)
+from .tf_checkpoint import read_tf_checkpoint, tf_prefix
+
+SUFFIXES = ('.pth', '.pt', '.ckpt', '.pkl', '.model', '.bin', '.tar', '.npz', '.npy', '.safetensors')
+# Where checkpoints keep their state dict; the first that is there counts.
+_WRAPPERS = ('state_dict', 'model_state_dict', 'model', 'params_ema', 'params', 'net', 'network', 'weight', 'weights')
+# What goes on training needs, and nobody else.
+_TRAINING = re.compile(r'optim|sched|scaler|ema_state_dict|hook', re.IGNORECASE)
 
 
 class CheckpointError(ValueError):
     """A checkpoint cannot be read, or belongs to another network."""
 
 
-class Fit(NamedTuple):
-    """How a state dict fits a model; all lists are of names.
+def read_checkpoint(path: str | Path | Sequence[str | Path]) -> tuple[dict[str, Tensor], dict]:
+    """Read weights onto the CPU.
 
-    ``fitting``: in both, of one shape. ``missing``: only the model has them. ``unexpected``: only the file has them.
-    ``reshaped``: in both, of different shapes.
-    """
-
-    fitting: list
-    missing: list
-    unexpected: list
-    reshaped: list
-
-
-def read_checkpoint(path, keys=('state_dict',)):
-    """Read a checkpoint of mmengine, or a plain state dict, onto the CPU.
-
-    A local file is opened with ``weights_only=True``, so that no code in it can run. What has a scheme (``https://``,
-    ``open-mmlab://``…) goes through mmengine's ``CheckpointLoader``.
+    Files of PyTorch are opened with ``weights_only=True``, so that no code in them can run; NumPy's ``.npy`` and ``.npz``,
+    safetensors, and TensorFlow checkpoints (their prefix or one of their files) are read, too. What has a scheme
+    (``https://``, ``open-mmlab://``…) goes through mmengine's ``CheckpointLoader``.
 
     Args:
-        path (str | Path): File or URL.
-        keys (Sequence[str]): Where a checkpoint may keep its state dict; the first that is there counts.
+        path: File, URL, folder of files, or several files.
 
     Returns:
-        tuple[dict[str, Tensor], dict]: The state dict, without the ``module.`` that wrappers put before every name, and
-        the checkpoint's ``meta`` (empty for a plain state dict).
+        The state dict and the checkpoint's ``meta`` (empty where it has none). Wrappers such as ``state_dict`` and
+        ``module.`` are taken off, nested dicts are joined by dots. Of several files each name begins with the file's stem
+        and a dot; an array in a ``.npy`` is named by the stem.
 
     Raises:
-        CheckpointError: The file is missing, damaged, holds classes that ``weights_only`` refuses, or no state dict.
+        CheckpointError: If a file is missing, damaged, no checkpoint, or holds more than weights and plain data.
     """
-    content = _read_url(str(path)) if '://' in str(path) else _read_file(Path(path))
-    state = None
-    if isinstance(content, Mapping):
-        state = next((content[key] for key in keys if key in content), content)
-    is_state = isinstance(state, Mapping) and bool(state)
-    if not is_state or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        found = f'a dict with the keys {_some(list(content))}' if isinstance(content, Mapping) else f'a {type(content)}'
-        raise CheckpointError(
-            f'{path}: expected a checkpoint with a state_dict, or a state dict (names and tensors), found {found}.'
-        )
-    if all(name.startswith('module.') for name in state):
-        state = {name.removeprefix('module.'): value for name, value in state.items()}
-    meta = content.get('meta', {}) if state is not content else {}
-    return dict(state), meta if isinstance(meta, Mapping) else {}
+    if isinstance(path, str | Path):
+        if '://' in str(path):
+            return _unwrap(_read_url(str(path)), path)
+        path = Path(path).expanduser()
+        if not path.is_dir():
+            return _unwrap(_read_file(path), path)
+        paths = sorted(f for f in path.iterdir() if f.suffix.lower() in SUFFIXES or f.suffix == '.index')
+        if not paths:
+            raise CheckpointError(f'{path}: a folder without weights. Expected files such as {", ".join(SUFFIXES)}.')
+    else:
+        paths = [Path(p).expanduser() for p in path]
+    # The files of a TensorFlow checkpoint are one.
+    paths = list(dict.fromkeys(tf_prefix(p) or p for p in paths))
+    if len(paths) == 1:
+        return _unwrap(_read_file(paths[0]), paths[0])
+    merged = {}
+    for file in paths:
+        state, _ = _unwrap(_read_file(file), file)
+        single = file.suffix == '.npy'  # its one array has the stem for its name already
+        merged.update({name if single else f'{file.stem}.{name}': value for name, value in state.items()})
+    return merged, {}
 
 
-def _read_file(path):
+def _read_file(path: Path) -> Any:
+    prefix = tf_prefix(path)
+    if prefix is not None:
+        try:
+            return read_tf_checkpoint(prefix)
+        except ValueError as e:
+            raise CheckpointError(str(e)) from e
     if not path.is_file():
         raise CheckpointError(f'{path}: no such checkpoint')
+    _refuse_other_files(path)
     try:
+        if path.suffix == '.npy':
+            return {path.stem: _tensor(np.load(path, allow_pickle=False))}
+        if path.suffix == '.npz':
+            return {name: _tensor(value) for name, value in np.load(path, allow_pickle=False).items()}
+        if path.suffix == '.safetensors':
+            from safetensors.torch import load_file
+
+            return load_file(path)
         return torch.load(path, map_location='cpu', weights_only=True)
     except pickle.UnpicklingError as e:
-        reason = str(e).strip().split('\n', 1)[0]
+        found = re.search(r'GLOBAL ([\w.]+)', str(e))
+        if not found:
+            raise CheckpointError(f'{path}: is no checkpoint: not a file that torch.save wrote, or damaged.') from e
         raise CheckpointError(
-            f'{path}: is no checkpoint, or holds more than weights and plain data ({reason}). Save its state dict alone '
-            'with torch.save, or with torch before 2.6, whose rules are narrower, upgrade torch.'
+            f'{path}: holds more than weights: objects of {found[1]}, as a whole pickled model does, whose code would have '
+            'to run. In the environment that made it, save model.state_dict() alone with torch.save, and give that file.'
         ) from e
-    except (RuntimeError, EOFError, OSError) as e:
-        raise CheckpointError(f'{path}: damaged or incomplete ({str(e).strip()}). Copy or download it again.') from e
+    except Exception as e:  # whatever the readers raise for a file that is cut or none of theirs
+        reason = (str(e).strip() or type(e).__name__).splitlines()[0]
+        raise CheckpointError(f'{path}: damaged or incomplete ({reason}). Copy or download it again.') from e
 
 
-def _read_url(url):
+def _refuse_other_files(path: Path) -> None:
+    """Say what a file is that only bears the name of a checkpoint."""
+    with path.open('rb') as f:
+        head = f.read(256)
+    if not head:
+        raise CheckpointError(f'{path}: is empty (0 bytes). Copy or download it again.')
+    if head.startswith(b'version https://git-lfs'):
+        raise CheckpointError(
+            f'{path}: is a Git LFS pointer of {path.stat().st_size} bytes, not the weights. Run "git lfs pull" in its '
+            'repository, or download the file itself.'
+        )
+    if re.match(rb'\s*(<!doctype html|<html|<\?xml|<head)', head, re.IGNORECASE):
+        raise CheckpointError(
+            f'{path}: is a web page, not the weights: the download asked for a login or a confirmation. Fetch the file in a '
+            'browser.'
+        )
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+        if any(name.endswith('/constants.pkl') for name in names):
+            raise CheckpointError(
+                f'{path}: is a TorchScript archive, a program with its weights. Save its weights alone: '
+                'torch.save(torch.jit.load(FILE).state_dict(), OUT).'
+            )
+
+
+def _read_url(url: str) -> Any:
     try:
         return CheckpointLoader.load_checkpoint(url, map_location='cpu')
     except OSError as e:
         raise CheckpointError(f'{url}: cannot be fetched ({e}). Download it and give the file.') from e
 
 
-def compare(model, state):
-    """How ``state`` fits ``model``.
-
-    Counters of batch norm (``num_batches_tracked``) may be missing, and weights of losses are disregarded where the model
-    was built without its losses: neither changes what the model computes. Nor do weights of frozen backbones, which a
-    stock library's checkpoint has (:func:`check_weights` compares them).
-
-    Returns:
-        Fit: In the order of the model, or of the file.
-    """
-    model = unwrap(model)
-    own = model.state_dict()
-    no_losses = tuple(
-        f'{name}.{part}.'.removeprefix('.')
-        for name, module in model.named_modules()
-        for part in getattr(module, 'training_only', ())
-        if not list(getattr(module, part, ()))
-    )
-    frozen = frozen_state(model)
-    common = [name for name in own if name in state]
-    return Fit(
-        fitting=[name for name in common if own[name].shape == state[name].shape],
-        missing=[name for name in own if name not in state and not name.endswith('.num_batches_tracked')],
-        unexpected=[n for n in state if n not in own and n not in frozen and not n.startswith(no_losses)],
-        reshaped=[name for name in common if own[name].shape != state[name].shape],
-    )
+def _tensor(array: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array))
 
 
-def frozen_state(model):
-    """Weights of the frozen backbones of stock models within ``model``, by the names they have in the stock library.
-
-    They are not in ``model.state_dict()``: see :class:`FrozenBackbone`.
-    """
-    return {
-        f'{path}.{name}'.removeprefix('.'): value
-        for path, module in unwrap(model).named_modules()
-        if hasattr(module, 'stock_state_dict')
-        for name, value in module.stock_state_dict().items()
-    }
-
-
-def full_state_dict(model):
-    """State dict with the weights of frozen backbones: what the stock library loads into its own, unfrozen class."""
-    return {**unwrap(model).state_dict(), **frozen_state(model)}
-
-
-def prior_records(model):
-    """What a checkpoint says about the frozen priors of a model.
-
-    Returns:
-        dict[str, dict]: Path of the prior within the model → its ``name`` and ``sha256``.
-    """
-    from mmfusion.models.priors import held_priors  # the models import this module
-
-    return {path: prior.identity for path, prior in held_priors(unwrap(model)).items()}
-
-
-def check_priors(model, meta, source, losses=False):
-    """Make sure that a model has the frozen priors that a checkpoint was trained with.
-
-    Priors are compared by their place; a checkpoint of a fuser alone and one of a cascade are matched by the end of it. Not
-    compared is what one side lacks: a prior says nothing about a model that has none there. A checkpoint without any record
-    (a plain state dict) is taken, with a warning.
-
-    Args:
-        model (nn.Module): The model, or its DDP wrapper.
-        meta (dict): Of the checkpoint.
-        source (str | Path): The checkpoint, for messages.
-        losses (bool): Whether to compare the priors of losses, too: they matter where training goes on.
-
-    Raises:
-        CheckpointError: Another prior: both are named.
-    """
-    own = {k: v for k, v in prior_records(model).items() if losses or not re.search(r'(^|\.)losses\.', k)}
-    records = meta.get('priors')
-    if own and records is None:
-        names = ', '.join(sorted({record['name'] for record in own.values()}))
-        print_log(
-            f'{source}: does not say which prior it was trained with. Make sure that it was {names}.',
-            'current',
-            logging.WARNING,
+def _unwrap(content: Any, source: str | Path) -> tuple[dict[str, Tensor], dict]:
+    """Take the state dict out of what a file holds."""
+    meta = content.get('meta') if isinstance(content, Mapping) else None
+    state = content
+    while isinstance(state, Mapping) and not any(isinstance(v, Tensor) for v in state.values()):
+        inner = {k: v for k, v in state.items() if isinstance(v, Mapping) and _holds_tensors(v)}
+        own = [k for k in _WRAPPERS if k in inner] or [k for k in inner if not _TRAINING.search(str(k))]
+        if len(own) != 1 and not any(k in inner for k in _WRAPPERS):
+            state = {k: inner[k] for k in own}
+            break
+        state = inner[own[0]]
+    flat = _flat(state) if isinstance(state, Mapping) else {}
+    if not flat:
+        found = (
+            f'a dict with the keys {", ".join(map(str, list(content)[:5]))}'
+            if isinstance(content, Mapping)
+            else f'a {type(content)}'
         )
-    for path, there in (records or {}).items():
-        for place, here in own.items():
-            same_place = f'.{place}'.endswith(f'.{path}') or f'.{path}'.endswith(f'.{place}')
-            if same_place and here['sha256'] != there['sha256']:
-                raise CheckpointError(
-                    f'{source}: was trained with the prior {there["name"]} (SHA-256 {there["sha256"][:16]}…), and this '
-                    f"model's {place!r} is {here['name']} (SHA-256 {here['sha256'][:16]}…). Give it the same weights; to "
-                    'train on with another prior, use load_from and PriorRecordHook(allow_other=True).'
-                )
-
-
-def check_weights(model, path, losses=False):
-    """Make sure that a checkpoint is one of exactly this model, frozen priors included.
-
-    Args:
-        model (nn.Module): The model, or its DDP wrapper. It is not changed.
-        path (str | Path): File or URL.
-        losses (bool): Whether the priors of losses have to be the same, too.
-
-    Returns:
-        tuple[dict[str, Tensor], dict]: State dict and meta information, as :func:`read_checkpoint` gives them.
-
-    Raises:
-        CheckpointError: The file cannot be read, or does not fit: with the first names and shapes that differ, and advice.
-    """
-    state, meta = _read_for(model, path)
-    fit = compare(model, state)
-    if fit.missing or fit.unexpected or fit.reshaped:
         raise CheckpointError(
-            f'{path}: not a checkpoint of this model. {_describe(model, state, fit)}. {_advice(state, meta, model, fit)}'
+            f'{source}: expected a checkpoint with a state_dict, or a state dict (names and tensors), found {found}.'
         )
-    frozen = frozen_state(model)
-    other = [n for n, v in frozen.items() if n in state and not _same(v, state[n])]
-    if other:
-        raise CheckpointError(
-            f'{path}: has other weights than the frozen backbone of this model: {_some(other)}. Build the model with the '
-            'weights of this file: give the backbone by itself to FrozenBackbone (weights=FILE).'
-        )
-    check_priors(model, meta, path, losses)
-    return {name: value for name, value in state.items() if name not in frozen}, meta
+    return _without_prefixes(flat), dict(meta) if isinstance(meta, Mapping) else {}
 
 
-def load_weights(model, path):
-    """Load a checkpoint into exactly the model that it belongs to.
-
-    Args:
-        model (nn.Module): The model, or its DDP wrapper.
-        path (str | Path): File or URL: a checkpoint of mmengine or a plain state dict.
-
-    Returns:
-        dict: The checkpoint's meta information.
-
-    Raises:
-        CheckpointError: As :func:`check_weights`; the model is then unchanged.
-    """
-    state, meta = check_weights(model, path)
-    unwrap(model).load_state_dict(state, strict=False)
-    return meta
+def _holds_tensors(tree: Mapping) -> bool:
+    return any(isinstance(v, Tensor) or (isinstance(v, Mapping) and _holds_tensors(v)) for v in tree.values())
 
 
-def check_start(model, cfg):
-    """Look at what training is about to start from, before mmengine loads it leniently.
-
-    Resuming needs a checkpoint of this very model. A ``load_from`` may fit in part (fine-tuning): what does and what does
-    not is said in the log.
-
-    Args:
-        model (nn.Module): The model, or its DDP wrapper.
-        cfg (Config): With ``resume``, ``load_from`` and ``work_dir``.
-
-    Raises:
-        CheckpointError: Nothing of ``load_from`` fits, or the checkpoint to resume from is of another model.
-    """
-    path = cfg.get('load_from')
-    if cfg.get('resume'):
-        path = path or find_latest_checkpoint(cfg.work_dir)
-        if path:
-            check_weights(model, path, losses=True)
-        return
-    if not path:
-        return
-    state, meta = _read_for(model, path)
-    fit = compare(model, state)
-    if not fit.fitting:
-        raise CheckpointError(
-            f'load_from={str(path)!r}: nothing in it fits this model. {_describe(model, state, fit)}. '
-            f'{_advice(state, meta)}'
-        )
-    if fit.missing or fit.unexpected or fit.reshaped:
-        print_log(
-            f"load_from={str(path)!r}: {len(fit.fitting)} of the model's {len(unwrap(model).state_dict())} tensors are "
-            f'loaded; the others keep their initial values. {_describe(model, state, fit)}.',
-            'current',
-            logging.WARNING,
-        )
-    else:
-        print_log(f'load_from={str(path)!r}: all {len(fit.fitting)} tensors of the model are loaded.', 'current')
+def _flat(tree: Mapping, prefix: str = '') -> dict[str, Tensor]:
+    """Join nested dicts by dots; what is no tensor is left out."""
+    out = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            out.update(_flat(value, f'{prefix}{key}.'))
+        elif isinstance(value, Tensor):
+            out[f'{prefix}{key}'] = value
+    return out
 
 
-def place_before_loading(model):
-    """Let a model put the names of a state dict right by its ``place_state_dict`` before anybody loads it.
-
-    Args:
-        model (nn.Module): With a method ``place_state_dict(state) -> state``.
-    """
-
-    def place(module, state, prefix, *_):
-        if prefix:  # it is part of a larger model
-            return
-        placed = module.place_state_dict(dict(state))
-        state.clear()
-        state.update(placed)
-
-    model.register_load_state_dict_pre_hook(place)
-
-
-def _read_for(model, path):
-    """Read a checkpoint; one of a cascade's part gets the cascade's names."""
-    state, meta = read_checkpoint(path)
-    place = getattr(unwrap(model), 'place_state_dict', None)
-    return (place(state) if place else state), meta
-
-
-def _same(a, b):
-    return a.shape == b.shape and torch.equal(a.cpu(), b.to(a.dtype))
-
-
-def unwrap(model):
-    """The model itself, where it may stand in a wrapper such as DDP's."""
-    return model.module if is_model_wrapper(model) else model
-
-
-def _some(names, most=3):
-    """The first few of some names, and how many more there are."""
-    shown = ', '.join(str(name) for name in names[:most])
-    return shown + (f' and {len(names) - most} more' if len(names) > most else '')
-
-
-def _describe(model, state, fit):
-    """What does not fit, in words."""
-    own = unwrap(model).state_dict()
-    parts = []
-    if fit.missing:
-        parts.append(f'missing in the file: {_some(fit.missing)}')
-    if fit.unexpected:
-        parts.append(f'unknown to the model: {_some(fit.unexpected)}')
-    if fit.reshaped:
-        shapes = [f'{n} {list(state[n].shape)} in the file, {list(own[n].shape)} in the model' for n in fit.reshaped]
-        parts.append(f'of another shape: {_some(shapes)}')
-    text = '; '.join(parts)
-    return text[0].upper() + text[1:]
-
-
-def _advice(state, meta, model=None, fit=None):
-    sides = getattr(unwrap(model), 'sides', ()) if model is not None else ()
-    for side in sides:
-        if fit.missing and not fit.unexpected and all(name.startswith(f'{side}.') for name in fit.missing):
-            other = ', '.join(s for s in sides if s != side)
-            return (
-                f'It holds the {other} alone: train the {side} first, starting from it (load_from, fuser_checkpoint or '
-                'task_checkpoint).'
-            )
-    for pattern, owner, tool in _FOREIGN:
-        if any(re.fullmatch(pattern, name) for name in state):
-            return f'It is a checkpoint of {owner}: convert it by {tool} first.'
-    run = meta.get('experiment_name')
-    saved = f' It was saved by the run {run!r}.' if run else ''
-    return f'Use the config that it was trained with, with the same --cfg-options.{saved}'
+def _without_prefixes(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Take off what wrappers put before names: DataParallel's, torch.compile's, Lightning's."""
+    names = list(state)
+    while True:
+        short = [re.sub(r'(^|\.)(?:module|_orig_mod)\.', r'\1', name) for name in names]
+        if all(name.startswith('model.') for name in short):
+            short = [name.removeprefix('model.') for name in short]
+        if short == names or len(set(short)) < len(short):
+            return dict(zip(names, state.values(), strict=True))
+        names = short

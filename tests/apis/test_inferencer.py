@@ -150,7 +150,7 @@ def test_arrays_of_another_kind(inferencer, arrays):
 
 def test_the_models_own_refusal_names_the_file(inferencer, tmp_path):
     write_image(tmp_path / 'tiny.png', np.zeros((5, 9, 3), np.uint8))
-    with pytest.raises(ValueError, match=r'tiny\.png: FIFN .*at least 8×8, got 5×9'):
+    with pytest.raises(ValueError, match=r'tiny\.png: FIFN .*at least 8×8 pixels, got 5×9'):
         inferencer(tmp_path / 'tiny.png', np.zeros((5, 9), np.uint8))
 
 

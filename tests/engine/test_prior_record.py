@@ -11,11 +11,12 @@ from mmengine.runner import Runner
 from torch import nn
 
 from mmfusion.apis import FusionInferencer
+from mmfusion.models import checkpoint as module
+from mmfusion.models.checkpoint import check_priors, check_start, check_weights, prior_records
 from mmfusion.models.fusers import ImageFuser
 from mmfusion.models.priors.frozen import hash_weights
 from mmfusion.registry import MODELS
-from mmfusion.utils import checkpoint as module
-from mmfusion.utils.checkpoint import CheckpointError, check_priors, check_start, check_weights, prior_records
+from mmfusion.utils.checkpoint import CheckpointError
 
 CONFIG = Path(__file__).resolve().parents[2] / 'configs/occo/occo_synthetic.py'
 pytestmark = pytest.mark.usefixtures('one_thread')

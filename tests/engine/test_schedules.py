@@ -13,7 +13,7 @@ from torch import nn
 
 from mmfusion.engine.hooks import LossWeightHook, StagedTrainingHook, TaskClassesHook
 from mmfusion.engine.hooks.loss_weight import weight_at
-from mmfusion.utils.freezing import named_parts
+from mmfusion.models.freezing import named_parts
 
 pytestmark = pytest.mark.usefixtures('one_thread')
 

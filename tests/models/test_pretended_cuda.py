@@ -65,7 +65,8 @@ def test_a_method_or_cascade_stays_on_its_device(config, monkeypatch, one_thread
         assert total.device == CUDA
         total.backward()
         grads = [p.grad for p in model.parameters() if p.requires_grad and p.grad is not None]
-        assert grads and all(isinstance(g, PretendedTensor) for g in grads)
+        assert len(grads) > 3
+        assert all(isinstance(g, PretendedTensor) for g in grads)
         with torch.no_grad():
             data = model.eval().data_preprocessor(batch(), False)
             found = model(**data, mode='predict')

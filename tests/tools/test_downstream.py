@@ -85,7 +85,7 @@ def test_table_files_and_verdict(compare, trainings, tmp_path, capsys):
     assert data['columns'] == ['IoU/road', 'IoU/car', 'mIoU']
     assert data['variants']['OCCO']['mean'] == {'IoU/road': 72, 'IoU/car': None, 'mIoU': 62}
     cell = Config.fromfile(tmp_path / 'out/cells/infrared/seed_1/config.py')
-    assert (cell.model.fuser.source, cell.randomness.seed, cell.train_cfg.max_epochs) == ('infrared', 1, 1)
+    assert (cell.model.fuser.network.source, cell.randomness.seed, cell.train_cfg.max_epochs) == ('infrared', 1, 1)
     assert compare(*THREE, '--metrics', 'mIoU') == 0
     out = capsys.readouterr().out
     assert '6 of 6 cells are finished and skipped' in out

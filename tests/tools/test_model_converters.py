@@ -3,10 +3,10 @@
 import pytest
 import torch
 
+from mmfusion.models.checkpoint import load_weights
 from mmfusion.models.layers.min_max import min_max_normalize
 from mmfusion.models.methods.occo import FIFN
 from mmfusion.models.methods.occo.official import to_official
-from mmfusion.utils.checkpoint import load_weights
 
 
 @pytest.fixture

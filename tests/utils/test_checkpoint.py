@@ -1,171 +1,155 @@
-"""Strict loading of checkpoints: what is accepted, and what each refusal says."""
-
-import pickle
+"""Reading weights as people have them: wrappers, prefixes, formats, and files that are something else."""
 
 import numpy as np
 import pytest
 import torch
-from mmengine.config import Config
-from mmengine.logging.history_buffer import HistoryBuffer
+from safetensors.torch import save_file
 from torch import nn
 
-from mmfusion.utils import checkpoint as module
-from mmfusion.utils.checkpoint import CheckpointError, check_start, check_weights, load_weights, read_checkpoint
+from mmfusion.utils.checkpoint import CheckpointError, read_checkpoint
+from mmfusion.utils.tf_checkpoint import read_tf_checkpoint, tf_prefix
+
+STATE = {'conv.weight': torch.arange(4.0).view(2, 2), 'conv.bias': torch.ones(2)}
 
 
-class Model(nn.Module):
-    """A model with a batch norm, and losses that may be absent."""
-
-    def __init__(self, width=3, losses=()):
-        super().__init__()
-        self.network = nn.Sequential(nn.Conv2d(1, width, 1), nn.BatchNorm2d(width))
-        self.losses = nn.ModuleList(losses)
+def read(tmp_path, content, name='a.pth'):
+    torch.save(content, tmp_path / name)
+    return read_checkpoint(tmp_path / name)
 
 
-def equal(a, b):
-    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+def prefixed(prefix):
+    return {f'{prefix}{k}': v for k, v in STATE.items()}
 
 
-def save(path, content):
-    torch.save(content, path)
-    return path
+@pytest.mark.parametrize(
+    'content',
+    [
+        STATE,
+        *({key: STATE} for key in ('model', 'net', 'params', 'state_dict', 'model_state_dict', 'weight', 'own')),
+        dict(state_dict=STATE, optimizer=dict(state={0: dict(exp_avg=torch.zeros(2))}), meta={}, epoch=3),
+        dict(epoch=3, network=dict(state_dict=STATE)),
+        *(
+            prefixed(p)
+            for p in ('module.', '_orig_mod.', 'model.', 'module._orig_mod.', '_orig_mod.module.', 'model.module.')
+        ),
+        dict(state_dict=prefixed('model._orig_mod.module.'), hyper_parameters=dict(lr=1.0)),
+    ],
+)
+def test_one_state_dict_in_many_wrappings(tmp_path, content):
+    state, _ = read(tmp_path, content)
+    assert {k: v.tolist() for k, v in state.items()} == {k: v.tolist() for k, v in STATE.items()}
 
 
-@pytest.mark.parametrize('form', ['plain', 'mmengine', 'data_parallel'])
-def test_forms_of_checkpoints(tmp_path, form):
-    source, target = Model(), Model()
-    assert not equal(source, target)
-    state = source.state_dict()
-    if form == 'data_parallel':
-        state = {f'module.{name}': value for name, value in state.items()}
-    if form == 'mmengine':
-        history = HistoryBuffer()
-        history.update(np.float64(0.5))
-        state = dict(state_dict=state, meta=dict(epoch=3), message_hub=dict(log_scalars={'loss': history}))
-    meta = load_weights(target, save(tmp_path / 'a.pth', state))
-    assert equal(source, target)
-    assert meta == (dict(epoch=3) if form == 'mmengine' else {})
+def test_meta_and_parts_of_a_file(tmp_path):
+    assert read(tmp_path, dict(state_dict=STATE, meta=dict(epoch=2)))[1] == dict(epoch=2)
+    parts = read(tmp_path, dict(att=dict(module=STATE), con=STATE, lr=1.0))[0]
+    assert set(parts) == {'att.conv.weight', 'att.conv.bias', 'con.conv.weight', 'con.conv.bias'}
+    assert set(read(tmp_path, dict(fuse=STATE, disc=STATE))[0]) == {f'{p}.{k}' for p in ('fuse', 'disc') for k in STATE}
 
 
-def test_wrapped_model(tmp_path):
-    source, target = Model(), Model()
-    torch.distributed.init_process_group('gloo', init_method=f'file://{tmp_path / "store"}', rank=0, world_size=1)
-    try:
-        load_weights(nn.parallel.DistributedDataParallel(target), save(tmp_path / 'a.pth', source.state_dict()))
-    finally:
-        torch.distributed.destroy_process_group()
-    assert equal(source, target)
+def test_formats_folders_and_several_files(tmp_path):
+    arrays = {k: v.numpy() for k, v in STATE.items()}
+    np.savez(tmp_path / 'a.npz', **arrays)
+    np.save(tmp_path / 'lut.npy', arrays['conv.bias'])
+    save_file(STATE, tmp_path / 'b.safetensors')
+    for name in ('a.npz', 'b.safetensors'):
+        assert read_checkpoint(tmp_path / name)[0]['conv.weight'].tolist() == [[0, 1], [2, 3]]
+    assert list(read_checkpoint(tmp_path / 'lut.npy')[0]) == ['lut']
+    together = read_checkpoint([tmp_path / 'a.npz', tmp_path / 'lut.npy'])[0]
+    assert list(together) == ['a.conv.weight', 'a.conv.bias', 'lut']
+    assert set(read_checkpoint(tmp_path)[0]) == {*together, 'b.conv.weight', 'b.conv.bias'}
+    (tmp_path / 'none').mkdir()
+    with pytest.raises(CheckpointError, match='none: a folder without weights'):
+        read_checkpoint(tmp_path / 'none')
 
 
-def test_what_may_differ(tmp_path):
-    """Counters of batch norm, and weights of losses that the model was built without."""
-    source, target = Model(losses=[nn.Linear(2, 2)]), Model()
-    state = source.state_dict()
-    del state['network.1.num_batches_tracked']
-    path = save(tmp_path / 'a.pth', state)
-    load_weights(target, path)
-    assert torch.equal(target.network[0].weight, source.network[0].weight)
-    with pytest.raises(CheckpointError, match=r'Unknown to the model: losses\.0\.weight, losses\.0\.bias\.'):
-        load_weights(nn.Sequential(), save(tmp_path / 'b.pth', {k: v for k, v in state.items() if 'losses' in k}))
+def script(path):
+    torch.jit.save(torch.jit.script(nn.Linear(2, 2)), path)
 
 
-def test_another_network(tmp_path):
-    state = {**Model().network.state_dict(), 'head.weight': torch.zeros(2)}
-    path = save(tmp_path / 'other.pth', dict(state_dict=state, meta=dict(experiment_name='yolo_2026')))
-    model = Model()
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    with pytest.raises(CheckpointError) as e:
-        load_weights(model, path)
-    text = str(e.value)
-    assert text.startswith(
-        f'{path}: not a checkpoint of this model. Missing in the file: network.0.weight, network.0.bias'
-    )
-    assert 'and 3 more; unknown to the model: 0.weight, 0.bias, 1.weight and 5 more.' in text
-    assert text.endswith("with the same --cfg-options. It was saved by the run 'yolo_2026'.")
-    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+@pytest.mark.parametrize(
+    ('write', 'message'),
+    [
+        (
+            lambda p: p.write_text('version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n'),
+            'Git LFS pointer',
+        ),
+        (lambda p: p.write_text('\n<!DOCTYPE html><html>Sign in'), 'is a web page'),
+        (lambda p: p.write_bytes(b''), r'is empty \(0 bytes\)'),
+        (lambda p: torch.save(nn.Linear(2, 2), p), r'holds more than weights: objects of torch\.nn\.modules'),
+        (lambda p: torch.save(nn.Linear(2, 2), p, _use_new_zipfile_serialization=False), 'holds more than weights'),
+        (script, 'is a TorchScript archive'),
+        (lambda p: p.write_bytes(b'\x00\x01\x02 weights of something'), 'is no checkpoint|damaged or incomplete'),
+    ],
+)
+def test_files_that_are_something_else(tmp_path, write, message):
+    write(tmp_path / 'x.pth')
+    with pytest.raises(CheckpointError, match=rf'x\.pth: .*({message})') as e:
+        read_checkpoint(tmp_path / 'x.pth')
+    assert 'weights_only' not in str(e.value)
+    assert '\n' not in str(e.value)
 
 
-def test_other_widths(tmp_path):
-    path = save(tmp_path / 'wide.pth', Model(5).state_dict())
-    with pytest.raises(
-        CheckpointError, match=r'network\.0\.weight \[5, 1, 1, 1\] in the file, \[3, 1, 1, 1\] in the model'
-    ):
-        check_weights(Model(3), path)
+def varint(n):
+    out = b''
+    while n > 127:
+        out, n = out + bytes([n & 127 | 128]), n >> 7
+    return out + bytes([n])
 
 
-def test_public_checkpoint_names_its_converter(tmp_path):
-    path = save(tmp_path / 'occo.pth', {'module.v1.Conv_BN_ReLU_2.0.weight': torch.zeros(8, 1, 3, 3)})
-    with pytest.raises(
-        CheckpointError, match=r'OCCO.s public implementation.*tools/model_converters/occo_from_official\.py'
-    ):
-        load_weights(Model(), path)
+def block(entries):
+    """A block of a table, keys without what they share with the one before."""
+    out, last = b'', b''
+    for key, value in entries:
+        shared = next((i for i, (a, b) in enumerate(zip(key, last, strict=False)) if a != b), min(len(key), len(last)))
+        out += varint(shared) + varint(len(key) - shared) + varint(len(value)) + key[shared:] + value
+        last = key
+    return out + (0).to_bytes(4, 'little') + (1).to_bytes(4, 'little')
 
 
-class Evil:
-    """Would run code when it is unpickled."""
-
-    def __reduce__(self):
-        return pytest.fail, ('code of a checkpoint was run',)
-
-
-def test_unreadable_files(tmp_path):
-    with pytest.raises(CheckpointError, match=r'none\.pth: no such checkpoint'):
-        read_checkpoint(tmp_path / 'none.pth')
-    whole = save(tmp_path / 'whole.pth', Model().state_dict()).read_bytes()
-    (tmp_path / 'cut.pth').write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(CheckpointError, match=r'cut\.pth: damaged or incomplete'):
-        read_checkpoint(tmp_path / 'cut.pth')
-    (tmp_path / 'empty.pth').write_bytes(b'')
-    with pytest.raises(CheckpointError, match=r'empty\.pth: damaged or incomplete'):
-        read_checkpoint(tmp_path / 'empty.pth')
-    (tmp_path / 'text.pth').write_text('<html>not found</html>')
-    with pytest.raises(CheckpointError, match=r'text\.pth: is no checkpoint'):
-        read_checkpoint(tmp_path / 'text.pth')
-    with pytest.raises(CheckpointError, match=r'evil\.pth: is no checkpoint, or holds more than weights'):
-        read_checkpoint(save(tmp_path / 'evil.pth', {'a': Evil()}))
-    (tmp_path / 'evil_pickle.pth').write_bytes(pickle.dumps(Evil()))
-    with pytest.raises(CheckpointError, match=r'evil_pickle\.pth: is no checkpoint'):
-        read_checkpoint(tmp_path / 'evil_pickle.pth')
-    with pytest.raises(
-        CheckpointError, match=r'expected a checkpoint with a state_dict.*found a dict with the keys epoch'
-    ):
-        read_checkpoint(save(tmp_path / 'c.pth', {'epoch': 3}))
-    with pytest.raises(CheckpointError, match="found a <class 'list'>"):
-        read_checkpoint(save(tmp_path / 'd.pth', [torch.zeros(1)]))
+def write_tensorflow(prefix, tensors):
+    """Write a TensorFlow checkpoint of float32 tensors in its table form."""
+    data, entries = b'', [(b'', b'\x08\x01')]
+    for name in sorted(tensors):
+        raw = tensors[name].numpy().tobytes()
+        dims = b''.join(b'\x12' + varint(len(d)) + d for d in (b'\x08' + varint(n) for n in tensors[name].shape))
+        entry = b'\x08\x01\x12' + varint(len(dims)) + dims + b'\x20' + varint(len(data)) + b'\x28' + varint(len(raw))
+        entries.append((name.encode(), entry))
+        data += raw
+    body = block(entries)
+    handle = varint(0) + varint(len(body))
+    index = block([(b'z', handle)])
+    start = len(body) + 5
+    footer = varint(0) * 2 + varint(start) + varint(len(index))
+    footer = footer.ljust(40, b'\0') + (0xDB4775248B80FB57).to_bytes(8, 'little')
+    prefix.with_name(f'{prefix.name}.index').write_bytes(body + b'\0' * 5 + index + b'\0' * 5 + footer)
+    prefix.with_name(f'{prefix.name}.data-00000-of-00001').write_bytes(data)
 
 
-@pytest.fixture
-def said(monkeypatch):
-    """What goes to the log."""
-    lines = []
-    monkeypatch.setattr(module, 'print_log', lambda text, *args, **kwargs: lines.append(text))
-    return lines
+def test_tensorflow_checkpoint(tmp_path):
+    tensors = {f'net/layer{k}/w': torch.rand(3, 3, k, 200) for k in (1, 2)} | {'net/scalar': torch.tensor(2.0)}
+    prefix = tmp_path / 'model.ckpt'
+    write_tensorflow(prefix, tensors)
+    for given in (prefix, f'{prefix}.index', f'{prefix}.data-00000-of-00001', tmp_path):
+        state, _ = read_checkpoint(given)
+        assert state.keys() == tensors.keys()
+        assert all(torch.equal(state[k], v) for k, v in tensors.items())
+    data = tmp_path / 'model.ckpt.data-00000-of-00001'
+    data.write_bytes(data.read_bytes()[:-8])
+    with pytest.raises(CheckpointError, match=r'the data of net/scalar are incomplete|the data of net/layer2/w'):
+        read_checkpoint(prefix)
+    data.unlink()
+    with pytest.raises(CheckpointError, match=r'data-00000-of-00001: missing'):
+        read_checkpoint(prefix)
+    index = tmp_path / 'model.ckpt.index'
+    index.write_bytes(index.read_bytes()[:-20])
+    with pytest.raises(CheckpointError, match=r'model\.ckpt\.index: not an index of a TensorFlow checkpoint, or cut'):
+        read_checkpoint(prefix)
 
 
-def test_load_from_says_what_fits(tmp_path, said):
-    state = Model().state_dict()
-    path = save(tmp_path / 'a.pth', state)
-    check_start(Model(), Config(dict(load_from=str(path), resume=False)))
-    assert 'all 7 tensors of the model are loaded' in said.pop()
-    state['network.0.bias'] = torch.zeros(9)
-    path = save(tmp_path / 'b.pth', {k: v for k, v in state.items() if 'network.1' not in k or 'running' in k})
-    check_start(Model(), Config(dict(load_from=str(path), resume=False)))
-    line = said.pop()
-    assert "3 of the model's 7 tensors are loaded; the others keep their initial values. Missing in the file" in line
-    assert 'network.0.bias [9] in the file, [3] in the model' in line
-    check_start(Model(), Config(dict(load_from=None, resume=False)))
-    assert not said
-    with pytest.raises(
-        CheckpointError, match=r'load_from=.*c\.pth.*nothing in it fits this model\. Missing in the file'
-    ):
-        check_start(Model(), Config(dict(load_from=str(save(tmp_path / 'c.pth', {'x': torch.zeros(1)})))))
-
-
-def test_resuming_needs_this_very_model(tmp_path, said):
-    cfg = Config(dict(load_from=None, resume=True, work_dir=str(tmp_path)))
-    check_start(Model(), cfg)  # nothing to resume from: training begins
-    path = save(tmp_path / 'epoch_1.pth', dict(state_dict=Model(5).state_dict(), meta={}))
-    (tmp_path / 'last_checkpoint').write_text(str(path))
-    check_start(Model(5), cfg)
-    with pytest.raises(CheckpointError, match=r'epoch_1\.pth: not a checkpoint of this model'):
-        check_start(Model(3), cfg)
+@pytest.mark.data
+def test_tensorflow_checkpoints_of_authors(data_dir):
+    """Number of variables, and the shape of a kernel, of two published files."""
+    for name, count in (('U2Fusion', 20), ('PMGI', 74)):
+        (index,) = (data_dir / 'zoo' / name).glob('*.index')
+        assert len(read_tf_checkpoint(tf_prefix(index))) == count

@@ -40,7 +40,9 @@ def convert(src, dst, back=False, overwrite=False):
     dst = Path(dst)
     if dst.exists() and not overwrite:
         raise FileExistsError(f'{dst} exists; say --overwrite to replace it')
-    state, _ = read_checkpoint(src, keys=('state_dict', 'teacher'))
+    state, _ = read_checkpoint(src)
+    if any(name.startswith('teacher.') for name in state):  # of a training run, beside the student
+        state = {k.removeprefix('teacher.'): v for k, v in state.items() if k.startswith('teacher.')}
     state = {name: value for name, value in state.items() if not name.startswith(HEADS)}
     ours = {k.removeprefix('backbone.'): v for k, v in state.items()} if back else from_original(state)
     meta = dict(mmfusion_version=__version__, converted_from=Path(src).name)

@@ -10,11 +10,11 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
 import mmfusion  # noqa: F401
-from mmfusion.apis.inferencer import drop_losses
 from mmfusion.models.cascades import TaskCascade
+from mmfusion.models.checkpoint import full_state_dict, load_weights
+from mmfusion.models.hub import drop_losses
 from mmfusion.registry import MODELS
 from mmfusion.utils import write_bytes
-from mmfusion.utils.checkpoint import full_state_dict, load_weights
 from mmfusion.utils.cli import report
 
 

@@ -8,8 +8,9 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from torch.utils.data import get_worker_info
 
-from mmfusion.registry import TRANSFORMS
+from mmfusion.registry import INFERENCERS, TRANSFORMS
 from mmfusion.utils import read_visible, write_image
+from mmfusion.utils.run_record import model_settings, plain
 
 SOURCES = ('fused', 'visible', 'infrared', 'average')
 
@@ -119,14 +120,12 @@ class FuseImages(BaseTransform):
     def _run(self, pair, name):
         """The model on one pair; builds it first."""
         if self._inferencer is None:
-            from mmfusion.apis import FusionInferencer  # the inferencer imports this package
-
             if get_worker_info() is not None and not str(self.device).startswith('cpu'):
                 raise ValueError(
                     f"FuseImages: device={self.device!r} in a worker process of the dataloader. Use device='cpu', or "
                     'num_workers=0, or fuse the dataset once by tools/fuse_dataset.py.'
                 )
-            self._inferencer = FusionInferencer(
+            self._inferencer = INFERENCERS.get('mmfusion.FusionInferencer')(
                 self.model, self.weights, self.device, self.cfg_options, self.tile, show_progress=False
             )
         return self._inferencer.fuse_stacked(pair, name)
@@ -134,10 +133,7 @@ class FuseImages(BaseTransform):
     def _cache_folder(self):
         """Folder of this model's images below ``cache_dir``."""
         if self._cache is None:
-            from mmfusion.apis import load_model_config
-            from mmfusion.utils.run_record import model_settings, plain
-
-            cfg = load_model_config(self.model, self.cfg_options, self.tile)
+            cfg = INFERENCERS.get('mmfusion.FusionInferencer').load_config(self.model, self.cfg_options, self.tile)
             network = plain(cfg.model.to_dict())
             weights = model_settings('', self.weights)
             text = json.dumps([network, weights['checkpoint_sha256'] or str(self.weights)], sort_keys=True)

@@ -4,9 +4,10 @@ import torch
 from mmengine.hooks import Hook
 from torch import nn
 
+from mmfusion.models.checkpoint import unwrap
+from mmfusion.models.freezing import named_parts
 from mmfusion.registry import HOOKS
-from mmfusion.utils.checkpoint import read_checkpoint, unwrap
-from mmfusion.utils.freezing import named_parts
+from mmfusion.utils.checkpoint import read_checkpoint
 
 
 @HOOKS.register_module()

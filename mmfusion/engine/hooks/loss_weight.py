@@ -5,8 +5,8 @@ from collections.abc import Mapping, MutableMapping
 
 from mmengine.hooks import Hook
 
+from mmfusion.models.checkpoint import unwrap
 from mmfusion.registry import HOOKS
-from mmfusion.utils.checkpoint import unwrap
 
 CURVES = {
     'linear': lambda t: t,

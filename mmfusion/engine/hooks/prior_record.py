@@ -2,8 +2,8 @@
 
 from mmengine.hooks import Hook
 
+from mmfusion.models.checkpoint import check_priors, prior_records
 from mmfusion.registry import HOOKS
-from mmfusion.utils.checkpoint import check_priors, prior_records
 
 
 @HOOKS.register_module()

@@ -5,8 +5,8 @@ from itertools import pairwise
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 
+from mmfusion.models.freezing import freeze, named_parts, parameters_of
 from mmfusion.registry import HOOKS
-from mmfusion.utils.freezing import freeze, named_parts, parameters_of
 
 
 @HOOKS.register_module()

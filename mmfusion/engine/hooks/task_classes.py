@@ -2,8 +2,8 @@
 
 from mmengine.hooks import Hook
 
+from mmfusion.models.checkpoint import unwrap
 from mmfusion.registry import HOOKS
-from mmfusion.utils.checkpoint import unwrap
 
 
 @HOOKS.register_module()

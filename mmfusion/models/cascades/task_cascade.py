@@ -4,11 +4,11 @@ import torch
 from mmengine.model import BaseModel
 from mmengine.structures import PixelData
 
+from mmfusion.models.checkpoint import full_state_dict, load_weights, place_before_loading
+from mmfusion.models.freezing import freeze, named_parts
 from mmfusion.models.fusers.batch import by_size, check_finite
 from mmfusion.registry import MODELS
 from mmfusion.structures import FusionDataSample
-from mmfusion.utils.checkpoint import full_state_dict, load_weights, place_before_loading
-from mmfusion.utils.freezing import freeze, named_parts
 
 
 class TaskCascade(BaseModel):

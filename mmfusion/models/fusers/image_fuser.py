@@ -9,11 +9,11 @@ from mmengine.structures import PixelData
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmfusion.models.checkpoint import place_before_loading
 from mmfusion.models.layers import at_least_float32
 from mmfusion.models.priors import FeaturePrior, PriorHolder, TextPrior
 from mmfusion.registry import MODELS
 from mmfusion.structures import FusionDataSample
-from mmfusion.utils.checkpoint import place_before_loading
 
 from .batch import SOURCES, Batch, by_size, check_finite, take
 from .color import luminance

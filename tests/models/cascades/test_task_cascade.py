@@ -7,8 +7,9 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import load_checkpoint
 
+from mmfusion.models.checkpoint import load_weights
 from mmfusion.registry import MODELS
-from mmfusion.utils.checkpoint import CheckpointError, load_weights
+from mmfusion.utils.checkpoint import CheckpointError
 
 from .conftest import FUSER, batch, cascade_config
 

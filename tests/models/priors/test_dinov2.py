@@ -10,12 +10,13 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.structures import PixelData
 from timm.models.vision_transformer import VisionTransformer
 
+from mmfusion.models.checkpoint import check_weights, full_state_dict, load_weights
 from mmfusion.models.priors import CLIPPrior, DINOv2Prior, FrozenBackbone, held_priors
 from mmfusion.models.priors import dinov2 as module
 from mmfusion.models.priors.dinov2 import FrozenViT, from_original, is_original, nearest_multiple, to_original
 from mmfusion.registry import MODELS
 from mmfusion.structures import FusionDataSample
-from mmfusion.utils.checkpoint import CheckpointError, check_weights, full_state_dict, load_weights
+from mmfusion.utils.checkpoint import CheckpointError
 
 ROOT = Path(__file__).resolve().parents[3]
 ARCH = dict(embed_dims=16, num_layers=3, num_heads=2, feedforward_channels=64)

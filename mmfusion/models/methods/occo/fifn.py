@@ -8,6 +8,7 @@ from mmfusion.models.layers.min_max import min_max_normalize
 from mmfusion.registry import MODELS
 
 from .fifb import FIFB, fold_norm
+from .official import from_official
 from .tiled import TiledFusion
 
 
@@ -126,6 +127,8 @@ class FIFN(nn.Module):
             for below, skip in zip(channels[:0:-1], channels[-2::-1], strict=True)
         )
         self.final = nn.Conv2d(channels[0], 1, 1)
+
+    from_authors = staticmethod(from_official)
 
     def encode(self, name, x):
         """The four features of one modality, before their pooling, finest first."""

@@ -1,0 +1,271 @@
+"""mmfusion's own models: configs by name, weights by file, by the authors' file, or by where they are published."""
+
+import difflib
+import hashlib
+import logging
+import os
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.logging import print_log
+from mmengine.registry import DefaultScope
+from torch import nn
+
+from mmfusion.registry import MODELS
+
+from .checkpoint import load_weights
+
+RANDOM = 'random'
+
+
+def config_folder() -> Path:
+    """``configs/`` of the installed package (``.mim``) or of the checkout."""
+    package = Path(__file__).resolve().parents[1]
+    folders = (package / '.mim' / 'configs', package.parent / 'configs')
+    for folder in folders:
+        if folder.is_dir():
+            return folder
+    raise FileNotFoundError(
+        f"mmfusion's configs are in neither {folders[0]} nor {folders[1]}. Install the package from a wheel or a "
+        'complete checkout, or give the path of a config.'
+    )
+
+
+def list_models() -> dict[str, Path]:
+    """Names of mmfusion's own configs, which :class:`FusionInferencer` takes as a model.
+
+    Returns:
+        dict[str, Path]: Name → config file, sorted.
+    """
+    folder = config_folder()
+    files = sorted(f for f in folder.rglob('*.py') if '_base_' not in f.relative_to(folder).parts)
+    return {file.stem: file for file in sorted(files, key=lambda f: f.stem)}
+
+
+def find_config(model: str | Path) -> Path:
+    """The config file of a name such as ``'occo_fmb'``, of ``'mmfusion::occo/occo_fmb.py'``, or of a path.
+
+    Returns:
+        Path: An existing file.
+
+    Raises:
+        FileNotFoundError: There is none; names that are alike are told.
+    """
+    text = str(model)
+    if text.startswith('mmfusion::'):
+        file = config_folder() / text.removeprefix('mmfusion::')
+    elif text.endswith('.py') or '/' in text or '\\' in text:
+        file = Path(text)
+    else:
+        models = list_models()
+        if text in models:
+            return models[text]
+        entries = [entry for entry in published().values() if entry['In Collection'].lower() == text.lower()]
+        if entries:
+            return config_folder().parent / entries[0]['Config']
+        names = {name.lower(): name for name in (*models, *(e['In Collection'] for e in published().values()))}
+        near = [names[n] for n in difflib.get_close_matches(text.lower(), names, n=3, cutoff=0.5)]
+        raise FileNotFoundError(
+            f'{text!r} is no config of mmfusion. '
+            + (f'Did you mean {" or ".join(near)}? ' if near else '')
+            + 'Give a name of mmfusion.apis.list_models(), or the path of a config.'
+        )
+    if not file.is_file():
+        raise FileNotFoundError(f'{text}: no such config')
+    return file
+
+
+def load_model_config(
+    model: str | Path | Config,
+    cfg_options: dict | None = None,
+    tile: tuple[int, int] | None = None,
+    task: str | None = None,
+) -> Config:
+    """A config, made ready for fusing: without losses, whose priors need weights that fusing does not.
+
+    Args:
+        model (str | Path | Config): See :func:`find_config`, or a config that was loaded already; it is not changed.
+        cfg_options (dict, optional): Overrides, such as ``{'model.test_cfg.mode': 'slide'}``.
+        tile (tuple[int, int], optional): Height and width: fuse window by window, as
+            ``test_cfg=dict(mode='slide', crop_size=tile)`` does.
+        task (str, optional): ``'seg'`` or ``'det'``: keep a cascade's segmenter or detector. By default its fuser alone is
+            the model.
+
+    Returns:
+        Config: With the fuser's ``losses`` empty.
+
+    Raises:
+        FileNotFoundError: No such config.
+        ValueError: The config has no model.
+    """
+    if isinstance(model, Config):
+        cfg = Config(model.to_dict(), filename=model.filename)
+    else:
+        cfg = Config.fromfile(find_config(model))
+    cfg.merge_from_dict(cfg_options or {})
+    if 'model' not in cfg:
+        raise ValueError(f'{cfg.filename}: the config has no model; give one that can be trained, such as occo_fmb')
+    drop_losses(cfg.model)
+    for key in ('fuser_checkpoint', 'task_checkpoint'):
+        cfg.model.pop(key, None)
+    if task is None and 'fuser' in cfg.model:
+        cfg.model = cfg.model.fuser
+    if tile is not None:
+        fuser = cfg.model.get('fuser', cfg.model)
+        fuser.test_cfg = dict(fuser.get('test_cfg') or {}, mode='slide', crop_size=tuple(tile))
+    return cfg
+
+
+def drop_losses(node: Any) -> None:
+    """Take what only training needs out of every fuser in a model config (dict); changes it in place."""
+    if isinstance(node, dict):
+        for name in getattr(MODELS.get(node['type']) if 'type' in node else None, 'training_only', ()):
+            node[name] = None
+        for value in node.values():
+            drop_losses(value)
+    elif isinstance(node, (list, tuple)):
+        for value in node:
+            drop_losses(value)
+
+
+def init_model(
+    cfg: Config, weights: str | Path | Sequence[str | Path] | None = None, device: str | None = None
+) -> nn.Module:
+    """Build the model of a config, in eval mode, with weights.
+
+    Args:
+        cfg: From :func:`load_model_config`.
+        weights: Checkpoint; the authors' own file, files or folder, converted in memory; the word ``'random'`` for an
+            untrained model, the same one in every process; or None for the published weights (:func:`find_weights`).
+        device: By default a GPU where there is one.
+
+    Returns:
+        The model. Building it draws nothing from the caller's random numbers.
+
+    Raises:
+        CheckpointError: If the checkpoint cannot be read, or is one of another network.
+        FileNotFoundError: If no weights are given, and none are found.
+        ValueError: If the device is not there.
+    """
+    device = find_device(device)
+    if weights is None:
+        weights = find_weights(cfg)
+    # In a pipeline the model is built in the middle of an augmentation, by each of several workers.
+    with (
+        torch.random.fork_rng(devices=[]),
+        DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmfusion'),
+    ):
+        torch.default_generator.manual_seed(0)
+        model = MODELS.build(cfg.model)
+    if str(weights) == RANDOM:
+        print_log('The weights are RANDOM, as asked for: the fused images mean nothing.', 'current', logging.WARNING)
+    else:
+        load_weights(model, weights)
+    return model.to(device).eval()
+
+
+def find_device(device: str | int | torch.device | None) -> torch.device:
+    """Find a device as the ecosystem's tools name it: ``'cpu'``, ``'cuda:1'``, or the number of a GPU.
+
+    Raises:
+        ValueError: If there is no such device.
+    """
+    text = str(device if device is not None else get_device())
+    text = f'cuda:{text}' if text.isdigit() else text
+    try:
+        found = torch.device(text)
+    except RuntimeError as e:
+        raise ValueError(
+            f"device={text!r}: no such device. Expected 'cpu', 'cuda', 'cuda:1' or the number of a GPU."
+        ) from e
+    count = torch.cuda.device_count()
+    if found.type == 'cuda' and (found.index or 0) >= count:
+        sees = f'{count} GPUs' if count else 'no GPU'
+        raise ValueError(
+            f"device={text!r}: this torch sees {sees}. Use device='cpu'{', or a lower number' if count else ''}."
+        )
+    return found
+
+
+@lru_cache
+def published() -> dict[str, dict]:
+    """Read the entries of all metafiles.
+
+    Returns:
+        Name of a config → its entry (docs/configs.md), with its ``Collection``.
+
+    Raises:
+        ValueError: If a metafile cannot be read, or lacks a key.
+    """
+    entries = {}
+    for file in sorted(config_folder().glob('*/metafile.yml')):
+        try:
+            content = yaml.safe_load(file.read_text(encoding='utf-8'))
+            collections = {c['Name']: c for c in content['Collections']}
+            for entry in content.get('Models') or ():
+                entries[entry['Name']] = {**entry, 'Collection': collections[entry['In Collection']]}
+        except (yaml.YAMLError, KeyError, TypeError) as e:
+            raise ValueError(
+                f'{file}: not a metafile as docs/configs.md describes it ({type(e).__name__}: {e}).'
+            ) from e
+    return entries
+
+
+def find_weights(cfg: Config) -> list[Path] | str:
+    """Find the published weights of a config.
+
+    Files are looked for in the folder ``MMFUSION_WEIGHTS`` by their SHA-256, whatever their names; then fetched from the
+    metafile's address.
+
+    Returns:
+        The authors' files, in the order of the metafile, or an address of a checkpoint.
+
+    Raises:
+        FileNotFoundError: If there are none; with where to get them and where to put them.
+    """
+    name = Path(cfg.filename).stem if cfg.filename else 'this config'
+    entry = published().get(name, {})
+    if entry.get('Weights'):
+        return entry['Weights']
+    authors = entry.get('Authors Weights')
+    folder = os.environ.get('MMFUSION_WEIGHTS')
+    if not authors:
+        raise FileNotFoundError(f'{name}: give its weights (--weights FILE): none are published for this config.')
+    files = [f for f in authors['Files'] if f.get('SHA256')]
+    found = by_hash({f['SHA256'] for f in files}, Path(folder)) if folder else {}
+    if files and all(f['SHA256'] in found for f in files):
+        return [found[f['SHA256']] for f in files]
+    names = ', '.join(f['Name'] for f in authors['Files'])
+    place = f'put it into {folder}' if folder else 'put it into a folder and set MMFUSION_WEIGHTS to that'
+    raise FileNotFoundError(
+        f"{name}: the authors' weights are not here. Fetch {names} from {authors['Page']} (licence: {authors['License']}), "
+        f'and {place}, or give the file by --weights.'
+    )
+
+
+def by_hash(wanted: set[str], folder: Path) -> dict[str, Path]:
+    """Find files of a folder and its subfolders by their SHA-256.
+
+    Raises:
+        FileNotFoundError: If there is no such folder.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(f'MMFUSION_WEIGHTS={str(folder)!r}: no such folder')
+    found = {}
+    for file in sorted(f for f in folder.rglob('*') if f.is_file()):
+        digest = _sha256(file, file.stat().st_mtime_ns, file.stat().st_size)
+        if digest in wanted:
+            found.setdefault(digest, file)
+    return found
+
+
+@lru_cache(maxsize=4096)
+def _sha256(file: Path, *_) -> str:
+    """SHA-256 of a file, computed again only when its time or size changes."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()
