@@ -49,10 +49,10 @@ class ImageFuser(PriorHolder, BaseModel):
             ``'max'``, ``('range', low, high)``; see :func:`finish`.
         size_divisor: Pad images at the right and bottom by reflection to a multiple, and crop the result.
         test_cfg: ``mode='whole'`` (default), or ``mode='slide'`` with ``crop_size`` and ``stride`` (height, width) as in
-            mmseg, and ``exact`` (default True): use the network's own ``fuse_tiled`` where it has one, which gives the
-            whole image's result but for rounding. ``output``: further steps in tests. ``rounding``: ``'round'``, or
-            ``'truncate'`` to 8 bits. ``luminance``: ``'round'`` or ``'truncate'`` gives the network Y at 8 bits; see
-            :func:`luminance`.
+            mmseg, ``blend`` (see :func:`slide`), and ``exact`` (default True): use the network's own ``fuse_tiled`` where it
+            has one, which gives the whole image's result but for rounding. ``output``: further steps in tests.
+            ``rounding``: ``'round'``, or ``'truncate'`` to 8 bits. ``luminance``: ``'round'`` or ``'truncate'`` gives the
+            network Y at 8 bits; see :func:`luminance`.
         data_preprocessor: Default :class:`FusionDataPreprocessor`.
         init_cfg: As in mmengine.
 
@@ -240,7 +240,7 @@ class ImageFuser(PriorHolder, BaseModel):
 
     def _slide(self, batch: Batch) -> Tensor:
         """Fuse window by window, or by the network's own exact tiles."""
-        options = {k: v for k, v in self.test_cfg.items() if k in ('crop_size', 'stride')}
+        options = {k: v for k, v in self.test_cfg.items() if k in ('crop_size', 'stride', 'blend')}
         exact = self.test_cfg.get('exact', True) and self.input_range == (0, 1) and self.size_divisor == 1
         if exact and hasattr(self.network, 'fuse_tiled') and not self.priors():
             return self.network.fuse_tiled(batch['vi'], batch['ir'], tuple(options['crop_size']))

@@ -22,8 +22,15 @@ def ramp(length: int, overlap: int, device: torch.device) -> Tensor:
     return (edge / max(overlap, 1)).clamp(max=1)
 
 
+BLENDS = ('linear', 'mean')
+
+
 def slide(
-    fuse: Callable[[Batch], Tensor], batch: Batch, crop_size: tuple[int, int], stride: tuple[int, int] | None = None
+    fuse: Callable[[Batch], Tensor],
+    batch: Batch,
+    crop_size: tuple[int, int],
+    stride: tuple[int, int] | None = None,
+    blend: str = 'linear',
 ) -> Tensor:
     """Fuse by overlapping windows.
 
@@ -32,13 +39,16 @@ def slide(
         batch: Whole images; annotations, companions and priors of a window are its own.
         crop_size: Height and width of a window.
         stride: Default: three quarters of the window.
+        blend: Where windows overlap: ``'linear'``, each fades out towards its border, or ``'mean'``.
 
     Returns:
-        Tensor: N×C×H×W, the windows' results blended linearly where they overlap.
+        Tensor: N×C×H×W.
 
     Raises:
-        ValueError: If the stride is larger than the window, or below 1.
+        ValueError: If the stride is larger than the window, or below 1; if ``blend`` is unknown.
     """
+    if blend not in BLENDS:
+        raise ValueError(f'test_cfg.blend must be one of {", ".join(BLENDS)}, got {blend!r}')
     crop_size = tuple(crop_size)
     stride = tuple(stride or (max(1, c * 3 // 4) for c in crop_size))
     if any(not 1 <= s <= c for s, c in zip(stride, crop_size, strict=True)):
@@ -52,10 +62,11 @@ def slide(
             if total is None:
                 total = fused.new_zeros(*fused.shape[:2], *size, dtype=torch.float32)
                 weight = torch.zeros_like(total[:1, :1])
-            h, w = fused.shape[2:]
-            blend = ramp(h, crop_size[0] - stride[0], fused.device)[:, None] * ramp(
-                w, crop_size[1] - stride[1], fused.device
-            )
-            total[place] += fused * blend
-            weight[place] += blend
+            share = torch.ones_like(weight[place])
+            if blend == 'linear':
+                overlaps = (c - s for c, s in zip(crop_size, stride, strict=True))
+                down, right = (ramp(n, o, share.device) for n, o in zip(share.shape[2:], overlaps, strict=True))
+                share = share * down[:, None] * right
+            total[place] += fused * share
+            weight[place] += share
     return total / weight

@@ -296,6 +296,20 @@ def test_pointwise_network_by_windows_is_exact(crop, stride):
     torch.testing.assert_close(out, network(vi, ir), rtol=1e-6, atol=1e-6)
 
 
+def test_windows_that_are_averaged():
+    """Each window counts the same where two overlap; fading windows differ."""
+    batch = Batch(vi_rgb=torch.rand(1, 3, 4, 6))
+    values = iter([1.0, 3.0, 1.0, 3.0])
+    results = {
+        blend: slide(lambda window: torch.full_like(window['vi_rgb'], next(values)), batch, (4, 4), (4, 2), blend)[0, 0]
+        for blend in ('mean', 'linear')
+    }
+    assert results['mean'][0].tolist() == [1, 1, 2, 2, 3, 3]
+    assert results['linear'][0].tolist() == [1, 1, 1.5, 2.5, 3, 3]
+    with pytest.raises(ValueError, match=r"test_cfg.blend must be one of linear, mean, got 'max'"):
+        slide(None, batch, (4, 4), blend='max')
+
+
 def test_slide_mode():
     """``exact`` gives the whole image's result; independent windows do not; training takes whole images."""
     batch = inputs(1, 40, 56)
