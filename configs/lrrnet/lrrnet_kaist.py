@@ -1,7 +1,7 @@
 """LRRNet trained on KAIST, as its public code does it; validated on TNO.
 
-Folders ``visible`` and ``lwir`` with the frames under the same names: the paper says which data set, and the public code
-takes the first 20,000 pairs of two flat folders.
+Folders ``visible`` and ``lwir`` with the frames under the same names: the paper says which data set, and the public
+code takes the first 20,000 pairs of two flat folders.
 """
 
 _base_ = './lrrnet_tno.py'

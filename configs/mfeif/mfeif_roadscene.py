@@ -1,7 +1,7 @@
 """MFEIF trained on RoadScene in the two steps of its paper: features by reconstruction, then the attention by fusion.
 
-The paper's abstract says that features are learned from images of either modality without pairs, and that the attention is
-guided by edges. The public code has no training: losses, patch, batch, rate and epochs are ours.
+The paper's abstract says that features are learned from images of either modality without pairs, and that the attention
+is guided by edges. The public code has no training: losses, patch, batch, rate and epochs are ours.
 """
 
 _base_ = './mfeif_tno.py'

@@ -1,7 +1,7 @@
 """MUFusion trained on patches of 128×128 cut beforehand, as its public code does it; validated on TNO.
 
-Folders ``VIS`` and ``IR`` with patches under the same names. The public code has 20,565 of them, cut from RoadScene or TNO by
-a script whose distance between patches is 12. Neither flips nor crops: the memory is of whole patches.
+Folders ``VIS`` and ``IR`` with patches under the same names. The public code has 20,565 of them, cut from RoadScene or
+TNO by a script whose distance between patches is 12. Neither flips nor crops: the memory is of whole patches.
 """
 
 _base_ = './mufusion_tno.py'

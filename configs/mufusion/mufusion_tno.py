@@ -1,7 +1,7 @@
 """MUFusion on TNO as its authors test grey images: windows of 128×128, averaged, and the image stretched to its full range.
 
-Where height or width is 252, 376, … (128 + 124 k), the public code has the last window twice: its overlap with the one before,
-4 pixels, is weighted 1:2 there, and 1:1 here.
+Where height or width is 252, 376, … (128 + 124 k), the public code has the last window twice: its overlap with the one
+before, 4 pixels, is weighted 1:2 there, and 1:1 here.
 """
 
 _base_ = ['../_base_/datasets/tno.py', '../_base_/default_runtime.py']

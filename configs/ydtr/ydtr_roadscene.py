@@ -1,8 +1,8 @@
 """YDTR trained with the public code's settings, on RoadScene.
 
 The public code leaves the folders of its patches open, so that pairs and number of patches are ours: 1000 epochs of a
-random patch a pair, 199,000 patches, for its 10 epochs. Patches are of the size its network was written for, 120×120; batch,
-learning rate and weights of the loss are its own.
+random patch a pair, 199,000 patches, for its 10 epochs. Patches are of the size its network was written for, 120×120;
+batch, learning rate and weights of the loss are its own.
 """
 
 _base_ = './ydtr_tno.py'

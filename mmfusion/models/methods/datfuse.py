@@ -3,8 +3,8 @@
 Tang, He, Liu, Duan, Si: "DATFuse: Infrared and Visible Image Fusion via Dual Attention Transformer", IEEE TCSVT 33 (7),
 2023. https://doi.org/10.1109/TCSVT.2023.3234340
 
-The images are joined at the input. A dual attention residual module (DARM), a transformer module (TRM), a second DARM and a
-1×1 convolution follow.
+The images are joined at the input. A dual attention residual module (DARM), a transformer module (TRM), a second DARM
+and a 1×1 convolution follow.
 
 What the public code (tthinking/DATFuse, 0cd93f1) does, and the paper's drawing does not show:
 

@@ -1,10 +1,10 @@
 """LRRNet: low-rank and sparse parts of either image, by an unfolded optimisation.
 
-Li, Xu, Wu, Lu, Kittler: "LRRNet: A Novel Representation Learning Guided Fusion Network for Infrared and Visible Images",
-IEEE TPAMI 45 (9), 2023. https://doi.org/10.1109/TPAMI.2023.3268209
+Li, Xu, Wu, Lu, Kittler: "LRRNet: A Novel Representation Learning Guided Fusion Network for Infrared and Visible
+Images", IEEE TPAMI 45 (9), 2023. https://doi.org/10.1109/TPAMI.2023.3268209
 
-Each image X is written as D₁L + D₂S, with coefficients L (low rank: what is common) and S (sparse: what stands out). The
-steps of an iterative shrinkage algorithm that would find Z = [L, S] become layers (LLRR blocks): products with the
+Each image X is written as D₁L + D₂S, with coefficients L (low rank: what is common) and S (sparse: what stands out).
+The steps of an iterative shrinkage algorithm that would find Z = [L, S] become layers (LLRR blocks): products with the
 dictionaries and their transposes are convolutions, and every block has its own. A small decoder joins the parts of both
 images, low-rank with low-rank and sparse with sparse, and adds the two.
 
@@ -122,8 +122,9 @@ class LRRNet(nn.Module):
 class DetailToSemanticLoss(PriorHolder):
     """LRRNet's loss: pixels, and VGG16's features from details to semantics.
 
-    ‖f − vi‖² w₀ + w₁‖Φ₁(f) − Φ₁(vi)‖² + Σ_{k=2,3} w_k‖Φ_k(f) − (w_ir Φ_k(ir) + w_vi Φ_k(vi))‖² + w₄‖G(Φ₄(f)) − G(Φ₄(ir))‖²,
-    mean squares on images of 0…255, Φ₁…₄ = relu1_2, relu2_2, relu3_3, relu4_3, and G the Gram matrix over C·H·W.
+    ‖f − vi‖² w₀ + w₁‖Φ₁(f) − Φ₁(vi)‖² + Σ_{k=2,3} w_k‖Φ_k(f) − (w_ir Φ_k(ir) + w_vi Φ_k(vi))‖² + w₄‖G(Φ₄(f)) −
+    G(Φ₄(ir))‖², mean squares on images of 0…255, Φ₁…₄ = relu1_2, relu2_2, relu3_3, relu4_3, and G the Gram matrix over
+    C·H·W.
 
     Args:
         prior: Config of a :class:`VGGPrior`.

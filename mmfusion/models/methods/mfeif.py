@@ -1,14 +1,15 @@
 """MFEIF: features of three receptive fields, joined where an edge-guided attention looks.
 
-Liu, Fan, Jiang, Liu, Luo: "Learning a Deep Multi-Scale Feature Ensemble and an Edge-Attention Guidance for Image Fusion",
-IEEE TCSVT 32 (1), 2022. https://doi.org/10.1109/TCSVT.2021.3056725
+Liu, Fan, Jiang, Liu, Luo: "Learning a Deep Multi-Scale Feature Ensemble and an Edge-Attention Guidance for Image
+Fusion", IEEE TCSVT 32 (1), 2022. https://doi.org/10.1109/TCSVT.2021.3056725
 
-An extractor with three branches, whose first convolutions are dilated by 1, 2 and 3, gives deep features and, by sums over
-the branches, features of two earlier levels. Deep features are added with a weight for each pixel, from an attention network
-that sees the image and its edges. Earlier ones are joined by (a + b + min(a, b)) / 3. A decoder takes the levels one by one.
+An extractor with three branches, whose first convolutions are dilated by 1, 2 and 3, gives deep features and, by sums
+over the branches, features of two earlier levels. Deep features are added with a weight for each pixel, from an
+attention network that sees the image and its edges. Earlier ones are joined by (a + b + min(a, b)) / 3. A decoder takes
+the levels one by one.
 
-What the public code (JinyuanLiu-CV/MFEIF, 07906ad) does beside: the deep features are the branches' sum with weights 0.1,
-0.1 and 1, and after fusion go through a softmax over channels. It has no training.
+What the public code (JinyuanLiu-CV/MFEIF, 07906ad) does beside: the deep features are the branches' sum with weights
+0.1, 0.1 and 1, and after fusion go through a softmax over channels. It has no training.
 """
 
 import re

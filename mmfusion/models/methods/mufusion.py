@@ -1,16 +1,17 @@
 """MUFusion: one network for all fusion tasks, whose own results of the last epoch help to train it.
 
-Cheng, Xu, Wu: "MUFusion: A general unsupervised image fusion network based on memory unit", Information Fusion 92, 2023.
-https://doi.org/10.1016/j.inffus.2022.11.010
+Cheng, Xu, Wu: "MUFusion: A general unsupervised image fusion network based on memory unit", Information Fusion 92,
+2023. https://doi.org/10.1016/j.inffus.2022.11.010
 
-Both images enter an encoder of six convolutions as two channels; a decoder mirrors it, with a connection for each. The loss
-has a content part, which takes each pixel from the source with the higher activity (features of VGG19), and a memory part,
-which compares with the result that the same pair had an epoch before; their shares follow from how like the sources the two
-results are.
+Both images enter an encoder of six convolutions as two channels; a decoder mirrors it, with a connection for each. The
+loss has a content part, which takes each pixel from the source with the higher activity (features of VGG19), and a
+memory part, which compares with the result that the same pair had an epoch before; their shares follow from how like
+the sources the two results are.
 
-What the public code (AWCXV/MUFusion, 223134e) does beside: tests run on windows of 128×128 pixels, 124 apart and averaged,
-and the remembered results are files of 8 bits, each stretched to its full range. The masks of the content loss black out the
-other source's pixels, edges of the masks included. Its MS-SSIM multiplies the last level's term in at every level.
+What the public code (AWCXV/MUFusion, 223134e) does beside: tests run on windows of 128×128 pixels, 124 apart and
+averaged, and the remembered results are files of 8 bits, each stretched to its full range. The masks of the content
+loss black out the other source's pixels, edges of the masks included. Its MS-SSIM multiplies the last level's term in
+at every level.
 """
 
 from collections.abc import Sequence
@@ -98,13 +99,14 @@ class MUFusionLoss(PriorHolder):
     """MUFusion's loss: content and memory, p₁ L_content + p₂ L_memory.
 
     D(f, x) = ‖f − x‖² + λ_s(1 − MS-SSIM(f, x)) + λ_g‖Δf − Δx‖², mean squares, Δ the Laplacian of four neighbours.
-    L_content = D(f·w_vi, vi·w_vi) + D(f·w_ir, ir·w_ir), with w_ir = 1 where the activity of the infrared image is higher,
-    w_vi = 1 elsewhere. L_memory = D(f, m), m the result of the same pair an epoch before, stretched to its full range. p₁ and
-    p₂ are the softmax of the sums of MS-SSIM with both sources, of f and of m.
+    L_content = D(f·w_vi, vi·w_vi) + D(f·w_ir, ir·w_ir), with w_ir = 1 where the activity of the infrared image is
+    higher, w_vi = 1 elsewhere. L_memory = D(f, m), m the result of the same pair an epoch before, stretched to its full
+    range. p₁ and p₂ are the softmax of the sums of MS-SSIM with both sources, of f and of m.
 
-    The memory is kept by the samples' ``img_path``, 8 bits a pixel, in the process and not in checkpoints. For a pair that it
-    does not know yet, as in the first epoch, m is f itself, and half of the content loss is left. It fits fixed patches only,
-    such as the authors cut beforehand: random crops or flips of a pair would be compared with one another.
+    The memory is kept by the samples' ``img_path``, 8 bits a pixel, in the process and not in checkpoints. For a pair
+    that it does not know yet, as in the first epoch, m is f itself, and half of the content loss is left. It fits fixed
+    patches only, such as the authors cut beforehand: random crops or flips of a pair would be compared with one
+    another.
 
     Args:
         prior: Config of a :class:`VGGPrior`, VGG19.

@@ -1,9 +1,10 @@
 """YDTR: a Y-shaped network of dynamic transformer modules, one for both images and once more on their sum.
 
-Tang, He, Liu: "YDTR: Infrared and Visible Image Fusion via Y-Shape Dynamic Transformer", IEEE Transactions on Multimedia 25,
-2023. https://doi.org/10.1109/TMM.2022.3192661
+Tang, He, Liu: "YDTR: Infrared and Visible Image Fusion via Y-Shape Dynamic Transformer", IEEE Transactions on
+Multimedia 25, 2023. https://doi.org/10.1109/TMM.2022.3192661
 
-A dynamic transformer module (DTRM) is a dynamic convolution for local features, then two transformer blocks for context.
+A dynamic transformer module (DTRM) is a dynamic convolution for local features, then two transformer blocks for
+context.
 
 What the public code (tthinking/YDTR, b1f01b4) does, and the paper's drawing does not show:
 
@@ -140,9 +141,9 @@ class YDTR(nn.Module):
 class YDTRLoss(nn.Module):
     """YDTR's loss: structure and spatial frequency of both sources, each with its weight.
 
-    Σ_x α_x(1 − SSIM(f, x)) + β_x‖SF(f) − SF(x)‖₂ for x = ir, vi. SSIM has an 11×11 window and no padding. SF is the sum of
-    squared differences with the left and upper neighbour over 11×11 pixels; its norm is of the whole batch, so that the
-    weights belong to the published batch and patch.
+    Σ_x α_x(1 − SSIM(f, x)) + β_x‖SF(f) − SF(x)‖₂ for x = ir, vi. SSIM has an 11×11 window and no padding. SF is the sum
+    of squared differences with the left and upper neighbour over 11×11 pixels; its norm is of the whole batch, so that
+    the weights belong to the published batch and patch.
 
     Args:
         ssim: α of the infrared and the visible image.
