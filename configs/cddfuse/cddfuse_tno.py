@@ -2,6 +2,10 @@
 
 _base_ = ['../_base_/datasets/tno.py', '../_base_/default_runtime.py']
 
-model = dict(type='mmfusion.ImageFuser', network=dict(type='mmfusion.CDDFuse'), test_cfg=dict(output=('min_max',)))
+model = dict(
+    type='mmfusion.ImageFuser',
+    network=dict(type='mmfusion.CDDFuse'),
+    test_cfg=dict(luminance='round', output=('min_max',)),
+)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')

@@ -6,7 +6,7 @@ model = dict(
     type='mmfusion.ImageFuser',
     network=dict(type='mmfusion.LRRNet'),
     output=(('min_max', 1e-5),),  # the public code's constant in the denominator: no pixel becomes 255
-    test_cfg=dict(rounding='truncate'),
+    test_cfg=dict(luminance='round', rounding='truncate'),
 )
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')

@@ -2,6 +2,8 @@
 
 _base_ = ['../_base_/datasets/tno.py', '../_base_/default_runtime.py']
 
-model = dict(type='mmfusion.ImageFuser', network=dict(type='mmfusion.MFEIF'), output=('clamp',))
+model = dict(
+    type='mmfusion.ImageFuser', network=dict(type='mmfusion.MFEIF'), output=('clamp',), test_cfg=dict(luminance='round')
+)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')

@@ -7,6 +7,6 @@ roadscene = dict(
     data_root='{{$MMFUSION_DATA:data}}/RoadScene',
     ann_file='{{ fileDirname }}/../_base_/datasets/splits/roadscene_val.txt',
 )
-model = dict(test_cfg=dict(output=('clamp',)))
+model = dict(test_cfg=dict(luminance=None, output=('clamp',)))
 val_dataloader = dict(dataset=roadscene)
 test_dataloader = val_dataloader

@@ -11,7 +11,9 @@ model = dict(
     network=dict(type='mmfusion.MUFusion'),
     size_divisor=2,  # images smaller than a window; the public code refuses them
     # scipy.misc.imsave stretches grey images; in training the loss compares Tanh's output as it is.
-    test_cfg=dict(mode='slide', crop_size=(128, 128), stride=(124, 124), blend='mean', output=('min_max',)),
+    test_cfg=dict(
+        luminance='round', mode='slide', crop_size=(128, 128), stride=(124, 124), blend='mean', output=('min_max',)
+    ),
 )
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')

@@ -17,7 +17,7 @@ from mmfusion.structures import FusionDataSample
 
 from .batch import SOURCES, Batch, by_size, check_finite, take
 from .color import luminance
-from .output import ROUNDINGS, check_steps, finish, pad_to_multiple, to_levels
+from .output import PADDINGS, ROUNDINGS, check_steps, finish, pad_to_multiple, to_levels
 from .sliding import slide
 
 
@@ -52,7 +52,8 @@ class ImageFuser(PriorHolder, BaseModel):
             mmseg, ``blend`` (see :func:`slide`), and ``exact`` (default True): use the network's own ``fuse_tiled`` where it
             has one, which gives the whole image's result but for rounding. ``output``: further steps in tests.
             ``rounding``: ``'round'``, or ``'truncate'`` to 8 bits. ``luminance``: ``'round'`` or ``'truncate'`` gives the
-            network Y at 8 bits; see :func:`luminance`.
+            network Y at 8 bits; see :func:`luminance`. ``padding``: how tests pad; see
+            :func:`pad_to_multiple`.
         data_preprocessor: Default :class:`FusionDataPreprocessor`.
         init_cfg: As in mmengine.
 
@@ -111,6 +112,9 @@ class ImageFuser(PriorHolder, BaseModel):
             raise ValueError(
                 f'test_cfg.luminance must be one of {", ".join(ROUNDINGS)}, or None, got {self.luminance_levels!r}'
             )
+        self.padding = self.test_cfg.pop('padding', 'reflect')
+        if self.padding not in PADDINGS:
+            raise ValueError(f'test_cfg.padding must be one of {", ".join(PADDINGS)}, got {self.padding!r}')
         self.phase: str | None = None
         self.active_losses: tuple[str, ...] | None = None
         place_before_loading(self)
@@ -215,12 +219,14 @@ class ImageFuser(PriorHolder, BaseModel):
         if (low, high) != (0, 1):
             arguments.update({k: low + (high - low) * v for k, v in arguments.items() if k in SOURCES})
         size = tuple(batch['vi_rgb'].shape[-2:])
+        padded = size
         if self.size_divisor > 1:
+            mode = 'reflect' if self.training else self.padding
             arguments = {
-                k: pad_to_multiple(v, self.size_divisor) if isinstance(v, Tensor) and v.shape[-2:] == size else v
+                k: pad_to_multiple(v, self.size_divisor, mode) if isinstance(v, Tensor) and v.shape[-2:] == size else v
                 for k, v in arguments.items()
             }
-        padded = tuple(-(-length // self.size_divisor) * self.size_divisor for length in size)
+            padded = tuple(pad_to_multiple(batch['vi_rgb'][:1, :1], self.size_divisor, mode).shape[-2:])
         least = getattr(self.network, 'min_size', 1)
         if min(padded) < least:
             raise ValueError(

@@ -9,6 +9,7 @@ from torch import Tensor
 from mmfusion.models.layers import at_least_float32, min_max_normalize
 
 ROUNDINGS = ('round', 'truncate')
+PADDINGS = ('reflect', 'swinir')
 
 
 def finish(image: Tensor, steps: Sequence) -> Tensor:
@@ -80,9 +81,26 @@ def to_levels(image: Tensor, rounding: str) -> Tensor:
     return image if rounding == 'round' else (image * 255 + 1e-4).floor() / 255
 
 
-def pad_to_multiple(image: Tensor, divisor: int) -> Tensor:
-    """Pad at the right and bottom to a multiple by reflection, or by the last row and column where that is too short."""
+def pad_to_multiple(image: Tensor, divisor: int, mode: str = 'reflect') -> Tensor:
+    """Pad at the right and bottom to a multiple.
+
+    Args:
+        image: N×C×H×W.
+        divisor: Of height and width.
+        mode: ``'reflect'``, or the last row and column where the image is too small for it; ``'swinir'`` as SwinIR and its
+            descendants pad in tests: the border pixel is mirrored, too, and a multiple is padded by a whole divisor.
+
+    Returns:
+        The padded image, float32 if it was boolean.
+    """
     height, width = image.shape[-2:]
+    if mode == 'swinir':
+        rows, columns = (
+            torch.cat([index := torch.arange(n, device=image.device), index.flip(0)])[: n + divisor - n % divisor]
+            for n in (height, width)
+        )
+        image = image[..., rows, :][..., columns]
+        height, width = image.shape[-2:]
     down, right = -height % divisor, -width % divisor
     if not (down or right):
         return image

@@ -9,7 +9,7 @@ from mmengine.structures import PixelData
 from torch import nn
 
 from mmfusion.models.fusers import Batch, ImageFuser, luminance
-from mmfusion.models.fusers.output import check_steps, finish
+from mmfusion.models.fusers.output import check_steps, finish, pad_to_multiple
 from mmfusion.models.fusers.sliding import ramp, slide, windows
 from mmfusion.registry import MODELS
 from mmfusion.structures import FusionDataSample
@@ -257,6 +257,26 @@ def test_luminance_at_8_bits():
         torch.testing.assert_close(model.train().batch(vi, None, None)['vi'], luminance(vi))
     grey = torch.arange(256).view(1, 1, 16, 16).expand(-1, 3, -1, -1) / 255
     torch.testing.assert_close(luminance(grey, 'truncate'), grey[:, :1])
+
+
+@pytest.mark.parametrize(('size', 'padded'), [((16, 20), (24, 24)), ((5, 8), (8, 16)), ((3, 9), (8, 16))])
+def test_padding_as_swinir_does(size, padded):
+    """Mirrored with the border pixel, a whole divisor more for a multiple; in tests only."""
+    image = torch.rand(1, 2, *size)
+    rows, columns = torch.cat([image, image.flip(2)], 2), pad_to_multiple(image, 8, 'swinir')
+    expected = torch.cat([rows, rows.flip(3)], 3)[..., : padded[0], : padded[1]]
+    assert columns.shape[2:] == padded
+    torch.testing.assert_close(columns[..., : expected.shape[2], :], expected, rtol=0, atol=0)
+    shapes = []
+    model = fuser(dict(type='PointwiseFusion'), size_divisor=8, test_cfg=dict(padding='swinir'))
+    model.network.register_forward_pre_hook(
+        lambda _, args, given: shapes.append(given['ir'].shape[2:]), with_kwargs=True
+    )
+    for training in (True, False):
+        assert model.train(training)(inputs(h=size[0], w=size[1])).shape[2:] == size
+    assert shapes == [tuple(-(-n // 8) * 8 for n in size), padded]
+    with pytest.raises(ValueError, match=r"test_cfg.padding must be one of reflect, swinir, got 'zeros'"):
+        fuser(test_cfg=dict(padding='zeros'))
 
 
 def test_images_below_a_networks_least_size():
