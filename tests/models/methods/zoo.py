@@ -18,6 +18,7 @@ The ``.npz`` holds what the public code gave for the inputs in it:
 ``vi_0``, ``ir_0``  inputs, uint8, H×W (or H×W×3 for ``vi`` in colour); ``vi_1`` and so on, one of an odd size
 ``fused_0``         float32 in [0, 1], H×W or H×W×3: the public code's image before 8 bits, by the authors' weights
 ``standin_0``       the same by the weights of :func:`stand_in`, so that it can be checked without the authors' file
+``gain``            optional: the factor that :func:`stand_in` was given
 ==================  ================================================================================================
 """
 
@@ -36,13 +37,14 @@ ROOT = Path(__file__).resolve().parents[3]
 _WRAPPERS = ('state_dict', 'model', 'params', 'weight', 'net')
 
 
-def stand_in(names, shapes, tensorflow=False):
+def stand_in(names, shapes, tensorflow=False, gain=1.0):
     """Make seeded weights under the authors' names, scaled so that features keep their size from layer to layer.
 
     Args:
         names (Sequence[str]): Of the tensors, in the order of the file.
         shapes (Sequence[str]): Such as ``'16,1,3,3'``.
         tensorflow (bool): Kernels are HWIO, not OIHW.
+        gain (float): Factor on kernels, where features would vanish or explode without it.
 
     Returns:
         dict[str, Tensor]: float32 (counters of batch norm int64); the same on every machine.
@@ -57,7 +59,7 @@ def stand_in(names, shapes, tensorflow=False):
             value = random.uniform(0.5, 1.5, shape)
         elif len(shape) > 1:
             fan_in = np.prod(shape[:-1] if tensorflow else shape[1:])
-            value = random.standard_normal(shape) * fan_in**-0.5
+            value = random.standard_normal(shape) * fan_in**-0.5 * gain
         else:
             value = random.standard_normal(shape) * 0.1
         state[str(name)] = torch.from_numpy(np.asarray(value, np.int64 if value.dtype == np.int64 else np.float32))
@@ -147,7 +149,7 @@ class PublishedMethod:
         fuser.rounding = rounding
 
     def test_public_code_by_stand_in_weights(self, numbers):
-        state = stand_in(numbers['names'], numbers['shapes'], self.tensorflow)
+        state = stand_in(numbers['names'], numbers['shapes'], self.tensorflow, float(numbers.get('gain', 1)))
         self.compare(self.fuser(state), numbers, 'standin')
 
     @pytest.mark.data
@@ -177,7 +179,8 @@ class PublishedMethod:
             pytest.skip(f'{self.name} has no config to train')
         fuser, cfg = build(self.train, **self.narrow)
         fuser.train()
-        stages = [stage for hook in cfg.get('custom_hooks', ()) for stage in hook.get('stages', ())]
+        hooks = [*cfg.get('custom_hooks', ()), *cfg.get('default_hooks', {}).values()]
+        stages = [stage for hook in hooks if hook for stage in hook.get('stages', ())]
         reached = set()
         for stage in stages or [{}]:
             fuser.zero_grad()
