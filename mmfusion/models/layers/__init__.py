@@ -4,12 +4,14 @@ from .grdb import GRDB
 from .laplacian import laplacian
 from .min_max import min_max_normalize, rescale
 from .precision import at_least_float32
-from .restormer import RestormerBlock
+from .restormer import MDTA, ChannelLayerNorm, RestormerBlock
 from .sobel import sobel, sobel_magnitude
 from .unit_tanh import UnitTanh
 
 __all__ = [
     'GRDB',
+    'MDTA',
+    'ChannelLayerNorm',
     'RestormerBlock',
     'UnitTanh',
     'at_least_float32',

@@ -50,12 +50,18 @@ class MDTA(nn.Module):
             cosine = (q @ k.mT) / q_norm / k_norm.mT
             return (cosine * self.temperature).softmax(dim=-1)
 
+    def heads(self, x):
+        """Queries, keys and values of N×C×H×W, N×heads×C_h×HW each."""
+        return self.depthwise(self.qkv(x)).flatten(2).unflatten(1, (3, self.num_heads, -1)).unbind(1)
+
+    def attend(self, q, k, v, size):
+        """Attend by what :meth:`heads` gave, of one image or of two; N×C×H×W of (H, W) ``size``."""
+        out = self.attention(q, k).to(v.dtype) @ v
+        return self.project(out.flatten(1, 2).unflatten(2, size))
+
     def forward(self, x):
         """N×C×H×W → the same shape."""
-        heads = self.depthwise(self.qkv(x)).flatten(2).unflatten(1, (3, self.num_heads, -1))
-        q, k, v = heads.unbind(1)
-        out = self.attention(q, k).to(v.dtype) @ v
-        return self.project(out.flatten(1, 2).unflatten(2, x.shape[2:]))
+        return self.attend(*self.heads(x), x.shape[2:])
 
 
 class GDFN(nn.Module):

@@ -1,0 +1,7 @@
+"""SHIP on TNO as its authors test it: the network's luminance, cut to [0, 1]."""
+
+_base_ = ['../_base_/datasets/tno.py', '../_base_/default_runtime.py']
+
+model = dict(type='mmfusion.ImageFuser', network=dict(type='mmfusion.SHIP'), output=('clamp',))
+val_cfg = dict(type='ValLoop')
+test_cfg = dict(type='TestLoop')
