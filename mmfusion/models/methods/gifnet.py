@@ -13,6 +13,7 @@ branch, against all that is symmetric there; here those of its own. It takes a s
 """
 
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -35,7 +36,7 @@ def _conv(cin: int, cout: int, size: int = 3, **kwargs) -> nn.Conv2d:
 def _decoder(*channels: int) -> nn.Sequential:
     """3×3 convolutions with ReLU between, Tanh at the end."""
     layers = []
-    for cin, cout in zip(channels, channels[1:], strict=False):
+    for cin, cout in pairwise(channels):
         layers += [_conv(cin, cout), nn.ReLU(inplace=True)]
     return nn.Sequential(*layers[:-1], nn.Tanh())
 
@@ -216,7 +217,11 @@ class GIFNet(nn.Module):
     def from_authors(state: dict[str, Tensor]) -> dict[str, Tensor]:
         """Rename the parameters of the public code; the shares of the last block, which it never uses, are dropped."""
         parts = dict(QK='query_key', V='value', proj='project', conv='local', mlp='mlp', norm1='')
-        names = {'extractor_multask.SwinTransformerSpecific.': '', 'layer1.blocks.0': 'cross', 'layer1.blocks.1': 'shifted'}
+        names = {
+            'extractor_multask.SwinTransformerSpecific.': '',
+            'layer1.blocks.0': 'cross',
+            'layer1.blocks.1': 'shifted',
+        }
         names |= {'patch_embed_ivif.proj': 'embed.modal', 'patch_embed_mfif.proj': 'embed.focus'}
         names |= {'layer1.weights.0': 'share.modal', 'layer1.weights_mfif.0': 'share.focus'}
         names |= {'patch_unembed.proj.0': 'unembed', 'attn.attn.meta': 'position_bias'}
@@ -330,9 +335,7 @@ class GIFNetLoss(PriorHolder):
         weight = torch.stack([self.prior('densenet')(x) for x in (vi, ir)]).softmax(0)
         modal = weight[0] * F.mse_loss(fused, vi) + weight[1] * F.mse_loss(fused, ir)
         focus = F.mse_loss(focus_fused, vi)
-        rebuilt = sum(
-            1 - multi_scale_ssim(x, vi) + F.mse_loss(x, vi) for x in (reconstruction, focus_reconstruction)
-        )
+        rebuilt = sum(1 - multi_scale_ssim(x, vi) + F.mse_loss(x, vi) for x in (reconstruction, focus_reconstruction))
         log = dict(modal=modal.detach(), focus=focus.detach(), reconstruction=rebuilt.detach(), weight_vi=weight[0])
         return self.loss_weight * (modal + focus + rebuilt), log
 
