@@ -118,9 +118,11 @@ class _Field(nn.Module):
     def layer(self, k: int, *features: Tensor) -> Tensor:
         x = self.conv[k](torch.cat(features, 1))
         if str(k) in self.shift:
-            axes = (0, 2, 3) if self.training else (2, 3)
-            mean, variance = x.mean(axes, keepdim=True), x.var(axes, correction=0, keepdim=True)
-            x = (x - mean) * torch.rsqrt(variance + 1e-3) + self.shift[str(k)][:, None, None]
+            shift = self.shift[str(k)]
+            if self.training:
+                x = F.batch_norm(x, None, None, bias=shift, training=True, eps=1e-3)
+            else:
+                x = F.instance_norm(x, bias=shift, eps=1e-3)
         return F.leaky_relu(x, 0.2)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -71,8 +71,7 @@ class PMGI(nn.Module):
         if self.training or self.variant == 'paper':
             x = norm(x)
         else:
-            mean, variance = x.mean((2, 3), keepdim=True), x.var((2, 3), correction=0, keepdim=True)
-            x = (x - mean) * torch.rsqrt(variance + norm.eps)
+            x = F.instance_norm(x, eps=norm.eps)
         return F.leaky_relu(x, 0.2)
 
     @staticmethod
