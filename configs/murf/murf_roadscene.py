@@ -3,6 +3,7 @@
 _base_ = ['./murf_tno.py', '../_base_/datasets/roadscene_crops.py']
 
 model = dict(
+    test_cfg=dict(resize=None),
     network=dict(deformation=0.3),
     losses=dict(
         fusion=dict(type='mmfusion.MURFFusionLoss', gradient=10.0, power=0.7),

@@ -17,7 +17,7 @@ from mmfusion.structures import FusionDataSample
 
 from .batch import SOURCES, Batch, by_size, check_finite, take
 from .color import luminance
-from .output import PADDINGS, ROUNDINGS, check_steps, finish, pad_to_multiple, to_levels
+from .output import PADDINGS, ROUNDINGS, check_steps, finish, pad_to_multiple, resize_at_8_bits, to_levels
 from .sliding import slide
 
 
@@ -52,8 +52,9 @@ class ImageFuser(PriorHolder, BaseModel):
             mmseg, ``blend`` (see :func:`slide`), and ``exact`` (default True): use the network's own ``fuse_tiled`` where it
             has one, which gives the whole image's result but for rounding. ``output``: further steps in tests.
             ``rounding``: ``'round'``, or ``'truncate'`` to 8 bits. ``luminance``: ``'round'`` or ``'truncate'`` gives the
-            network Y at 8 bits; see :func:`luminance`. ``padding``: how tests pad; see
-            :func:`pad_to_multiple`.
+            network Y at 8 bits; see :func:`luminance`. ``padding``: how tests pad; see :func:`pad_to_multiple`.
+            ``resize``: height and width at which the network sees images, as some public code does; the fused image is
+            brought back to their size.
         data_preprocessor: Default :class:`FusionDataPreprocessor`.
         init_cfg: As in mmengine.
 
@@ -115,6 +116,9 @@ class ImageFuser(PriorHolder, BaseModel):
         self.padding = self.test_cfg.pop('padding', 'reflect')
         if self.padding not in PADDINGS:
             raise ValueError(f'test_cfg.padding must be one of {", ".join(PADDINGS)}, got {self.padding!r}')
+        self.resize = self.test_cfg.pop('resize', None)
+        if self.resize and self.test_cfg['mode'] == 'slide':
+            raise ValueError("test_cfg.resize goes with mode='whole': windows keep the size of the images")
         self.phase: str | None = None
         self.active_losses: tuple[str, ...] | None = None
         place_before_loading(self)
@@ -179,7 +183,9 @@ class ImageFuser(PriorHolder, BaseModel):
             without a fused image it lacks the two.
         """
         batch = self.batch(vi, ir, samples)
-        if self.training or self.test_cfg['mode'] == 'whole':
+        if self.resize and not self.training:
+            out = self._call_resized(batch)
+        elif self.training or self.test_cfg['mode'] == 'whole':
             out = self._call_network(batch)
         else:
             out = dict(fused=self._slide(batch))
@@ -243,6 +249,16 @@ class ImageFuser(PriorHolder, BaseModel):
         if (low, high) != (0, 1):
             out.update({k: (v - low) / (high - low) for k, v in out.items() if k in SOURCES})
         return out
+
+    def _call_resized(self, batch: Batch) -> dict:
+        """Run the network on images of the size ``test_cfg.resize``; what it gives has the images' own size again."""
+        size, inner = tuple(batch['vi_rgb'].shape[-2:]), tuple(self.resize)
+        sources = {name: resize_at_8_bits(batch[name], inner) for name in ('vi_rgb', 'ir') if name in batch}
+        out = self._call_network(Batch(batch.samples, batch.makers, **sources))
+        return {
+            k: F.interpolate(v, size, mode='bilinear') if isinstance(v, Tensor) and v.shape[-2:] == inner else v
+            for k, v in out.items()
+        }
 
     def _slide(self, batch: Batch) -> Tensor:
         """Fuse window by window, or by the network's own exact tiles."""

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
 from mmfusion.models.layers import at_least_float32, min_max_normalize
@@ -106,3 +108,10 @@ def pad_to_multiple(image: Tensor, divisor: int, mode: str = 'reflect') -> Tenso
         return image
     mode = 'reflect' if down < height and right < width else 'replicate'
     return F.pad(image.float() if image.dtype == torch.bool else image, (0, right, 0, down), mode=mode)
+
+
+def resize_at_8_bits(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize images in [0, 1] bilinearly at 8 bits by Pillow, as SciPy's ``imresize`` did; N×C×H×W, without gradient."""
+    levels = (image.detach() * 255).round().clamp(0, 255).to('cpu', torch.uint8).flatten(0, 1).numpy()
+    planes = [np.asarray(Image.fromarray(plane).resize(size[::-1], Image.Resampling.BILINEAR)) for plane in levels]
+    return torch.from_numpy(np.stack(planes)).unflatten(0, image.shape[:2]).to(image) / 255

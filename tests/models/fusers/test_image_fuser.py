@@ -6,10 +6,11 @@ import pytest
 import torch
 from kornia.color import rgb_to_ycbcr
 from mmengine.structures import PixelData
+from PIL import Image
 from torch import nn
 
 from mmfusion.models.fusers import Batch, ImageFuser, luminance
-from mmfusion.models.fusers.output import check_steps, finish, pad_to_multiple
+from mmfusion.models.fusers.output import check_steps, finish, pad_to_multiple, resize_at_8_bits
 from mmfusion.models.fusers.sliding import ramp, slide, windows
 from mmfusion.registry import MODELS
 from mmfusion.structures import FusionDataSample
@@ -277,6 +278,22 @@ def test_padding_as_swinir_does(size, padded):
     assert shapes == [tuple(-(-n // 8) * 8 for n in size), padded]
     with pytest.raises(ValueError, match=r"test_cfg.padding must be one of reflect, swinir, got 'zeros'"):
         fuser(test_cfg=dict(padding='zeros'))
+
+
+def test_resize_in_tests():
+    """The network sees what Pillow makes at 8 bits, and the images keep their size; training does as it did."""
+    rgb = np.random.RandomState(0).randint(0, 256, (30, 44, 3), np.uint8)
+    vi = torch.from_numpy(rgb).permute(2, 0, 1)[None].float() / 255
+    for size in ((40, 48), (17, 20)):
+        pillow = np.asarray(Image.fromarray(rgb).resize(size[::-1], Image.BILINEAR))
+        found = resize_at_8_bits(vi, size)[0].permute(1, 2, 0) * 255
+        assert (found - torch.from_numpy(pillow.copy())).abs().max() < 1e-4
+        model = fuser(dict(type='PointwiseFusion', visible=1.0), test_cfg=dict(resize=size)).eval()
+        back = torch.nn.functional.interpolate(luminance(resize_at_8_bits(vi, size)), (30, 44), mode='bilinear')
+        torch.testing.assert_close(model.run(vi, torch.zeros(1, 1, 30, 44))['fused'], back)
+        torch.testing.assert_close(model.train().run(vi, torch.zeros(1, 1, 30, 44))['fused'], luminance(vi))
+    with pytest.raises(ValueError, match=r"test_cfg\.resize goes with mode='whole'"):
+        fuser(test_cfg=dict(mode='slide', crop_size=(8, 8), resize=(16, 16)))
 
 
 def test_images_below_a_networks_least_size():

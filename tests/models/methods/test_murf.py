@@ -13,6 +13,7 @@ class TestMURF(PublishedMethod):
     weights = 'MURF/0000.ckpt'
     tensorflow = True
     tolerance = 1e-4
+    build_options = {'test_cfg.resize': (32, 32)}  # the public test script's N
     narrow = {'network.channels': (4, 6, 8), 'network.field_channels': 6}
 
 
@@ -37,7 +38,7 @@ def test_sampler_is_black_outside():
 
 def test_sizes():
     """Any size from 9 pixels on; smaller ones are refused in one sentence."""
-    fuser, _ = build('murf/murf_tno.py', **TestMURF.narrow)
+    fuser, _ = build('murf/murf_tno.py', **TestMURF.narrow, **{'test_cfg.resize': None})
     fuser.eval()
     with torch.no_grad():
         assert fuser.run(torch.rand(1, 3, 17, 23), torch.rand(1, 1, 17, 23))['fused_rgb'].shape == (1, 3, 17, 23)
