@@ -32,9 +32,9 @@ from mmengine import Config
 from PIL import Image
 
 from mmfusion.registry import MODELS
+from mmfusion.utils.checkpoint import read_checkpoint
 
 ROOT = Path(__file__).resolve().parents[3]
-_WRAPPERS = ('state_dict', 'model', 'params', 'weight', 'net')
 
 
 def stand_in(names, shapes, tensorflow=False, gain=1.0):
@@ -64,33 +64,6 @@ def stand_in(names, shapes, tensorflow=False, gain=1.0):
             value = random.standard_normal(shape) * 0.1
         state[str(name)] = torch.from_numpy(np.asarray(value, np.int64 if value.dtype == np.int64 else np.float32))
     return state
-
-
-def read_authors(path):
-    """Read the authors' file, or all files of a folder, as the flat state that ``from_authors`` gets."""
-    path = Path(path)
-    if path.is_dir():
-        files = sorted(f for f in path.iterdir() if f.suffix in ('.pth', '.pkl', '.model', '.pt', '.npy'))
-        return {f'{f.stem}.{k}': v for f in files for k, v in read_authors(f).items()}
-    if path.suffix == '.npy':
-        return {path.stem: torch.from_numpy(np.load(path))}
-    state = torch.load(path, map_location='cpu', weights_only=True)
-    while True:
-        inner = [state[k] for k in _WRAPPERS if isinstance(state.get(k), dict)]
-        if not inner:
-            break
-        state = inner[0]
-    flat = {}
-
-    def add(prefix, tree):
-        for key, value in tree.items():
-            if isinstance(value, dict):
-                add(f'{prefix}{key}.', value)
-            elif isinstance(value, torch.Tensor):
-                flat[f'{prefix}{key}'.removeprefix('module.')] = value
-
-    add('', state)
-    return flat
 
 
 def to_tensor(image):
@@ -156,13 +129,13 @@ class PublishedMethod:
     def test_public_code_by_authors_weights(self, numbers, data_dir):
         if self.weights is None:
             pytest.skip(f'the weights of {self.name} are not in data/zoo')
-        self.compare(self.fuser(read_authors(data_dir / 'zoo' / self.weights)), numbers, 'fused')
+        self.compare(self.fuser(read_checkpoint(data_dir / 'zoo' / self.weights)[0]), numbers, 'fused')
 
     @pytest.mark.data
     def test_published_images(self, data_dir):
         if self.published is None:
             pytest.skip(f'data/reference_fusions has no images of {self.name}')
-        fuser = self.fuser(read_authors(data_dir / 'zoo' / self.weights))
+        fuser = self.fuser(read_checkpoint(data_dir / 'zoo' / self.weights)[0])
         folder, images = self.published
         for image in images:
             vi, ir, expected = (
