@@ -12,7 +12,7 @@ Of the public code (Meiqi-Gong/CUFD), beside what the paper says:
 - each source is stretched from its minimum to its maximum first;
 - the stronger of both sources' features is added to the joined ones;
 - the second phase of training looks at the first level alone, and divides the features by their maximum, which tests do not;
-- that phase restores the trained encoder and then starts all variables anew, so that it learns from an untrained one, which
+- that phase restores the trained encoder and then initialises all variables again: it learns from an untrained one, which
   it trains, too. Here it learns from the trained one, which stays;
 - a step is repeated up to 10 (20) times while its loss is above 0.01 (1.4). Here each batch is one step.
 """
