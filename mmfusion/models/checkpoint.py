@@ -254,7 +254,8 @@ def _read_for(model, path):
     if not any(name in state for name in model.state_dict()):
         converted = from_authors(network, state)
         if converted is not None:
-            print_log(f"{path}: the authors' weights of {type(network).__name__}.", 'current')
+            names = path if isinstance(path, str | Path) else ', '.join(map(str, path))
+            print_log(f"{names}: the authors' weights of {type(network).__name__}.", 'current')
             state = {f'network.{name}': value for name, value in converted.items()}
     place = getattr(model, 'place_state_dict', None)
     return (place(state) if place else state), meta

@@ -223,23 +223,33 @@ class _Adapter:
     def _resolve(self, cfg):
         """``cfg`` with its library before the type, and its name in the tables."""
         kind, scope = cfg['type'], cfg.pop('_scope_', None) or self.scope
-        if isinstance(kind, type):
-            library = library_name(kind)
-            # mmcv is no scope of its own: its transforms are in mmengine's registry, where any library finds them.
-            cfg['type'] = library.replace('mmcv.', f'{scope or "mmengine"}.')
-            return cfg, library
-        cfg['type'] = self._scoped(kind, scope)
-        return cfg, library_name(self._class(cfg['type']))
+        cfg['type'], cls = self._named(kind, scope)
+        if 'resize_type' in inspect.signature(cls).parameters:
+            # It looks its resize up in the scope of the day: mmcv's would leave boxes and masks where they are.
+            written = kind.partition('.')[0] if isinstance(kind, str) and '.' in kind else 'mmengine'
+            inner = cfg.get('resize_type', 'Resize')
+            cfg['resize_type'], _ = self._named(inner, scope if written == 'mmengine' else written)
+        return cfg, library_name(cls)
 
-    @staticmethod
-    def _scoped(kind, scope):
-        if '.' in kind:
-            return kind
-        if scope is None:
-            raise KeyError(
-                f"{kind}: no packer in the pipeline tells which library this is of. Give scope='mmseg' or scope='mmdet'."
-            )
-        return f'{scope}.{kind}'
+    @classmethod
+    def _named(cls, kind, scope):
+        """A name by which any scope finds a transform, and its class.
+
+        mmcv's transforms are in mmengine's registry. A library finds them there without a prefix, and not under its own.
+        """
+        if isinstance(kind, type):
+            found = kind
+        else:
+            if '.' not in kind and scope is None:
+                raise KeyError(
+                    f"{kind}: no packer in the pipeline tells which library this is of. Give scope='mmseg' or "
+                    "scope='mmdet'."
+                )
+            found = cls._class(kind if '.' in kind else f'{scope}.{kind}')
+        name = library_name(found)
+        if name.startswith('mmcv.'):
+            return name.replace('mmcv.', 'mmengine.'), found
+        return (name if isinstance(kind, type) else kind if '.' in kind else f'{scope}.{kind}'), found
 
     @staticmethod
     def _class(kind):
@@ -305,10 +315,7 @@ class _Adapter:
     def _geometric(self, cfg, name):
         self.moved = True
         moves_maps = name in MOVE_SEG_FIELDS
-        if 'resize_type' in inspect.signature(self._class(cfg['type'])).parameters:
-            # It looks its resize up in the scope of the day: mmcv's would leave boxes and masks where they are.
-            library = cfg['type'].partition('.')[0]
-            cfg['resize_type'] = self._scoped(cfg.get('resize_type', 'Resize'), library)
+        if 'resize_type' in cfg:
             inner = library_name(self._class(cfg['resize_type']))
             if inner not in ANY_CHANNELS:
                 raise ValueError(
