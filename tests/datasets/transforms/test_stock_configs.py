@@ -1,4 +1,4 @@
-"""Pipelines of whole stock training configs, adapted and built in their own library's scope, as an inheriting config does."""
+"""Pipelines of whole stock training configs, adapted, and built in their own library's scope."""
 
 import copy
 
