@@ -2,13 +2,16 @@
 
 from .contextual import contextual_distance, euclidean_distance
 from .contextual_contrastive import ContextualContrastiveLoss
-from .fifn import FIFB, FIFN
+from .fast import FastFIFB
+from .fifb import FIFB
+from .fifn import FIFN
 from .regions import MaskedRegionLoss, split_masks
 
 __all__ = [
     'FIFB',
     'FIFN',
     'ContextualContrastiveLoss',
+    'FastFIFB',
     'MaskedRegionLoss',
     'contextual_distance',
     'euclidean_distance',

@@ -7,7 +7,7 @@ from torch import nn
 from mmfusion.models.layers.min_max import min_max_normalize
 from mmfusion.registry import MODELS
 
-from .fifb import FIFB, fold_norm
+from .fast import FastFIFB, fold_norm
 from .official import from_official
 from .tiled import TiledFusion
 
@@ -83,8 +83,9 @@ class FIFN(nn.Module):
         num_heads (Sequence[int]): Heads of the cross attention on each level (public code).
         variant (str): ``'official'`` follows the public code, ``'paper'`` the text where the two differ: see
             :class:`FIFB`, and BN in the decoder's conv units.
-        spatial, channel, attention (bool): The three parts of FIFB, which the paper's Table 8 switches off in turn.
-        attention_kind, spatial_softmax: See :class:`FIFB`.
+        fifb (dict, optional): Options of the block on each level, :class:`FIFB` computed fast, such as ``spatial=False``
+            (Table 8). With a ``type`` it is the config of another block, built with ``channels`` and ``num_heads`` of the
+            level; its ``forward(vi, ir)`` fuses two features N×C×H×W.
         stretch (str): What is stretched to [0, 1] in training: the ``'batch'`` (public code) or each ``'image'``, as at
             test time. A task model that is trained behind the network wants the latter: stretched by the batch, most
             images are of lower contrast than those that it will be tested on.
@@ -100,11 +101,7 @@ class FIFN(nn.Module):
         channels=(32, 64, 112, 160),
         num_heads=(4, 4, 4, 1),
         variant='official',
-        spatial=True,
-        channel=True,
-        attention=True,
-        attention_kind=None,
-        spatial_softmax=None,
+        fifb=None,
         stretch='batch',
     ):
         super().__init__()
@@ -116,11 +113,13 @@ class FIFN(nn.Module):
                 f'FIFN has four levels; got {len(channels)} channels and {len(num_heads)} num_heads: '
                 f'{channels}, {num_heads}'
             )
+        fifb = dict(fifb or {})
+        if 'type' not in fifb:
+            fifb = dict(type='mmfusion.FastFIFB', variant=variant, **fifb)
         pairs = list(zip([1, *channels[:-1]], channels, strict=True))
         self.encoder = nn.ModuleDict({m: nn.ModuleList(ConvUnits(i, o) for i, o in pairs) for m in ('vi', 'ir')})
         self.fifb = nn.ModuleList(
-            FIFB(c, h, variant, spatial, channel, attention, attention_kind, spatial_softmax)
-            for c, h in zip(channels, num_heads, strict=True)
+            MODELS.build(dict(fifb, channels=c, num_heads=h)) for c, h in zip(channels, num_heads, strict=True)
         )
         self.decoder = nn.ModuleList(
             UpConv(below, skip, norm=variant == 'paper')
@@ -186,13 +185,12 @@ class FIFN(nn.Module):
             Tensor: N×1×H×W float32 in [0, 1].
 
         Raises:
-            ValueError: The attention is not linear or the spatial weights are a softmax (paper variant).
+            ValueError: If the blocks are not :class:`FastFIFB` of the official variant.
         """
-        for block in self.fifb:
-            if (block.attention is not None and block.attention.kind != 'linear') or (block.spatial and block.softmax):
-                raise ValueError(
-                    "FIFN: tiles give the whole image's result only with linear attention and sigmoid spatial weights "
-                    "(variant='official'). Fuse whole images, or set exact=False in test_cfg for independent windows."
-                )
+        if not all(isinstance(block, FastFIFB) and not block.paper for block in self.fifb):
+            raise ValueError(
+                "FIFN: tiles give the whole image's result only with FastFIFB and variant='official', whose attention is "
+                'linear. Fuse whole images, or set exact=False in test_cfg for independent windows.'
+            )
         self._check_size(vi)
         return TiledFusion(self, vi, ir, tile).run()

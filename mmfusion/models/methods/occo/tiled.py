@@ -12,7 +12,7 @@ import torch
 
 from mmfusion.models.layers.min_max import min_max_normalize
 
-from .fifb import gram, to_tokens
+from .fast import gram, to_tokens
 
 LEVELS = 4
 STEP = 2 ** (LEVELS - 1)  # pixels of the finest level in one of the coarsest
@@ -125,7 +125,7 @@ class TiledFusion:
                 for k, t in enumerate(tokens):
                     grams[level][k] = grams[level][k] + gram(t)
         return [
-            tuple(f.attention.context(m, g) for m, g in zip(('vi', 'ir'), pair, strict=True))
+            tuple(f.context(m, g) for m, g in zip(('vi', 'ir'), pair, strict=True))
             for f, pair in zip(self.network.fifb, grams, strict=True)
         ]
 

@@ -1,30 +1,19 @@
-"""FIFN and FIFB against a second, direct implementation, and what a network must keep to."""
+"""FIFB as printed and fast, FIFN, and what a network must keep to."""
 
 import itertools
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import nn
 
-from mmfusion.models.methods.occo import FIFB, FIFN
-from mmfusion.models.methods.occo.fifb import gram
+from mmfusion.models.methods.occo import FIFB, FIFN, FastFIFB
+from mmfusion.models.methods.occo.fast import gram
+from mmfusion.models.methods.occo.fifb import CrossAttention
 from mmfusion.models.methods.occo.fifn import ConvUnits
 from mmfusion.registry import MODELS
 
 SWITCHES = [
     dict(zip(('spatial', 'channel', 'attention'), on, strict=True)) for on in itertools.product((1, 0), repeat=3)
-]
-CASES = [(variant, switches) for variant in ('official', 'paper') for switches in SWITCHES]
-CASES += [
-    (variant, dict(attention_kind=kind))
-    for variant in ('official', 'paper')
-    for kind in ('linear', 'channel', 'spatial')
-]
-CASES += [
-    (variant, dict(spatial_softmax=softmax))
-    for variant in ('official', 'paper')
-    for softmax in (False, True, 'literal')
 ]
 
 
@@ -51,127 +40,72 @@ def batch_norm(x, norm, training):
     return (x - mean) / (var + norm.eps).sqrt() * weight + bias
 
 
-def naive_attention(block, tokens, own, other):
-    """Attention branch of one modality with K, V (and Q) as full matrices."""
-    part = block.attention
-    if part.kind == 'linear':
-        k, v = part.kv[other](tokens[other]).chunk(2, dim=-1)
-        c = k.shape[-1]
-        heads = []
-        for index in torch.arange(c).view(part.num_heads, -1):
-            context = (k[..., index].transpose(1, 2) @ v[..., index] * len(index) ** -0.5).softmax(dim=-2)
-            heads.append(tokens[own][..., index] @ context)
-        return torch.cat(heads, dim=-1)
-    q = part.kv[other](tokens[other]).chunk(3, dim=-1)[0]
-    _, k, v = part.kv[own](tokens[own]).chunk(3, dim=-1)
-    length, c = q.shape[1:]
-    if part.kind == 'spatial':
-        return (q @ k.transpose(1, 2) / c**0.5).softmax(dim=-1) @ v
-    attention = torch.einsum('nlc,nld->ncd', q, k).div(length).softmax(dim=-1)
-    return torch.einsum('ncd,nld->nlc', attention, v)
-
-
-def naive_fifb(block, vi, ir, variant, softmax):
-    """FIFB as the papers' notes describe it: nothing folded, concatenations formed."""
-    paper, (n, c, h, w) = variant == 'paper', vi.shape
-    maps = dict(vi=vi, ir=ir)
-    x = {m: f.flatten(2).transpose(1, 2) for m, f in maps.items()}
-    enhanced = dict(maps)
-    if block.channel is not None:
-        pooled = [f.flatten(2).mean(2) for f in maps.values()] + [f.flatten(2).max(2).values for f in maps.values()]
-        weights = torch.sigmoid(block.channel.mlp(torch.cat(pooled, dim=1)))
-        enhanced = dict(vi=vi * weights[:, :c, None, None], ir=ir * weights[:, c:, None, None])
-    outputs = []
-    for own, other in (('vi', 'ir'), ('ir', 'vi')):
-        branches = []
-        if len(block.spatial):
-            logits = block.spatial[own if paper else 'vi'].mlp(x[own])
-            s = torch.sigmoid(logits)
-            if softmax:
-                s = logits.softmax(dim=1) * (1 if softmax == 'literal' else h * w)
-            branches.append(s * x[own])
-        if block.attention is not None:
-            tokens = {m: F.relu(block.attention.proj[m](f.flatten(2).transpose(1, 2))) for m, f in enhanced.items()}
-            branches.append(naive_attention(block, tokens, own, other))
-        elif block.channel is not None:
-            branches.append(enhanced[own].flatten(2).transpose(1, 2))
-        out = x[own]
-        if branches:
-            out = out + F.linear(torch.cat(branches, -1), block.merge[own].weight, block.merge[own].bias)
-        out = out.transpose(1, 2).reshape(n, c, h, w)
-        norm = block.norm[own]
-        if paper:
-            out = batch_norm(out, norm, block.training)
-        else:
-            out = F.layer_norm(out.permute(0, 2, 3, 1), (c,), norm.weight, norm.bias).permute(0, 3, 1, 2)
-        outputs.append(out)
-    both, refine = torch.cat(outputs, dim=1), block.refine
-    conv = {k: getattr(refine, k).weight[..., None, None] for k in ('reduce', 'expand', 'residual')}
-    y = F.conv2d(both, conv['reduce'], refine.reduce.bias)
-    y = F.relu(F.conv2d(y, refine.depthwise.weight, refine.depthwise.bias, padding=1, groups=c))
-    y = F.conv2d(y, conv['expand'], refine.expand.bias)
-    if not paper:
-        y = batch_norm(y, refine.inner_norm, block.training)
-    return batch_norm(y + F.conv2d(both, conv['residual']), refine.norm, block.training)
-
-
-def softmax_of(variant, options):
-    """The spatial softmax that a case means."""
-    return options.get('spatial_softmax', variant == 'paper')
+def both(variant='official', channels=8, num_heads=4, **options):
+    """The plain block and the fast one, with the same parameters."""
+    plain, fast = (cls(channels, num_heads, variant, **options) for cls in (FIFB, FastFIFB))
+    fast.load_state_dict(randomize(plain).state_dict())
+    return plain, fast
 
 
 @pytest.mark.parametrize('training', [False, True], ids=['eval', 'train'])
-@pytest.mark.parametrize(('variant', 'options'), CASES, ids=lambda v: str(v).replace(' ', ''))
-def test_fifb_equals_direct_implementation(variant, options, training):
-    """Values and all gradients, in float64."""
-    options = {k: v if isinstance(v, str) else bool(v) for k, v in options.items()}
-    block = randomize(FIFB(8, 4, variant, **options)).double().train(training)
-    vi, ir = (torch.randn(2, 8, 5, 7, dtype=torch.double, requires_grad=True) for _ in range(2))
-    probe = torch.randn(2, 8, 5, 7, dtype=torch.double)
-    inputs = [vi, ir, *(p for p in block.parameters() if p.requires_grad)]
-    results = []
-    for out in (block(vi, ir), naive_fifb(block, vi, ir, variant, softmax_of(variant, options))):
-        results.append((out, torch.autograd.grad((out * probe).sum(), inputs)))
-    (ours, our_grads), (direct, direct_grads) = results
-    assert direct.std() > 0.1
-    torch.testing.assert_close(ours, direct, rtol=1e-10, atol=1e-10)
-    for a, b in zip(our_grads, direct_grads, strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
+@pytest.mark.parametrize('variant', ['official', 'paper'])
+@pytest.mark.parametrize('switches', SWITCHES, ids=lambda v: ''.join(map(str, v.values())))
+def test_plain_and_fast_fifb_agree(variant, switches, training):
+    """Values and all gradients: to 1e-6 in float32 (of the largest value where that is above 1), 1e-10 in float64."""
+    blocks = both(variant, **{k: bool(v) for k, v in switches.items()})
+    for dtype, tolerance in ((torch.float32, 1e-6), (torch.float64, 1e-10)):
+        vi, ir, probe = (torch.randn(2, 8, 5, 7, dtype=dtype) for _ in range(3))
+        results = []
+        for block in blocks:
+            block.to(dtype).train(training)
+            inputs = [vi.requires_grad_(), ir.requires_grad_(), *(p for p in block.parameters() if p.requires_grad)]
+            out = block(vi, ir)
+            results.append((out, *torch.autograd.grad((out * probe).mean(), inputs)))
+        assert results[0][0].std() > 0.1
+        for a, b in zip(*results, strict=True):
+            torch.testing.assert_close(a, b, rtol=0, atol=tolerance * max(1, b.abs().max().item()))
 
 
 @pytest.mark.parametrize('variant', ['official', 'paper'])
 def test_fifb_float32_on_many_tokens(variant):
-    """At 480×640 the Gram matrix sums 307,200 products; float32 stays within 1e-5 of the direct one in float64."""
-    block = randomize(FIFB(16, 4, variant)).eval()
-    vi, ir = torch.rand(2, 1, 16, 480, 640)
+    """At 480×640 the Gram matrix sums 307,200 products; float32 stays within 1e-5 of the plain block in float64."""
+    plain, fast = both(variant, 4)
+    vi, ir = torch.rand(2, 1, 4, 480, 640)
     with torch.no_grad():
-        ours = block(vi, ir)
-        direct = naive_fifb(block.double(), vi.double(), ir.double(), variant, variant == 'paper')
+        ours, direct = fast.eval()(vi, ir), plain.eval().double()(vi.double(), ir.double())
     assert ((ours - direct).norm() / direct.norm()).item() < 1e-5
     assert ((ours - direct).abs().max() / direct.abs().max()).item() < 1e-5
 
 
+def test_the_papers_attention_written_out():
+    """φ̂_ir = Softmax(Q_vi K_ir) V_ir over channels, of products averaged over the tokens."""
+    attention = CrossAttention(3, paper=True)
+    enhanced = dict(vi=torch.randn(1, 10, 3), ir=torch.randn(1, 10, 3))
+    q, _, _ = attention.kv['vi'](attention.proj['vi'](enhanced['vi']).relu())[0].T.split(3)
+    _, k, v = attention.kv['ir'](attention.proj['ir'](enhanced['ir']).relu())[0].T.split(3)  # C×HW each
+    expected = (q @ k.T / 10).softmax(1) @ v
+    torch.testing.assert_close(attention(enhanced)['ir'][0].T, expected)
+
+
 def test_fifb_updates_running_statistics():
     """Training moves the statistics that evaluation then uses."""
-    block = FIFB(8, 2).train()
+    block = FastFIFB(8, 2).train()
     block(torch.rand(2, 8, 6, 6) + 1, torch.rand(2, 8, 6, 6))
     for norm in (block.refine.norm, block.refine.inner_norm):
         assert norm.num_batches_tracked == 1
         assert norm.running_mean.abs().max() > 0
 
 
-def test_fifb_literal_softmax_all_but_removes_the_branch():
-    """Over HW tokens a softmax averages 1/HW; the default multiplies by HW, and its weights average 1."""
-    block = FIFB(4, variant='paper', attention=False, channel=False)
-    tokens = torch.randn(1, 35, 4)
-    weights = block.spatial['vi'](tokens)
-    assert weights.sum().item() == pytest.approx(1, abs=1e-6)
+def test_weights_of_the_spatial_softmax_average_one():
+    """Over HW tokens a softmax averages 1/HW, which would all but remove the branch."""
+    weights = FIFB(4, variant='paper').spatial_weights('vi', torch.randn(1, 35, 4))
     assert weights.shape == (1, 35, 1)
+    assert weights.mean().item() == pytest.approx(1, abs=1e-6)
 
 
 def test_fifb_modalities_are_not_exchangeable_by_mistake():
     """Exchanging the inputs changes the result: each modality has its own parameters."""
-    block = randomize(FIFB(8, 4)).eval()
+    block = randomize(FastFIFB(8, 4)).eval()
     vi, ir = torch.rand(2, 1, 8, 6, 6)
     assert (block(vi, ir) - block(ir, vi)).abs().max() > 1e-3
 
@@ -180,7 +114,6 @@ def test_fifb_modalities_are_not_exchangeable_by_mistake():
     ('options', 'message'),
     [
         (dict(variant='public'), "variant must be 'official' or 'paper', got 'public'"),
-        (dict(attention_kind='full'), "attention must be 'linear', 'channel' or 'spatial', got 'full'"),
         (dict(num_heads=3), r'channels \(8\) must be a multiple of num_heads \(3\)'),
     ],
 )
@@ -280,7 +213,7 @@ def test_decoder_norm_only_in_the_paper_variant():
 @pytest.mark.parametrize('switches', SWITCHES, ids=lambda v: ''.join(map(str, v.values())))
 def test_every_trainable_parameter_gets_a_gradient(variant, switches):
     """DDP would wait for any other; the public code's second spatial MLP, never called, is therefore frozen."""
-    net = small(variant=variant, **{k: bool(v) for k, v in switches.items()}).train()
+    net = small(variant=variant, fifb={k: bool(v) for k, v in switches.items()}).train()
     net(torch.rand(2, 1, 16, 16), torch.rand(2, 1, 16, 16)).square().mean().backward()
     without = [name for name, p in net.named_parameters() if p.grad is None]
     trained = [name for name, p in net.named_parameters() if p.grad is None and p.requires_grad]
@@ -350,9 +283,18 @@ def test_errors():
         small()(torch.rand(1, 1, 7, 20), torch.rand(1, 1, 7, 20))
 
 
-def test_built_from_config():
-    net = MODELS.build(dict(type='FIFN', channels=(4, 4, 4, 4), attention_kind='spatial', variant='paper'))
-    assert {b.attention.kind for b in net.fifb} == {'spatial'}
+def test_another_block_by_its_name():
+    """The plain block in the place of the fast one: the same image, and its tiles are refused."""
+    nets = [
+        MODELS.build(dict(type='FIFN', channels=(4, 4, 4, 4), fifb=fifb)).eval()
+        for fifb in (dict(spatial=False), dict(type='mmfusion.FIFB', spatial=False))
+    ]
+    assert [type(net.fifb[0]) for net in nets] == [FastFIFB, FIFB]
+    nets[1].load_state_dict(nets[0].state_dict())
+    vi, ir = torch.rand(2, 1, 1, 16, 24)
+    torch.testing.assert_close(nets[0](vi, ir), nets[1](vi, ir), rtol=0, atol=1e-5)
+    with pytest.raises(ValueError, match='FastFIFB'):
+        nets[1].fuse_tiled(vi, ir, (8, 8))
 
 
 @pytest.mark.data

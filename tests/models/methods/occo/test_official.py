@@ -54,7 +54,7 @@ def test_missing_parts_are_not_written(part):
     with pytest.raises(
         KeyError, match=r"are not in this state dict. Only FIFN with variant='official' and all its parts"
     ):
-        to_official(FIFN(**NARROW, **{part: False}).state_dict())
+        to_official(FIFN(**NARROW, fifb={part: False}).state_dict())
 
 
 @pytest.mark.data

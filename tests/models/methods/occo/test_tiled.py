@@ -32,7 +32,7 @@ def test_tiles_equal_whole(size, tile):
 @pytest.mark.parametrize('off', ['spatial', 'channel', 'attention'])
 @torch.no_grad()
 def test_tiles_equal_whole_without_a_part(off):
-    net = fifn(**{off: False})
+    net = fifn(fifb={off: False})
     vi, ir = torch.rand(1, 1, 203, 150), torch.rand(1, 1, 203, 150)
     torch.testing.assert_close(net.fuse_tiled(vi, ir, (96, 96)), net(vi, ir), rtol=0, atol=1e-5)
 
