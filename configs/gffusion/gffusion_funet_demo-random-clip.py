@@ -16,7 +16,7 @@ model = dict(
     priors=dict(
         prior=dict(_delete_=True, type='mmfusion.CLIPPrior', model=clip, pretrained='random', size=64, layers=(1, 2, 3))
     ),
-    network=dict(channels=(8, 12), decoder_channels=(16, 12, 8), prior_channels=32, prior_layers=3),
+    network=dict(channels=(8, 12), decoder_channels=(16, 12, 8), injection=dict(prior_channels=32, num_layers=3)),
 )
 
 train_pipeline = [

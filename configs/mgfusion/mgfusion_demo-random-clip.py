@@ -25,7 +25,7 @@ model = dict(
             embedding=True,
         )
     ),
-    network=dict(channels=8, num_blocks=1, num_heads=2, embed_dim=32),
+    network=dict(channels=8, num_blocks=1, cii=dict(embed_dim=32), cff=dict(embed_dim=32)),
 )
 
 train_pipeline = [

@@ -13,8 +13,8 @@ TINY_CLIP = dict(embed_dim=8, vision_cfg=dict(image_size=32, patch_size=8, width
 TINY_DINOV2 = dict(embed_dims=16, num_layers=12, num_heads=2, feedforward_channels=16)
 NARROW = {
     'mmfusion.FIFN': dict(channels=(8, 12, 16, 20)),
-    'mmfusion.MGFusion': dict(channels=4, num_blocks=1, num_heads=2, embed_dim=8),
-    'mmfusion.GFFusion': dict(channels=(4, 6), decoder_channels=(6, 5, 4), prior_channels=16),
+    'mmfusion.MGFusion': dict(channels=4, num_blocks=1),
+    'mmfusion.GFFusion': dict(channels=(4, 6), decoder_channels=(6, 5, 4)),
     'mmfusion.SeAFusion': dict(channels=(4, 5, 6), decoder_channels=(6, 5, 4)),
 }
 

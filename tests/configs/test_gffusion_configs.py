@@ -38,7 +38,10 @@ def test_clip_layers_of_section_3_b_2():
 
 def test_network_fits_its_prior():
     model = load('gffusion_funet_msrs.py').model
-    assert (model.network.prior_layers, model.network.prior_channels) == (len(model.priors.prior.layers), 768)
+    assert (model.network.injection.num_layers, model.network.injection.prior_channels) == (
+        len(model.priors.prior.layers),
+        768,
+    )
     assert tuple(model.network.channels) == (16, 48)
 
 
@@ -79,10 +82,10 @@ def test_datasets_of_section_4_a_1():
 def test_rows_of_table_2(row, options):
     """On M3FD, and nothing but the merging strategy differs: of fusion alone, and of the whole method."""
     base, cfg = load('gffusion_joint_m3fd.py'), load(f'ablations/gffusion_joint_{row.replace("merge", "table2")}.py')
-    base.model.fuser.network.update(options)
+    base.model.fuser.network.injection.update(options)
     assert cfg.to_dict() == base.to_dict()
     base, cfg = load('gffusion_funet_m3fd.py'), load(f'ablations/gffusion_funet_{row}.py')
-    base.model.network.update(options)
+    base.model.network.injection.update(options)
     assert cfg.to_dict() == base.to_dict()
     net = GFFusion(**{k: v for k, v in cfg.model.network.items() if k != 'type'})
     kinds = dict(mean='MeanMerge', group_conv='GroupConvMerge', weighted_sum='WeightedSumMerge')
@@ -92,7 +95,7 @@ def test_rows_of_table_2(row, options):
 def test_without_finet_no_clip_is_built():
     model = load('ablations/gffusion_funet_wo-finet.py').model
     assert model.priors is None
-    assert not model.network.injection
+    assert model.network.injection is None
 
 
 # Algorithm 1
@@ -209,7 +212,7 @@ def test_rows_of_table_1():
     assert load('ablations/gffusion_joint_table1-hybrid.py').to_dict() == base.to_dict()
     cascading, parallel = base.to_dict(), base.to_dict()
     cascading['model']['fuser'].update(priors=None)
-    cascading['model']['fuser']['network'].update(injection=False)
+    cascading['model']['fuser']['network'].update(injection=None)
     assert row['cascading'] == cascading
     parallel['model'].update(task_weight=0.0, frozen=('segmentor',))
     parallel['default_hooks'].update(stages=None, task_weight=None, guide=None)

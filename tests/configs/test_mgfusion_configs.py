@@ -83,7 +83,11 @@ def test_embed_dim_is_that_of_the_clip_model():
     import open_clip
 
     model = load('mgfusion_unified.py').model
-    assert open_clip.get_model_config(model.priors.prior.model)['embed_dim'] == model.network.embed_dim
+    assert (
+        open_clip.get_model_config(model.priors.prior.model)['embed_dim']
+        == model.network.cii.embed_dim
+        == model.network.cff.embed_dim
+    )
 
 
 def test_augmentation_of_section_4_1():
@@ -101,7 +105,7 @@ def test_metrics_of_section_4_3():
 
 
 @pytest.mark.parametrize(
-    ('name', 'switch'), [('mgfusion_wo-cii.py', dict(cii=False)), ('mgfusion_wo-cff.py', dict(cff=False))]
+    ('name', 'switch'), [('mgfusion_wo-cii.py', dict(cii=None)), ('mgfusion_wo-cff.py', dict(cff=None))]
 )
 def test_ablations_of_section_4_5(name, switch):
     """On MSRS, and nothing else differs."""

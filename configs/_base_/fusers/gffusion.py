@@ -15,9 +15,8 @@ fuser = dict(
     network=dict(
         type='mmfusion.GFFusion',
         channels=(16, 48),  # eq. 5, one GRDB; SeAFusion's two are (16, 32, 48)
-        prior_channels=768,
-        prior_layers=11,
-        merge='weighted_sum',  # the best of Table 2
+        # Weighted-Sum is the best of Table 2. Another module's config may stand here, such as MGFusion's CII.
+        injection=dict(type='mmfusion.FINet', prior_channels=768, num_layers=11, merge='weighted_sum'),
     ),
     losses=dict(
         # Eq. 10: (1 − SSIM)/2 with either source, and the texture loss with β, which the paper does not give: the factor

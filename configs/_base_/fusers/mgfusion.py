@@ -14,7 +14,14 @@ fuser = dict(
     ),
     # C, N and the heads are not given in the paper: these are about what its batch of 16 leaves room for on its GPU of 24 GB
     # (docs/methods/mgfusion.md). embed_dim is E of ViT-B/16.
-    network=dict(type='mmfusion.MGFusion', channels=16, num_blocks=2, num_heads=2, embed_dim=512),
+    network=dict(
+        type='mmfusion.MGFusion',
+        channels=16,
+        num_blocks=2,
+        block=dict(type='mmfusion.RestormerBlock', num_heads=2),
+        cii=dict(type='mmfusion.CII', embed_dim=512),
+        cff=dict(type='mmfusion.CFF', embed_dim=512),
+    ),
     losses=dict(
         # ℓ_f = ℓ_g + λ ℓ_i, λ = 0.2 (section 4.2). The formula is missing from the text at hand, so that λ may belong to
         # the other term.

@@ -1,3 +1,3 @@
 _base_ = '../gffusion_funet_m3fd.py'
 
-model = dict(network=dict(merge='mean'))  # Table 2, Mean
+model = dict(network=dict(injection=dict(merge='mean')))  # Table 2, Mean

@@ -1,4 +1,4 @@
 _base_ = '../gffusion_funet_m3fd.py'
 
 # FuNet alone: no CLIP features, and no CLIP is built.
-model = dict(priors=None, network=dict(injection=False))
+model = dict(priors=None, network=dict(injection=None))

@@ -1,4 +1,4 @@
 _base_ = '../gffusion_joint_m3fd.py'
 
 # Table 1, "cascading", our reconstruction: the segmenter's loss without FINet. (The paper's row is SeAFusion.)
-model = dict(fuser=dict(priors=None, network=dict(injection=False)))
+model = dict(fuser=dict(priors=None, network=dict(injection=None)))

@@ -4,9 +4,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from mmfusion.registry import MODELS
+
 from .sobel import sobel_magnitude
 
 
+@MODELS.register_module()
 class GRDB(nn.Module):
     """Gradient residual dense block (GFFusion, section III-B.1).
 

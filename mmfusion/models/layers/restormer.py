@@ -4,16 +4,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.utils.checkpoint import checkpoint
+from torchvision.models.convnext import LayerNorm2d as ChannelLayerNorm
+
+from mmfusion.registry import MODELS
 
 from .precision import at_least_float32
-
-
-class ChannelLayerNorm(nn.LayerNorm):
-    """Layer norm over the channels of each pixel of an N×C×H×W map."""
-
-    def forward(self, x):
-        """N×C×H×W → the same shape."""
-        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
 class MDTA(nn.Module):
@@ -86,6 +81,7 @@ class GDFN(nn.Module):
         return self.project(F.gelu(gate) * value)
 
 
+@MODELS.register_module()
 class RestormerBlock(nn.Module):
     """x + MDTA(LN(x)), then x + GDFN(LN(x)) (Restormer, Fig. 2).
 

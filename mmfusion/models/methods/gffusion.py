@@ -4,6 +4,8 @@ The third part, SSNet, is a stock segmenter in a cascade. No public code is know
 our reading is told in docs/methods/gffusion.md.
 """
 
+from types import MappingProxyType
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -39,23 +41,16 @@ class WeightedSumMerge(nn.Module):
     """z_c = ω_1 f_1 + … + ω_L f_L with learned weights (section III-B.3, "Weighted-Sum").
 
     Args:
-        num_layers (int): L.
-        softmax (bool): Make the weights sum to 1 by a softmax; the paper says that of Group-Conv only. They begin equal,
-            at 1 / L, either way.
+        num_layers (int): L. The weights begin at 1 / L, and are free: the paper says of Group-Conv only that they sum to 1.
     """
 
-    def __init__(self, num_layers, softmax=False):
+    def __init__(self, num_layers):
         super().__init__()
-        self.softmax = softmax
-        self.omega = nn.Parameter(torch.zeros(num_layers) if softmax else torch.full((num_layers,), 1 / num_layers))
-
-    def weights(self):
-        """ω, of length L."""
-        return self.omega.softmax(0) if self.softmax else self.omega
+        self.omega = nn.Parameter(torch.full((num_layers,), 1 / num_layers))
 
     def forward(self, features):
         """N×L×C×h×w → N×C×h×w."""
-        return torch.einsum('nlchw,l->nchw', features, self.weights())
+        return torch.einsum('nlchw,l->nchw', features, self.omega)
 
 
 class GroupConvMerge(nn.Module):
@@ -98,6 +93,7 @@ class GroupConvMerge(nn.Module):
         return torch.einsum('gnchw,g->nchw', torch.stack(outputs), self.weights())
 
 
+@MODELS.register_module()
 class FINet(nn.Module):
     """Feature injection network χ: merges CLIP's layers and injects them into z_f (sections III-B.2 to 4).
 
@@ -110,63 +106,59 @@ class FINet(nn.Module):
         num_layers (int): L.
         merge (str): ``'mean'``, ``'group_conv'`` or ``'weighted_sum'``.
         merge_groups (int): N of ``'group_conv'``.
-        merge_softmax (bool): See :class:`WeightedSumMerge`.
-        residual (bool): Add z_f.
 
     Raises:
-        ValueError: Unknown strategy; on use, token maps of another number or width.
+        ValueError: If the strategy is unknown; on use, if the prior is missing or its token maps are of another number or
+            width.
     """
 
-    def __init__(
-        self,
-        channels,
-        prior_channels=768,
-        num_layers=11,
-        merge='weighted_sum',
-        merge_groups=1,
-        merge_softmax=False,
-        residual=True,
-    ):
+    def __init__(self, channels, prior_channels=768, num_layers=11, merge='weighted_sum', merge_groups=1):
         super().__init__()
-        self.prior_channels, self.num_layers, self.residual = prior_channels, num_layers, residual
+        self.prior_channels, self.num_layers = prior_channels, num_layers
         if merge == 'mean':
             self.merge = MeanMerge()
         elif merge == 'group_conv':
             self.merge = GroupConvMerge(num_layers, prior_channels, merge_groups)
         elif merge == 'weighted_sum':
-            self.merge = WeightedSumMerge(num_layers, merge_softmax)
+            self.merge = WeightedSumMerge(num_layers)
         else:
             raise ValueError(f"merge must be 'mean', 'group_conv' or 'weighted_sum', got {merge!r}")
         self.gate = nn.Conv2d(prior_channels, channels, 1)
         self.linear = nn.Conv2d(prior_channels, channels, 1)  # a linear map of each token
 
-    def forward(self, z_f, tokens_vi, tokens_ir):
+    def forward(self, x, prior):
         """Inject.
 
         Args:
-            z_f (Tensor): FuNet's features, N×K×H×W.
-            tokens_vi, tokens_ir (Sequence[Tensor]): CLIP's token maps of both images, L of N×C×h×w each.
+            x (Tensor): Features z_f, N×K×H×W.
+            prior (dict): ``vi`` and ``ir``, :class:`PriorFeatures` of both images with their ``tokens``, L of N×C×h×w.
 
         Returns:
             Tensor: z, N×K×H×W.
         """
-        self._check(tokens_vi)
+        tokens_vi, tokens_ir = self._tokens(prior)
         z_c = self.merge(combine_modalities(tokens_vi, tokens_ir))
         gate, linear = (
-            F.interpolate(m, z_f.shape[2:], mode='bilinear', align_corners=False)
+            F.interpolate(m, x.shape[2:], mode='bilinear', align_corners=False)
             for m in (self.gate(z_c), self.linear(z_c))
         )
-        z = z_f * torch.sigmoid(gate) + linear
-        return z + z_f if self.residual else z
+        return x * torch.sigmoid(gate) + linear + x
 
-    def _check(self, tokens):
+    def _tokens(self, prior):
+        if prior is None:
+            raise ValueError(
+                "FINet needs a prior's tokens: give the fuser priors=dict(prior=dict(type='mmfusion.CLIPPrior', ..., "
+                'layers=...)), or the network injection=None.'
+            )
+        tokens = prior['vi'].tokens
         if len(tokens) != self.num_layers or tokens[0].shape[1] != self.prior_channels:
             width = f' of {tokens[0].shape[1]} channels' if len(tokens) else ''
             raise ValueError(
-                f'GFFusion was built for {self.num_layers} layers of {self.prior_channels} channels, the prior gave '
-                f'{len(tokens)}{width}. Set prior_layers and prior_channels of the network to the layers and the width of '
-                'the prior.'
+                f'FINet was built for {self.num_layers} layers of {self.prior_channels} channels, the prior gave '
+                f'{len(tokens)}{width}. Set num_layers and prior_channels of FINet to the layers and the width of the '
+                'prior.'
             )
+        return tokens, prior['ir'].tokens
 
 
 @MODELS.register_module()
@@ -181,37 +173,25 @@ class GFFusion(nn.Module):
         channels (Sequence[int]): Channels of a modality after the first convolution and after each GRDB. The paper's are
             16, 48, with one GRDB; SeAFusion, whose block it is, has 16, 32, 48.
         decoder_channels (Sequence[int]): Channels between z_f and the image (SeAFusion's).
-        injection (bool): FINet. Without it no prior is needed, and z = z_f.
-        prior_channels (int): Width of CLIP's tokens.
-        prior_layers (int): L, the number of CLIP's layers.
-        merge, merge_groups, merge_softmax, residual: See :class:`FINet`.
-        negative_slope (float): Of the LeakyReLUs, which the paper does not give; SeAFusion's 0.2.
-
-    Raises:
-        ValueError: Unknown merging strategy; on use, the prior is missing or does not fit.
+        injection (dict, optional): Config of what injects a prior's features into z_f, built with ``channels``; its
+            ``forward(x, prior)`` gives features of the same shape. Default: :class:`FINet`. With None, z = z_f, and no
+            prior is needed.
+        negative_slope (float): Slope of the LeakyReLUs, which the paper does not give; SeAFusion's 0.2.
+        block (dict, optional): See :func:`build_encoders`.
     """
 
     def __init__(
         self,
         channels=(16, 48),
         decoder_channels=(64, 32, 16),
-        injection=True,
-        prior_channels=768,
-        prior_layers=11,
-        merge='weighted_sum',
-        merge_groups=1,
-        merge_softmax=False,
-        residual=True,
+        injection=MappingProxyType(dict(type='mmfusion.FINet')),
         negative_slope=0.2,
+        block=None,
     ):
         super().__init__()
-        self.encoder = build_encoders(channels, negative_slope)
+        self.encoder = build_encoders(channels, negative_slope, block)
         width = 2 * channels[-1]
-        self.finet = (
-            FINet(width, prior_channels, prior_layers, merge, merge_groups, merge_softmax, residual)
-            if injection
-            else None
-        )
+        self.finet = MODELS.build(dict(injection, channels=width)) if injection else None  # or what is in its place
         self.decoder = build_decoder((width, *decoder_channels), negative_slope)
 
     def forward(self, vi, ir, prior=None):
@@ -219,18 +199,12 @@ class GFFusion(nn.Module):
 
         Args:
             vi, ir (Tensor): Luminance of the visible image and infrared image, N×1×H×W in [0, 1].
-            prior (dict, optional): ``vi`` and ``ir``, the CLIP features of both images, with their ``tokens``, L maps of
-                N×C×h×w. Not needed without FINet.
+            prior (dict, optional): ``vi`` and ``ir``, the prior's features of both images. Not needed without injection.
 
         Returns:
             Tensor: N×1×H×W in [0, 1].
         """
         z = torch.cat([self.encoder['vi'](vi), self.encoder['ir'](ir)], dim=1)
         if self.finet is not None:
-            if prior is None:
-                raise ValueError(
-                    "GFFusion needs CLIP's tokens (for FINet): give the fuser prior=dict(type='mmfusion.CLIPPrior', ..., "
-                    'layers=...), or the network injection=False.'
-                )
-            z = self.finet(z, prior['vi'].tokens, prior['ir'].tokens)
+            z = self.finet(z, prior)
         return self.decoder(z)

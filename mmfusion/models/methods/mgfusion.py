@@ -4,11 +4,13 @@ The paper's equations are missing from the text at hand; what is stated there an
 docs/methods/mgfusion.md. No public code is known.
 """
 
+from types import MappingProxyType
+
 import torch
 from mmcv.cnn import ConvModule
 from torch import nn
 
-from mmfusion.models.layers import RestormerBlock, UnitTanh, sobel_magnitude
+from mmfusion.models.layers import UnitTanh, sobel_magnitude
 from mmfusion.registry import MODELS
 
 
@@ -44,6 +46,36 @@ class Adapter(nn.Sequential):
         super().__init__(*layers)
 
 
+def embeddings_of(prior, embed_dim, part):
+    """Give a prior's image embeddings.
+
+    Args:
+        prior (dict): ``vi`` and ``ir``, :class:`PriorFeatures` of both images with their ``embedding``.
+        embed_dim (int): E.
+        part (str): Who asks.
+
+    Returns:
+        tuple[Tensor, Tensor]: Of the visible and the infrared images, N×E each.
+
+    Raises:
+        ValueError: If the prior is missing or its embeddings do not fit.
+    """
+    if prior is None:
+        raise ValueError(
+            f"{part} needs a prior's image embeddings: give the fuser priors=dict(prior=dict(type='mmfusion.CLIPPrior', "
+            f'..., embedding=True)), or leave {part} out.'
+        )
+    embeddings = tuple(prior[m].embedding for m in ('vi', 'ir'))
+    if any(e is None or e.shape[1] != embed_dim for e in embeddings):
+        found = ['none' if e is None else f'{e.shape[1]} dimensions' for e in embeddings]
+        raise ValueError(
+            f'{part} was built for embeddings of embed_dim={embed_dim}, the prior gave {found[0]} (visible) and '
+            f'{found[1]} (infrared). Set embedding=True in the prior, and embed_dim of {part} to its model.'
+        )
+    return embeddings
+
+
+@MODELS.register_module()
 class CII(nn.Module):
     """CLIP-driven information injection into the features of one modality (section 3.2, Fig. 2).
 
@@ -55,27 +87,30 @@ class CII(nn.Module):
         adapter (dict, optional): Options of :class:`Adapter`.
     """
 
-    def __init__(self, channels, embed_dim, adapter=None):
+    def __init__(self, channels, embed_dim=512, adapter=None):
         super().__init__()
+        self.embed_dim = embed_dim
         # w_i, one weight for each dimension: the paper multiplies by the Hadamard product. Both modalities begin alike.
         self.weight_ir = nn.Parameter(torch.full((embed_dim,), 0.5))
         self.adapter = Adapter(embed_dim, channels, **(adapter or {}))
         self.sep = conv_pair(channels)
 
-    def forward(self, x, embed_vi, embed_ir):
+    def forward(self, x, prior):
         """Inject.
 
         Args:
             x (Tensor): Features F of one modality, N×C×H×W.
-            embed_vi, embed_ir (Tensor): CLIP embeddings of the images, N×E.
+            prior (dict): See :func:`embeddings_of`.
 
         Returns:
             Tensor: N×C×H×W.
         """
+        embed_vi, embed_ir = embeddings_of(prior, self.embed_dim, 'CII')
         c = self.adapter((1 - self.weight_ir) * embed_vi + self.weight_ir * embed_ir)
         return x + torch.sigmoid(self.sep(x)) * c[:, :, None, None]
 
 
+@MODELS.register_module()
 class CFF(nn.Module):
     """CLIP-guided feature fusion (section 3.3, Fig. 3).
 
@@ -87,22 +122,24 @@ class CFF(nn.Module):
         adapter (dict, optional): Options of :class:`Adapter`.
     """
 
-    def __init__(self, channels, embed_dim, adapter=None):
+    def __init__(self, channels, embed_dim=512, adapter=None):
         super().__init__()
+        self.embed_dim = embed_dim
         self.ira = Adapter(embed_dim, channels, **(adapter or {}))
         self.via = Adapter(embed_dim, channels, **(adapter or {}))
         self.sawp = conv_pair(2 * channels)
 
-    def forward(self, vi, ir, embed_vi, embed_ir):
+    def forward(self, vi, ir, prior):
         """Fuse.
 
         Args:
             vi, ir (Tensor): Features, N×C×H×W.
-            embed_vi, embed_ir (Tensor): CLIP embeddings of the images, N×E.
+            prior (dict): See :func:`embeddings_of`.
 
         Returns:
             Tensor: N×2C×H×W, infrared first.
         """
+        embed_vi, embed_ir = embeddings_of(prior, self.embed_dim, 'CFF')
         a_ir, a_vi = self.ira(embed_ir), self.via(embed_vi)
         fused = torch.cat([a_ir[:, :, None, None] * ir, a_vi[:, :, None, None] * vi], dim=1)
         return fused + torch.sigmoid(self.sawp(sobel_magnitude(fused))) * fused
@@ -116,47 +153,39 @@ class MGFusion(nn.Module):
     extraction layer, 3×3 convolution, Tanh; it sees 2C channels. Tanh's [−1, 1] is mapped to [0, 1] by (x + 1) / 2.
 
     Args:
-        channels (int): C, a multiple of ``num_heads``. The paper does not give it.
+        channels (int): C. The paper does not give it.
         num_blocks (int): N, which the paper does not give either. The defaults are about what its batch of 16
             patches of 256×256 leaves room for on its GPU of 24 GB.
-        num_heads (int): Heads of the Restormer blocks (not given).
-        expansion (float): Of the Restormer blocks' gated MLP; Restormer's own 2.66.
-        embed_dim (int): E, the dimension of the image embedding: 512 in CLIP's ViT-B/16 and ViT-B/32.
-        cii, cff (bool): The two parts that the ablation switches off (section 4.5): without CII the encoders' features
-            go straight into CFF; without CFF they are concatenated and go straight into the decoder.
-        adapter (dict, optional): Options of :class:`Adapter`.
-        with_cp (bool): Less memory in training for more time; see :class:`RestormerBlock`.
-
-    Raises:
-        ValueError: On use, the prior is missing or its embedding does not fit.
+        block (dict, optional): Config of the blocks, built with ``channels``. Default: :class:`RestormerBlock` with two
+            heads (not given).
+        cii (dict, optional): Config of what injects the prior's features into those of one modality, built with
+            ``channels``; its ``forward(x, prior)`` gives features of the same shape. Default: :class:`CII`. With None the
+            encoders' features go straight into CFF (section 4.5).
+        cff (dict, optional): Config of what fuses both, built with ``channels``; its ``forward(vi, ir, prior)`` gives twice
+            the channels. Default: :class:`CFF`. With None they are concatenated (section 4.5).
     """
 
     def __init__(
         self,
         channels=16,
         num_blocks=2,
-        num_heads=2,
-        expansion=2.66,
-        embed_dim=512,
-        cii=True,
-        cff=True,
-        adapter=None,
-        with_cp=False,
+        block=MappingProxyType(dict(type='mmfusion.RestormerBlock', num_heads=2)),
+        cii=MappingProxyType(dict(type='mmfusion.CII')),
+        cff=MappingProxyType(dict(type='mmfusion.CFF')),
     ):
         super().__init__()
 
         def blocks(width):
-            return [RestormerBlock(width, num_heads, expansion, with_cp=with_cp) for _ in range(num_blocks)]
+            return [MODELS.build(dict(block, channels=width)) for _ in range(num_blocks)]
 
-        self.embed_dim = embed_dim
         self.encoder = nn.ModuleDict(
             {
                 m: nn.Sequential(feature_layer(1, channels), feature_layer(channels, channels), *blocks(channels))
                 for m in ('vi', 'ir')
             }
         )
-        self.cii = nn.ModuleDict({m: CII(channels, embed_dim, adapter) for m in ('vi', 'ir')}) if cii else None
-        self.cff = CFF(channels, embed_dim, adapter) if cff else None
+        self.cii = nn.ModuleDict({m: MODELS.build(dict(cii, channels=channels)) for m in ('vi', 'ir')}) if cii else None
+        self.cff = MODELS.build(dict(cff, channels=channels)) if cff else None
         self.decoder = nn.Sequential(
             *blocks(2 * channels),
             feature_layer(2 * channels, channels),
@@ -169,35 +198,13 @@ class MGFusion(nn.Module):
 
         Args:
             vi, ir (Tensor): Luminance of the visible image and infrared image, N×1×H×W in [0, 1].
-            prior (dict, optional): ``vi`` and ``ir``, the CLIP features of both images, with their ``embedding`` N×E.
-                Not needed without CII and CFF.
+            prior (dict, optional): ``vi`` and ``ir``, the prior's features of both images. Not needed without CII and CFF.
 
         Returns:
             Tensor: N×1×H×W in [0, 1].
         """
         x = {'vi': self.encoder['vi'](vi), 'ir': self.encoder['ir'](ir)}
-        embeddings = self._embeddings(prior) if self.cii is not None or self.cff is not None else ()
         if self.cii is not None:
-            x = {m: self.cii[m](f, *embeddings) for m, f in x.items()}
-        if self.cff is not None:
-            fused = self.cff(x['vi'], x['ir'], *embeddings)
-        else:
-            fused = torch.cat([x['ir'], x['vi']], dim=1)
+            x = {m: self.cii[m](f, prior) for m, f in x.items()}
+        fused = self.cff(x['vi'], x['ir'], prior) if self.cff is not None else torch.cat([x['ir'], x['vi']], dim=1)
         return self.decoder(fused)
-
-    def _embeddings(self, prior):
-        """Embeddings of (visible, infrared), N×E each, checked."""
-        if prior is None:
-            raise ValueError(
-                "MGFusion needs CLIP's image embeddings (for CII and CFF): give the fuser "
-                "prior=dict(type='mmfusion.CLIPPrior', ..., embedding=True)."
-            )
-        embeddings = tuple(prior[m].embedding for m in ('vi', 'ir'))
-        if any(e is None or e.shape[1] != self.embed_dim for e in embeddings):
-            found = ['none' if e is None else f'{e.shape[1]} dimensions' for e in embeddings]
-            raise ValueError(
-                f'MGFusion was built for CLIP embeddings of embed_dim={self.embed_dim}, the prior gave '
-                f'{found[0]} (visible) and {found[1]} (infrared). Set embedding=True in the prior, and embed_dim to its '
-                'model.'
-            )
-        return embeddings

@@ -9,26 +9,28 @@ import torch
 from mmcv.cnn import ConvModule
 from torch import nn
 
-from mmfusion.models.layers import GRDB, UnitTanh
+from mmfusion.models.layers import UnitTanh
 from mmfusion.registry import MODELS
 
 
-def build_encoders(channels, negative_slope):
+def build_encoders(channels, negative_slope, block=None):
     """Build an encoder for each modality: 3×3 convolution with LeakyReLU, then GRDBs.
 
     Args:
         channels (Sequence[int]): Channels after the convolution and after each GRDB.
         negative_slope (float): Slope of the LeakyReLUs.
+        block (dict, optional): Config of another block in the place of GRDB, built with ``cin`` and ``cout``.
 
     Returns:
         nn.ModuleDict: ``vi`` and ``ir``, N×1×H×W → N×C×H×W each.
     """
     act = dict(type='LeakyReLU', negative_slope=negative_slope)
+    block = block or dict(type='mmfusion.GRDB', negative_slope=negative_slope)
     return nn.ModuleDict(
         {
             m: nn.Sequential(
                 ConvModule(1, channels[0], 3, padding=1, act_cfg=act),
-                *(GRDB(i, o, negative_slope) for i, o in pairwise(channels)),
+                *(MODELS.build(dict(block, cin=i, cout=o)) for i, o in pairwise(channels)),
             )
             for m in ('vi', 'ir')
         }
@@ -69,11 +71,12 @@ class SeAFusion(nn.Module):
         channels (Sequence[int]): Channels of a modality after the first convolution and after each GRDB.
         decoder_channels (Sequence[int]): Channels between the concatenated features and the image.
         negative_slope (float): Slope of the LeakyReLUs.
+        block (dict, optional): See :func:`build_encoders`.
     """
 
-    def __init__(self, channels=(16, 32, 48), decoder_channels=(64, 32, 16), negative_slope=0.2):
+    def __init__(self, channels=(16, 32, 48), decoder_channels=(64, 32, 16), negative_slope=0.2, block=None):
         super().__init__()
-        self.encoder = build_encoders(channels, negative_slope)
+        self.encoder = build_encoders(channels, negative_slope, block)
         self.decoder = build_decoder((2 * channels[-1], *decoder_channels), negative_slope)
 
     def forward(self, vi, ir):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from mmengine.optim import OptimWrapper
 from torch import nn
 
 from mmfusion.models.layers import GRDB
@@ -15,11 +16,13 @@ from mmfusion.models.methods.gffusion import (
     combine_modalities,
 )
 from mmfusion.models.priors import PriorFeatures
+from mmfusion.registry import MODELS
 
 pytestmark = pytest.mark.usefixtures('one_thread')
 
 C, L = 5, 3
-NARROW = dict(channels=(4, 6), decoder_channels=(6, 5, 4), prior_channels=C, prior_layers=L)
+FINET = dict(type='FINet', prior_channels=C, num_layers=L)
+NARROW = dict(channels=(4, 6), decoder_channels=(6, 5, 4), injection=FINET)
 STRATEGIES = ['mean', 'group_conv', 'weighted_sum']
 
 
@@ -102,16 +105,13 @@ def test_mean_strategy():
     torch.testing.assert_close(MeanMerge()(f), expected, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize('softmax', [False, True])
-def test_weighted_sum_strategy(softmax):
-    """z_c = ω_1 f_1 + … + ω_L f_L; with softmax Σω = 1. It begins as the mean."""
-    merge = WeightedSumMerge(11, softmax)
+def test_weighted_sum_strategy():
+    """z_c = ω_1 f_1 + … + ω_L f_L. It begins as the mean."""
+    merge = WeightedSumMerge(11)
     f = torch.randn(2, 11, C, 3, 4)
     torch.testing.assert_close(merge(f), f.mean(1), rtol=0, atol=1e-6)
     nn.init.normal_(merge.omega)
     omega = merge.omega.detach()
-    if softmax:
-        omega = omega.exp() / omega.exp().sum()
     expected = sum(omega[layer] * f[:, layer] for layer in range(11))
     torch.testing.assert_close(merge(f), expected, rtol=0, atol=1e-5)
     assert merge.omega.grad is None
@@ -160,10 +160,9 @@ def direct_upsample(x, size):
     return out
 
 
-@pytest.mark.parametrize('residual', [True, False])
-def test_injection_eq_7_and_8(residual):
+def test_injection_eq_7_and_8():
     """z_g = z_f ⊗ σ(up(Conv1×1(z_c))); z = z_g ⊕ up(Linear(z_c)), and the residual connection from z_f."""
-    finet = FINet(6, C, L, residual=residual)
+    finet = FINet(6, C, L)
     prior, z_f = features(), torch.randn(2, 6, 9, 10)
     z_c = finet.merge(combine_modalities(prior['vi'].tokens, prior['ir'].tokens))
 
@@ -172,8 +171,8 @@ def test_injection_eq_7_and_8(residual):
         return direct_upsample(mapped, (9, 10))
 
     z_g = z_f / (1 + torch.exp(-project(finet.gate)))
-    expected = z_g + project(finet.linear) + (z_f if residual else 0)
-    out = finet(z_f, prior['vi'].tokens, prior['ir'].tokens)
+    expected = z_g + project(finet.linear) + z_f
+    out = finet(z_f, prior)
     torch.testing.assert_close(out, expected, rtol=0, atol=1e-5)
 
 
@@ -181,12 +180,12 @@ def test_network_is_encoders_injection_decoder():
     net = calibrated(GFFusion(**NARROW))
     vi, ir, prior = inputs()
     z_f = torch.cat([net.encoder['vi'](vi), net.encoder['ir'](ir)], 1)
-    z = net.finet(z_f, prior['vi'].tokens, prior['ir'].tokens)
+    z = net.finet(z_f, prior)
     torch.testing.assert_close(net(vi, ir, prior), net.decoder(z))
 
 
 def test_without_finet_no_prior_is_needed():
-    net = GFFusion(**NARROW, injection=False).eval()
+    net = GFFusion(**{**NARROW, 'injection': None}).eval()
     vi, ir, prior = inputs()
     assert net(vi, ir).equal(net(vi, ir, prior))
     assert not [name for name, _ in net.named_parameters() if 'finet' in name]
@@ -198,7 +197,7 @@ def test_without_finet_no_prior_is_needed():
 @pytest.mark.parametrize('merge', STRATEGIES)
 @pytest.mark.parametrize('size', [(16, 16), (17, 23)])
 def test_any_size_and_range(merge, size):
-    fused = GFFusion(**NARROW, merge=merge)(*inputs(2, *size))
+    fused = GFFusion(**{**NARROW, 'injection': dict(FINET, merge=merge)})(*inputs(2, *size))
     assert fused.shape == (2, 1, *size)
     assert fused.min() >= 0
     assert fused.max() <= 1
@@ -206,15 +205,15 @@ def test_any_size_and_range(merge, size):
 
 @pytest.mark.parametrize('merge', STRATEGIES)
 def test_batch_equals_singles_in_eval_mode(merge):
-    net = calibrated(GFFusion(**NARROW, merge=merge, merge_groups=2))
+    net = calibrated(GFFusion(**{**NARROW, 'injection': dict(FINET, merge=merge, merge_groups=2)}))
     vi, ir, prior = inputs(3)
     single = [net(vi[i : i + 1], ir[i : i + 1], {m: f[i : i + 1] for m, f in prior.items()}) for i in range(3)]
     torch.testing.assert_close(net(vi, ir, prior), torch.cat(single), rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize('options', [*(dict(merge=m) for m in STRATEGIES), dict(channels=(4, 5, 6))], ids=str)
-def test_every_parameter_gets_a_finite_gradient(options):
-    net = GFFusion(**{**NARROW, 'merge_groups': 2, **options})
+@pytest.mark.parametrize('merge', STRATEGIES)
+def test_every_parameter_gets_a_finite_gradient(merge):
+    net = GFFusion(**{**NARROW, 'injection': dict(FINET, merge=merge, merge_groups=2)})
     net(*inputs()).square().mean().backward()
     grads = {k: p.grad for k, p in net.named_parameters()}
     assert [k for k, g in grads.items() if g is None or not g.isfinite().all() or (g == 0).all()] == []
@@ -231,20 +230,58 @@ def test_both_modalities_tokens_reach_the_image():
 
 def test_errors():
     vi, ir, prior = inputs()
-    with pytest.raises(ValueError, match=r"needs CLIP's tokens .* or the network injection=False"):
+
+    def built(**options):
+        return GFFusion(**{**NARROW, 'injection': dict(FINET, **options)})
+
+    with pytest.raises(ValueError, match=r"needs a prior's tokens.* or the network injection=None"):
         GFFusion(**NARROW)(vi, ir)
     with pytest.raises(ValueError, match=r'built for 4 layers of 5 channels, the prior gave 3 of 5 channels'):
-        GFFusion(**{**NARROW, 'prior_layers': 4})(vi, ir, prior)
+        built(num_layers=4)(vi, ir, prior)
     with pytest.raises(ValueError, match=r'built for 3 layers of 7 channels, the prior gave 3 of 5 channels'):
-        GFFusion(**{**NARROW, 'prior_channels': 7})(vi, ir, prior)
+        built(prior_channels=7)(vi, ir, prior)
     with pytest.raises(ValueError, match=r'built for 3 layers of 5 channels, the prior gave 0\. Set'):
-        GFFusion(**NARROW)(vi, ir, {m: PriorFeatures() for m in ('vi', 'ir')})
+        built()(vi, ir, {m: PriorFeatures() for m in ('vi', 'ir')})
     with pytest.raises(ValueError, match=r"merge must be 'mean', 'group_conv' or 'weighted_sum', got 'sum'"):
-        GFFusion(**NARROW, merge='sum')
+        built(merge='sum')
     with pytest.raises(ValueError, match=r'merge_groups must be between 1 and the number of layers \(3\), got 4'):
-        GFFusion(**NARROW, merge='group_conv', merge_groups=4)
+        built(merge='group_conv', merge_groups=4)
 
 
 def test_size_of_the_default_network():
     """docs/methods/gffusion.md states the count."""
     assert sum(p.numel() for p in GFFusion().parameters()) == 246_908
+
+
+VIT = dict(embed_dim=6, vision_cfg=dict(image_size=16, layers=2, width=8, head_width=8, patch_size=8))
+CLIP = dict(type='CLIPPrior', model=VIT, pretrained='random', size=16)
+ARCH = dict(embed_dims=16, num_layers=3, num_heads=2, feedforward_channels=16)
+DINOV2 = dict(type='DINOv2Prior', backbone=dict(arch=ARCH, img_size=28), weights='random', layers=(1, 2, 3))
+EXCHANGED = {
+    'CII in the place of FINet': (
+        dict(CLIP, layers=(), embedding=True),
+        dict(type='GFFusion', channels=(4, 6), injection=dict(type='mmfusion.CII', embed_dim=6)),
+    ),
+    'DINOv2 in the place of CLIP': (
+        DINOV2,
+        dict(type='GFFusion', channels=(4, 6), injection=dict(FINET, prior_channels=16)),
+    ),
+    'FINet in the place of CII': (
+        dict(CLIP, layers=(1, 2)),
+        dict(type='MGFusion', channels=4, num_blocks=1, cii=dict(FINET, prior_channels=8, num_layers=2), cff=None),
+    ),
+}
+
+
+@pytest.mark.parametrize('name', EXCHANGED)
+def test_modules_are_exchanged_by_config(name):
+    """A training step of each: the loss is finite, and what was put in learns."""
+    prior, network = EXCHANGED[name]
+    cfg = dict(type='ImageFuser', network=network, priors=dict(prior=prior), losses=dict(ssim=dict(type='SSIMLoss')))
+    model = MODELS.build(cfg).train()
+    wrapper = OptimWrapper(torch.optim.Adam(model.parameters(), lr=1e-2))
+    part = 'finet' if network['type'] == 'GFFusion' else 'cii'
+    before = {k: p.detach().clone() for k, p in getattr(model.network, part).named_parameters()}
+    images = [torch.randint(0, 256, (4, 24, 24), dtype=torch.uint8) for _ in range(2)]
+    assert model.train_step(dict(inputs=images, data_samples=None), wrapper)['loss'].isfinite()
+    assert [k for k, p in getattr(model.network, part).named_parameters() if p.equal(before[k])] == []

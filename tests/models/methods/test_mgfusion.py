@@ -11,12 +11,16 @@ from mmfusion.models.priors import PriorFeatures
 pytestmark = pytest.mark.usefixtures('one_thread')
 
 C, E = 6, 5
-NARROW = dict(channels=C, num_blocks=1, num_heads=2, embed_dim=E)
+PARTS = dict(cii=dict(type='CII', embed_dim=E), cff=dict(type='CFF', embed_dim=E))
+NARROW = dict(channels=C, num_blocks=1, **PARTS)
+
+
+def features(vi, ir):
+    return dict(vi=PriorFeatures(embedding=vi), ir=PriorFeatures(embedding=ir))
 
 
 def inputs(n=2, h=18, w=21, dim=E):
-    prior = {m: PriorFeatures(embedding=torch.randn(n, dim)) for m in ('vi', 'ir')}
-    return torch.rand(n, 1, h, w), torch.rand(n, 1, h, w), prior
+    return torch.rand(n, 1, h, w), torch.rand(n, 1, h, w), features(*torch.randn(2, n, dim))
 
 
 def calibrated(net):
@@ -88,7 +92,7 @@ def test_adapters_of_sections_3_2_and_3_3():
     for adapter in adapters:
         assert [type(m).__name__ for m in adapter] == ['Linear', 'Linear']
         assert (adapter[0].in_features, adapter[-1].out_features) == (E, C)
-    with_relu = MGFusion(**NARROW, adapter=dict(relu=True, hidden=9)).cff.ira
+    with_relu = CFF(C, E, adapter=dict(relu=True, hidden=9)).ira
     assert [type(m).__name__ for m in with_relu] == ['Linear', 'ReLU', 'Linear']
     assert with_relu[0].out_features == 9
 
@@ -141,7 +145,7 @@ def test_cii_against_section_3_2():
         c = direct_adapter(cii.adapter, (1 - cii.weight_ir) * vi[n] + cii.weight_ir * ir[n])
         for k in range(C):
             expected[n, k] = x[n, k] + s[n, k] * c[k]
-    torch.testing.assert_close(cii(x, vi, ir), expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(cii(x, features(vi, ir)), expected, rtol=0, atol=1e-5)
 
 
 def test_cii_weights_sum_to_one_and_begin_equal():
@@ -149,9 +153,9 @@ def test_cii_weights_sum_to_one_and_begin_equal():
     cii = CII(C, E)
     assert (cii.weight_ir == 0.5).all()
     x, embedding = torch.randn(1, C, 6, 6), torch.randn(1, E)
-    before = cii(x, embedding, embedding)
+    before = cii(x, features(embedding, embedding))
     nn.init.normal_(cii.weight_ir, std=3)
-    torch.testing.assert_close(cii(x, embedding, embedding), before, rtol=0, atol=1e-5)
+    torch.testing.assert_close(cii(x, features(embedding, embedding)), before, rtol=0, atol=1e-5)
 
 
 def test_cff_against_section_3_3():
@@ -166,7 +170,7 @@ def test_cff_against_section_3_3():
             fused[n, k], fused[n, C + k] = a_ir[k] * ir[n, k], a_vi[k] * vi[n, k]
     dx, dy = sobel(fused)
     expected = fused + direct_pair(cff.sawp, dx.abs() + dy.abs()) * fused
-    torch.testing.assert_close(cff(vi, ir, c_vi, c_ir), expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(cff(vi, ir, features(c_vi, c_ir)), expected, rtol=0, atol=1e-5)
 
 
 # Ablations (section 4.5)
@@ -174,8 +178,8 @@ def test_cff_against_section_3_3():
 
 def test_ablations_leave_out_their_part_and_no_more():
     counts = {
-        name: sum(p.numel() for p in MGFusion(**NARROW, **switch).parameters())
-        for name, switch in dict(all={}, cii=dict(cii=False), cff=dict(cff=False)).items()
+        name: sum(p.numel() for p in MGFusion(**{**NARROW, **switch}).parameters())
+        for name, switch in dict(all={}, cii=dict(cii=None), cff=dict(cff=None)).items()
     }
     assert counts['all'] - counts['cii'] == sum(p.numel() for _ in range(2) for p in CII(C, E).parameters())
     assert counts['all'] - counts['cff'] == sum(p.numel() for p in CFF(C, E).parameters())
@@ -183,23 +187,22 @@ def test_ablations_leave_out_their_part_and_no_more():
 
 def test_without_cii_the_encoders_features_go_into_cff():
     """Section 4.5.1."""
-    net = MGFusion(**NARROW, cii=False).eval()
+    net = MGFusion(**{**NARROW, 'cii': None}).eval()
     vi, ir, prior = inputs()
-    features = net.cff(net.encoder['vi'](vi), net.encoder['ir'](ir), prior['vi'].embedding, prior['ir'].embedding)
-    torch.testing.assert_close(net(vi, ir, prior), net.decoder(features))
+    fused = net.cff(net.encoder['vi'](vi), net.encoder['ir'](ir), prior)
+    torch.testing.assert_close(net(vi, ir, prior), net.decoder(fused))
 
 
 def test_without_cff_the_features_are_concatenated():
     """Section 4.5.2."""
-    net = MGFusion(**NARROW, cff=False).eval()
+    net = MGFusion(**{**NARROW, 'cff': None}).eval()
     vi, ir, prior = inputs()
-    embeddings = prior['vi'].embedding, prior['ir'].embedding
-    x = [net.cii[m](net.encoder[m](image), *embeddings) for m, image in (('ir', ir), ('vi', vi))]
+    x = [net.cii[m](net.encoder[m](image), prior) for m, image in (('ir', ir), ('vi', vi))]
     torch.testing.assert_close(net(vi, ir, prior), net.decoder(torch.cat(x, 1)))
 
 
 def test_without_both_no_prior_is_needed():
-    net = MGFusion(**NARROW, cii=False, cff=False)
+    net = MGFusion(**{**NARROW, 'cii': None, 'cff': None})
     vi, ir, prior = inputs()
     assert net.eval()(vi, ir).equal(net(vi, ir, prior))
 
@@ -241,7 +244,7 @@ def test_both_embeddings_reach_the_image():
 def test_errors():
     net = MGFusion(**NARROW)
     vi, ir, _ = inputs()
-    with pytest.raises(ValueError, match=r"needs CLIP's image embeddings .* embedding=True"):
+    with pytest.raises(ValueError, match=r"CII needs a prior's image embeddings.* embedding=True"):
         net(vi, ir)
     with pytest.raises(ValueError, match=r'embed_dim=5, the prior gave 7 dimensions \(visible\)'):
         net(vi, ir, inputs(dim=7)[2])
