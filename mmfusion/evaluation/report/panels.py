@@ -71,7 +71,7 @@ def _titled(img, title, bar):
     return np.asarray(canvas)[..., ::-1]
 
 
-def make_panel(columns, rows, boxes=None, width=320, gap=4, per_line=None, by_row=False):
+def make_panel(columns, rows, boxes=None, width=320, gap=4, per_line=None):
     """A panel of images, one column for each source and method.
 
     Args:
@@ -81,7 +81,6 @@ def make_panel(columns, rows, boxes=None, width=320, gap=4, per_line=None, by_ro
         width (int): Of one image in the panel, in pixels.
         gap (int): White space between images.
         per_line (int, optional): Break each row after so many columns.
-        by_row (bool): Titles under every row, not the last only.
 
     Returns:
         np.ndarray: The panel, uint8 (B, G, R).
@@ -100,7 +99,7 @@ def make_panel(columns, rows, boxes=None, width=320, gap=4, per_line=None, by_ro
         if not heights:
             raise ValueError(f'{row}: none of {", ".join(titles)} has this image')
         for start in range(0, len(titles), per_line):
-            last = by_row or row_index == len(rows) - 1 or per_line < len(titles)
+            last = row_index == len(rows) - 1 or per_line < len(titles)
             lines.append(_line(titles[start : start + per_line], cells, max(heights), width, gap, bar if last else 0))
     full = max(line.shape[1] for line in lines)
     padded = [cv2.copyMakeBorder(x, 0, gap, 0, full - x.shape[1], cv2.BORDER_CONSTANT, value=(255,) * 3) for x in lines]

@@ -12,9 +12,6 @@ class FusionDataPreprocessor(BaseDataPreprocessor):
 
     Images of one size are stacked. Images of several sizes stay a list: they are never padded, because padding would
     enter pooling, attention and the min-max of a network and change every pixel of the fused image.
-
-    Args:
-        non_blocking (bool): Whether copies to the device may overlap with computation.
     """
 
     def forward(self, data, training=False):

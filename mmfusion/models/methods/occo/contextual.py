@@ -7,7 +7,6 @@ from torch.utils.checkpoint import checkpoint
 from mmfusion.models.layers import at_least_float32
 
 _EPS = 1e-5  # of the public code
-PAPER_FORMS = ('exp', 'subtract', 'literal')
 
 
 def _points(x):
@@ -62,7 +61,7 @@ def _sample(x, y, max_points):
     return x[:, index], y[:, index]
 
 
-def contextual_distance(x, y, variant='official', omega3=0.5, paper_form='exp', groups=1, chunk=512, max_points=None):
+def contextual_distance(x, y, variant='official', omega3=0.5, groups=1, chunk=512, max_points=None):
     """Contextual distance CS of two feature maps.
 
     ``'official'`` (public code of OCCO)::
@@ -73,18 +72,14 @@ def contextual_distance(x, y, variant='official', omega3=0.5, paper_form='exp', 
     by y's mean over images and positions. d^l2_ij is the squared Euclidean distance of y_i and x_j: the public code has
     its rows and columns swapped against d^cos, and its published numbers come out in that way only.
 
-    ``'paper'`` (eq. 9-12): s = mean_i max_k softmax_k(1 − S_ik), S the cosine distance (eq. 9). Eq. 12 as printed,
-    −log(s + ω3 e), falls as the Euclidean distance e grows, and is negative once s + ω3 e > 1. ``paper_form``:
-
-    - ``'exp'``: −log((s + ω3 exp(−e)) / (1 + ω3)), e the root mean square of φ1 − φ2: never negative, falls as both agree;
-    - ``'subtract'``: −log(s) + ω3 e;
-    - ``'literal'``: −log(s + ω3 ‖φ1 − φ2‖₂), as printed.
+    ``'paper'`` (eq. 9-12): −log((s + ω3 exp(−e)) / (1 + ω3)) with s = mean_i max_k softmax_k(1 − S_ik), S the cosine
+    distance (eq. 9), e the root mean square of φ1 − φ2. Eq. 12 as printed, −log(s + ω3 e), falls as the distance e grows,
+    and is negative once s + ω3 e > 1; this form is never negative, and falls as both agree.
 
     Args:
         x, y (Tensor): (groups·n)×C×h×w. Each group gives one distance.
         variant (str): ``'official'`` or ``'paper'``.
         omega3 (float): ω3.
-        paper_form (str): See above.
         groups (int): How many independent distances the batch holds, one after the other.
         chunk (int): Rows of the similarity matrix at a time; larger maps are recomputed in the backward pass.
         max_points (int, optional): Compare at most that many random points.
@@ -93,12 +88,10 @@ def contextual_distance(x, y, variant='official', omega3=0.5, paper_form='exp', 
         Tensor: ``groups`` distances, float32 (float64 for float64).
 
     Raises:
-        ValueError: Unknown variant or paper_form.
+        ValueError: If the variant is unknown.
     """
     if variant not in ('official', 'paper'):
         raise ValueError(f"variant must be 'official' or 'paper', got {variant!r}")
-    if paper_form not in PAPER_FORMS:
-        raise ValueError(f"paper_form must be 'exp', 'subtract' or 'literal', got {paper_form!r}")
     x, y = _points(at_least_float32(x)), _points(at_least_float32(y))
     spread = (x - y).unflatten(0, (groups, -1)).flatten(1)
     mean = y.unflatten(0, (groups, -1)).mean((1, 2))
@@ -109,11 +102,7 @@ def contextual_distance(x, y, variant='official', omega3=0.5, paper_form='exp', 
     if official:
         return -(best + _EPS).log().mean(1)
     best = best.mean(1)
-    if paper_form == 'literal':
-        return -(best + omega3 * torch.linalg.vector_norm(spread, dim=1)).log()
     rms = (spread.square().mean(1) + 1e-12).sqrt()
-    if paper_form == 'subtract':
-        return -best.log() + omega3 * rms
     return -((best + omega3 * (-rms).exp()) / (1 + omega3)).log()
 
 

@@ -5,7 +5,7 @@ import torch
 from mmfusion.models.priors import PriorHolder
 from mmfusion.registry import MODELS
 
-from .contextual import PAPER_FORMS, contextual_distance, euclidean_distance
+from .contextual import contextual_distance, euclidean_distance
 from .masked_vgg import RegionFeatures
 from .regions import split_masks
 
@@ -41,7 +41,7 @@ class ContextualContrastiveLoss(PriorHolder):
             the mean squared error on relu1_1 × 1/16. ``'paper'``: 𝒟 sums over layers before the ratio (eq. 13), 𝒟_bg is
             the l2 norm on relu1_1 (eq. 14). See also :func:`contextual_distance`.
         omega (tuple[float, float, float]): ω1, ω2 of eq. 7 and ω3 of eq. 12.
-        paper_form, chunk, max_points: See :func:`contextual_distance`.
+        chunk, max_points: See :func:`contextual_distance`.
         vgg_batch (int): Images that VGG takes at a time on a GPU; bounds the memory. A CPU takes them one by one.
         loss_weight (float): Factor on the loss (ω6).
 
@@ -57,7 +57,6 @@ class ContextualContrastiveLoss(PriorHolder):
         space='contextual',
         variant='official',
         omega=(0.5, 0.5, 0.5),
-        paper_form='exp',
         chunk=512,
         max_points=None,
         vgg_batch=4,
@@ -68,13 +67,11 @@ class ContextualContrastiveLoss(PriorHolder):
             raise ValueError(f"space must be 'contextual' or 'euclidean', got {space!r}")
         if variant not in ('official', 'paper'):
             raise ValueError(f"variant must be 'official' or 'paper', got {variant!r}")
-        if paper_form not in PAPER_FORMS:
-            raise ValueError(f"paper_form must be 'exp', 'subtract' or 'literal', got {paper_form!r}")
         self.layers = dict(layers or {'relu4_4': 0.25, 'relu5_4': 1.0})
         self.hold('vgg', MODELS.build(dict(prior, layers=tuple(self.layers))))
         self.regions = RegionFeatures(self.prior('vgg'))
         self.groups, self.space, self.variant, self.omega = groups, space, variant, tuple(omega)
-        self.options = dict(paper_form=paper_form, chunk=chunk, max_points=max_points)
+        self.options = dict(chunk=chunk, max_points=max_points)
         self.vgg_batch, self.loss_weight = vgg_batch, loss_weight
 
     def forward(self, fused, vi, ir, mask_vi, mask_ir):

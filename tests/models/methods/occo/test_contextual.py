@@ -30,7 +30,7 @@ def similarity(rows, relative):
     return out
 
 
-def direct(x, y, variant='official', omega3=0.5, form='exp'):
+def direct(x, y, variant='official', omega3=0.5):
     """One group, by loops."""
     px, py = points(x), points(y)
     mean = torch.stack([p for image in py for p in image]).mean(0)
@@ -48,27 +48,16 @@ def direct(x, y, variant='official', omega3=0.5, form='exp'):
     if variant == 'official':
         return sum(-math.log(s + 1e-5) for s in per_image) / len(per_image)
     s = sum(per_image) / len(per_image)
-    norm = (x - y).norm().item()
-    rms = norm / math.sqrt(x.numel())
-    return {
-        'literal': -math.log(s + omega3 * norm),
-        'subtract': -math.log(s) + omega3 * rms,
-        'exp': -math.log((s + omega3 * math.exp(-rms)) / (1 + omega3)),
-    }[form]
+    rms = (x - y).norm().item() / math.sqrt(x.numel())
+    return -math.log((s + omega3 * math.exp(-rms)) / (1 + omega3))
 
 
-@pytest.mark.parametrize('omega3', [0.0, 0.3, 0.5, 1.0])
-def test_official_against_loops(omega3):
+@pytest.mark.parametrize('variant', ['official', 'paper'])
+@pytest.mark.parametrize('omega3', [0.0, 0.3, 1.0])
+def test_against_loops(variant, omega3):
     x, y = maps()
-    assert contextual_distance(x, y, omega3=omega3).item() == pytest.approx(direct(x, y, omega3=omega3), rel=1e-9)
-
-
-@pytest.mark.parametrize('omega3', [0.0, 0.5])
-@pytest.mark.parametrize('form', ['exp', 'subtract', 'literal'])
-def test_paper_against_loops(form, omega3):
-    x, y = maps()
-    value = contextual_distance(x, y, 'paper', omega3, form)
-    assert value.item() == pytest.approx(direct(x, y, 'paper', omega3, form), rel=1e-9)
+    value = contextual_distance(x, y, variant, omega3)
+    assert value.item() == pytest.approx(direct(x, y, variant, omega3), rel=1e-9)
 
 
 @pytest.mark.parametrize('variant', ['official', 'paper'])
@@ -95,11 +84,10 @@ def test_chunked_equals_whole(variant, chunk, omega3):
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize('form', ['exp', 'subtract'])
-def test_paper_forms_fall_as_the_maps_agree(form):
+def test_papers_form_falls_as_the_maps_agree():
     """From a random map towards y: ever nearer."""
     x, y = maps(2, 8, 4, 4)
-    values = [contextual_distance(y + t * (x - y), y, 'paper', paper_form=form).item() for t in (0, 0.25, 0.5, 1)]
+    values = [contextual_distance(y + t * (x - y), y, 'paper').item() for t in (0, 0.25, 0.5, 1)]
     assert values == sorted(values)
     assert values[0] > 0
 
@@ -110,14 +98,6 @@ def test_official_falls_as_the_maps_agree():
     assert values == sorted(values)
     # At agreement each point has distance 0 to itself, so that exp(1 − d̃) leaves only itself.
     assert values[0] == pytest.approx(-math.log(1 + 1e-5), abs=1e-4)
-
-
-def test_literal_form_behaves_as_printed():
-    """−log(s + ω3 e) falls as the Euclidean distance e grows, and is negative once s + ω3 e > 1."""
-    x, y = maps(2, 8, 4, 4)
-    values = [contextual_distance(y + t * (x - y), y, 'paper', paper_form='literal').item() for t in (0, 1, 10)]
-    assert values == sorted(values, reverse=True)
-    assert values[-1] < 0 < values[0]
 
 
 def test_points_have_no_order():
@@ -166,9 +146,8 @@ def test_gradcheck(variant):
 @pytest.mark.parametrize('variant', ['official', 'paper'])
 def test_equal_maps_have_finite_gradient(variant):
     x = maps()[0].requires_grad_()
-    for form in ('exp', 'subtract'):
-        (grad,) = torch.autograd.grad(contextual_distance(x, x.detach(), variant, paper_form=form), x)
-        assert grad.isfinite().all()
+    (grad,) = torch.autograd.grad(contextual_distance(x, x.detach(), variant), x)
+    assert grad.isfinite().all()
 
 
 def test_dtype():
@@ -190,8 +169,6 @@ def test_errors():
     x, y = maps()
     with pytest.raises(ValueError, match=r"variant must be 'official' or 'paper', got 'public'"):
         contextual_distance(x, y, 'public')
-    with pytest.raises(ValueError, match=r"paper_form must be 'exp', 'subtract' or 'literal', got 'printed'"):
-        contextual_distance(x, y, 'paper', paper_form='printed')
 
 
 @pytest.mark.data

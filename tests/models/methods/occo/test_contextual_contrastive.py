@@ -152,7 +152,6 @@ def test_wrong_batch_size():
     [
         (dict(space='cosine'), "space must be 'contextual' or 'euclidean', got 'cosine'"),
         (dict(variant='public'), "variant must be 'official' or 'paper', got 'public'"),
-        (dict(paper_form='printed'), "paper_form must be 'exp', 'subtract' or 'literal', got 'printed'"),
     ],
 )
 def test_option_errors(options, message):
