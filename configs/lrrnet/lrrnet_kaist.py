@@ -6,11 +6,12 @@ code takes the first 20,000 pairs of two flat folders.
 
 _base_ = './lrrnet_tno.py'
 
-# Public code: λ2 = 1.5, λ3 = 2000, w_ir = 3, w_vi = 0.5, and a VGG16 that sees 0…255 without ImageNet's mean and deviation.
+# Public code: λ2 = 1.5, λ3 = 2000, w_ir = 3, w_vi = 0.5, and a VGG16 from its authors' drive that sees 0…255 without a mean
+# taken off: by this scale one of Caffe.
 vgg = dict(
     type='mmfusion.VGGPrior',
     arch='vgg16',
-    weights='{{$MMFUSION_VGG16:imagenet}}',
+    weights='{{$MMFUSION_VGG16_CAFFE:caffe}}',
     mean=(0.0, 0.0, 0.0),
     std=(1 / 255, 1 / 255, 1 / 255),
 )
