@@ -255,24 +255,25 @@ class DenseNetInformation(FrozenPrior):
 
     Args:
         weights: ``'imagenet'`` (torchvision's, downloaded), the path of a torchvision state dict, or ``'random'``.
-        growth_rate, block_config, num_init_features: Of the network; others than DenseNet121's with random weights only.
+        width: Factor on all widths, with random weights only: tiny networks for tests.
+        block_config: Layers of the dense blocks, likewise.
 
     Raises:
         FileNotFoundError: If ``weights`` is no file.
+        ValueError: If other than random weights are to have another width.
     """
 
     arch = 'densenet121'
 
     def __init__(
-        self,
-        weights: str = 'imagenet',
-        growth_rate: int = 32,
-        block_config: tuple[int, ...] = (6, 12, 24, 16),
-        num_init_features: int = 64,
+        self, weights: str = 'imagenet', width: float = 1.0, block_config: tuple[int, ...] = (6, 12, 24, 16)
     ) -> None:
         super().__init__()
+        if width != 1 and weights != 'random':
+            raise ValueError(f"width={width} needs weights='random': pre-trained weights have one width only")
         self.weights = weights
-        network = seeded(lambda: DenseNet(growth_rate, block_config, num_init_features))
+        widths = dict(growth_rate=max(1, int(32 * width)), num_init_features=max(1, int(64 * width)))
+        network = seeded(lambda: DenseNet(block_config=block_config, **widths))
         if weights == 'imagenet':
             network.load_state_dict(self._renamed(DenseNet121_Weights.IMAGENET1K_V1.get_state_dict(check_hash=True)))
         elif weights != 'random':

@@ -127,17 +127,20 @@ class SAMFeatures(FrozenPrior):
     Args:
         weights: SAM's checkpoint (``sam_vit_b_01ec64.pth``), or ``'random'``.
         blocks: How many blocks; the features of each are given.
-        embed_dim, num_heads: Others than ViT-B's with random weights only.
+        width: Factor on ViT-B's width and heads, with random weights only: tiny networks for tests.
 
     Raises:
         ImportError: If segment-anything is not installed.
         FileNotFoundError: If ``weights`` is no file.
+        ValueError: If other than random weights are to have another width.
     """
 
     arch = 'sam_vit_b'
 
-    def __init__(self, weights: str, blocks: int = 2, embed_dim: int = 768, num_heads: int = 12) -> None:
+    def __init__(self, weights: str, blocks: int = 2, width: float = 1.0) -> None:
         super().__init__()
+        if width != 1 and weights != 'random':
+            raise ValueError(f"width={width} needs weights='random': pre-trained weights have one width only")
         try:
             from segment_anything.modeling import ImageEncoderViT
         except ImportError as e:
@@ -146,7 +149,8 @@ class SAMFeatures(FrozenPrior):
             ) from e
         self.weights = weights
         options = dict(img_size=1024, use_rel_pos=True, window_size=14, global_attn_indexes=(2, 5, 8, 11))
-        encoder = seeded(lambda: ImageEncoderViT(embed_dim=embed_dim, num_heads=num_heads, depth=blocks, **options))
+        options |= dict(embed_dim=int(768 * width), num_heads=max(1, int(12 * width)))
+        encoder = seeded(lambda: ImageEncoderViT(depth=blocks, **options))
         self.patch_embed, self.blocks = encoder.patch_embed, encoder.blocks
         if weights != 'random':
             if not Path(weights).is_file():

@@ -7,7 +7,7 @@ from mmfusion.structures import FusionDataSample
 
 from .zoo import PublishedMethod, build
 
-TINY = dict(weights='random', growth_rate=2, block_config=(1, 1, 1, 1), num_init_features=4)
+TINY = dict(weights='random', width=1 / 16, block_config=(1, 1, 1, 1))
 
 
 class TestGIFNet(PublishedMethod):

@@ -9,7 +9,7 @@ from mmfusion.structures import FusionDataSample
 
 from .zoo import PublishedMethod, build
 
-TINY = dict(weights='random', embed_dim=8, num_heads=2)
+TINY = dict(weights='random', width=1 / 96)
 
 
 class TestSAGE(PublishedMethod):
