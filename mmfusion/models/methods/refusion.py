@@ -6,15 +6,24 @@ Cui, Jiang, Xu; International Journal of Computer Vision, 2024.
 The fusion module: for each source a convolution and Restormer blocks; cross attention over channels between the two, and a
 gated merge; Restormer blocks and two convolutions to the fused image.
 
-Of the public code (HaowenBai/ReFusion): it has the fusion module and its weights, and no training. Each convolution stands
-twice in its files, under two names of one parameter.
+In training, a loss proposal module weighs the sources pixel by pixel in the fusion loss, and a reconstruction module makes
+both sources of the fused image. The proposal learns so that a fusion module that follows it leaves an image that is easier
+to reconstruct from (:class:`ReFusionFuser`).
+
+Of the public code (HaowenBai/ReFusion): it has the fusion module and its weights, and no training; each convolution stands
+twice in its files, under two names of one parameter. Training is here as its authors published it with a task in the place
+of reconstruction (HaowenBai/TDFusion, CVPR 2025): proposal module, losses, updates and their numbers. The reconstruction
+module and its loss are ours.
 """
 
 import torch
 import torch.nn.functional as F
+from mmengine.dist import all_reduce
 from torch import Tensor, nn
 
-from mmfusion.models.layers import MDTA, RestormerBlock
+from mmfusion.models.fusers import ImageFuser
+from mmfusion.models.fusers.color import luminance
+from mmfusion.models.layers import MDTA, RestormerBlock, sobel
 from mmfusion.registry import MODELS
 
 
@@ -23,6 +32,14 @@ def _depthwise(cin: int, cout: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(cin, cout, 1, bias=False), nn.Conv2d(cout, cout, 3, padding=1, groups=cout, bias=False)
     )
+
+
+def _conv3(cin: int, cout: int) -> nn.Conv2d:
+    return nn.Conv2d(cin, cout, 3, padding=1, bias=False)
+
+
+def _blocks(channels: int, number: int, **options) -> nn.Sequential:
+    return nn.Sequential(*(RestormerBlock(channels, **options) for _ in range(number)))
 
 
 class CrossFusion(nn.Module):
@@ -71,20 +88,12 @@ class ReFusion(nn.Module):
     def __init__(self, channels: int = 16, num_blocks: int = 2, num_heads: int = 8, expansion: float = 2) -> None:
         super().__init__()
 
-        def blocks(c):
-            return nn.Sequential(*(RestormerBlock(c, num_heads, expansion) for _ in range(num_blocks)))
-
-        c = channels
-        self.embed = nn.ModuleDict({name: nn.Conv2d(1, c, 3, padding=1, bias=False) for name in ('ir', 'vi')})
-        self.encoder = nn.ModuleDict({name: blocks(c) for name in self.embed})
+        c, options = channels, dict(num_heads=num_heads, expansion=expansion)
+        self.embed = nn.ModuleDict({name: _conv3(1, c) for name in ('ir', 'vi')})
+        self.encoder = nn.ModuleDict({name: _blocks(c, num_blocks, **options) for name in self.embed})
         self.fusion = CrossFusion(c, num_heads)
-        self.decoder = blocks(2 * c)
-        self.head = nn.Sequential(
-            nn.Conv2d(2 * c, c, 3, padding=1, bias=False),
-            nn.LeakyReLU(inplace=True),
-            nn.Conv2d(c, 1, 3, padding=1, bias=False),
-            nn.Sigmoid(),
-        )
+        self.decoder = _blocks(2 * c, num_blocks, **options)
+        self.head = nn.Sequential(_conv3(2 * c, c), nn.LeakyReLU(), _conv3(c, 1), nn.Sigmoid())
 
     def forward(self, vi: Tensor, ir: Tensor) -> Tensor:
         """Fuse N×1×H×W images in [0, 1] to N×1×H×W in (0, 1)."""
@@ -116,3 +125,165 @@ class ReFusion(nn.Module):
                 name = name.replace(theirs, ours)
             renamed[name] = value
         return renamed
+
+
+@MODELS.register_module()
+class ReFusionProposal(nn.Module):
+    """Propose the sources' weights in the fusion loss, for each pixel.
+
+    Args:
+        channels: C of a source.
+        num_blocks: Restormer blocks of a source, and of both.
+        num_heads, expansion: Of the blocks.
+    """
+
+    def __init__(self, channels: int = 16, num_blocks: int = 2, num_heads: int = 8, expansion: float = 2) -> None:
+        super().__init__()
+        c, options = channels, dict(num_heads=num_heads, expansion=expansion)
+        self.encoder = nn.ModuleDict(
+            {name: nn.Sequential(_conv3(1, c), _blocks(c, num_blocks, **options)) for name in ('ir', 'vi')}
+        )
+        self.head = nn.Sequential(
+            _blocks(2 * c, num_blocks, **options), _conv3(2 * c, c), nn.PReLU(), _conv3(c, 2), nn.Softmax(1)
+        )
+
+    def forward(self, vi: Tensor, ir: Tensor) -> Tensor:
+        """Weigh N×1×H×W images: N×2×H×W, infrared first, of sum 1."""
+        return self.head(torch.cat([self.encoder['ir'](ir), self.encoder['vi'](vi)], 1))
+
+
+@MODELS.register_module()
+class ReFusionReconstructor(nn.Module):
+    """Reconstruct both sources from the fused image: the proposal's form with one input; ours.
+
+    Args:
+        channels: C.
+        num_blocks, num_heads, expansion: Of its Restormer blocks.
+    """
+
+    def __init__(self, channels: int = 16, num_blocks: int = 2, num_heads: int = 8, expansion: float = 2) -> None:
+        super().__init__()
+        c, options = channels, dict(num_heads=num_heads, expansion=expansion)
+        self.layers = nn.Sequential(
+            _conv3(1, c), _blocks(c, num_blocks, **options), _conv3(c, c), nn.PReLU(), _conv3(c, 2), nn.Sigmoid()
+        )
+
+    def forward(self, fused: Tensor) -> Tensor:
+        """Give infrared and visible image, N×2×H×W, from N×1×H×W."""
+        return self.layers(fused)
+
+
+@MODELS.register_module()
+class ReFusionFuser(ImageFuser):
+    """Train a fusion network by a loss that is learned by reconstruction.
+
+    In every step of training, the network learns from the fusion loss with the proposed weights w, and the reconstructor
+    from the fused image: mean (w_ir (f − ir))² + mean (w_vi (f − vi))² + ‖∂f − ∂*‖₁, where ∂* is, of either Sobel
+    derivative, the source's with the larger magnitude; and the mean squared error of both reconstructions.
+
+    Every ``meta_interval`` steps, first, the proposal learns by two halves of the batch: copies of network and reconstructor
+    take a step of gradient descent on one half, and the reconstruction error that they have on the other half is
+    followed back, through the copy of the network, to the proposal. Its step is of the size ``meta_lr``: the gradient
+    is divided by its largest entry. No optimizer sees the proposal.
+
+    Args:
+        proposal: Config of the loss proposal module.
+        reconstructor: Config of the source reconstruction module.
+        meta_interval: How often the proposal learns.
+        meta_lr: Learning rate of the copies and of the proposal.
+        **kwargs: Those of :class:`ImageFuser`; losses are added to those of the class.
+
+    Raises:
+        ValueError: In training, if a batch has a single pair.
+    """
+
+    training_only = ('losses', 'proposal', 'reconstructor')
+
+    def __init__(
+        self, proposal: dict, reconstructor: dict, meta_interval: int = 1, meta_lr: float = 1e-4, **kwargs
+    ) -> None:
+        super().__init__(**kwargs)
+        self.proposal, self.reconstructor = MODELS.build(proposal), MODELS.build(reconstructor)
+        self.meta_interval, self.meta_lr, self._step = meta_interval, meta_lr, 0
+
+    def loss(self, inputs: dict, data_samples: list | None) -> dict[str, Tensor]:
+        """Train the proposal where it is due, and compute the losses of network and reconstructor.
+
+        The wrapper of several processes calls this one and no ``train_step``.
+        """
+        log = {}
+        if self.training and self._step % self.meta_interval == 0:
+            self.check_one_size(inputs['vi'])
+            with torch.autocast(inputs['vi'].device.type, enabled=False):
+                log['proposal/reconstruction'] = self.learn_proposal(luminance(inputs['vi']), inputs['ir'])
+        self._step += self.training
+        return {**super().loss(inputs, data_samples), **log}
+
+    def learn_proposal(self, vi: Tensor, ir: Tensor) -> Tensor:
+        """Take a step of the proposal.
+
+        Args:
+            vi, ir: N×1×H×W in [0, 1], N ≥ 2.
+
+        Returns:
+            The copies' reconstruction error.
+        """
+        error = self.error_after_step(vi, ir)
+        parameters = list(self.proposal.parameters())
+        gradients = torch.autograd.grad(error, parameters)
+        for gradient in gradients:
+            all_reduce(gradient, 'mean')
+        largest = max(float(gradient.abs().max()) for gradient in gradients)
+        if largest:
+            with torch.no_grad():
+                for parameter, gradient in zip(parameters, gradients, strict=True):
+                    parameter -= self.meta_lr * gradient / largest
+        return error.detach()
+
+    def error_after_step(self, vi: Tensor, ir: Tensor) -> Tensor:
+        """Compute the reconstruction error on half a batch after the copies' step on the other; see the class."""
+        half = len(vi) // 2
+        if not half:
+            raise ValueError(f'ReFusionFuser learns by two halves of a batch; got a batch of {len(vi)}. Use 2 or more.')
+        (vi_inner, vi_outer), (ir_inner, ir_outer) = ((x[:half], x[half:]) for x in (vi, ir))
+        fused = self.network(vi_inner, ir_inner)
+        loss = fusion_loss(fused, vi_inner, ir_inner, self.proposal(vi_inner, ir_inner))
+        network = self._stepped(self.network, loss, differentiable=True)
+        loss = reconstruction_loss(self.reconstructor(fused.detach()), vi_inner, ir_inner)
+        reconstructor = self._stepped(self.reconstructor, loss)
+        fused = torch.func.functional_call(self.network, network, (vi_outer, ir_outer))
+        rebuilt = torch.func.functional_call(self.reconstructor, reconstructor, (fused,))
+        return reconstruction_loss(rebuilt, vi_outer, ir_outer)
+
+    def _stepped(self, module: nn.Module, loss: Tensor, differentiable: bool = False) -> dict[str, Tensor]:
+        """Parameters of a module after a step of gradient descent, by name."""
+        parameters = dict(module.named_parameters())
+        gradients = torch.autograd.grad(loss, parameters.values(), create_graph=differentiable)
+        return {name: p - self.meta_lr * g for (name, p), g in zip(parameters.items(), gradients, strict=True)}
+
+    def losses_of(self, batch) -> dict[str, Tensor]:
+        """Compute the loss with the proposed weights, that of the reconstruction, and any others."""
+        vi, ir, fused = batch['vi'], batch['ir'], batch['fused']
+        with torch.no_grad():
+            weight = self.proposal(vi, ir)
+        own = dict(
+            loss_fusion=fusion_loss(fused, vi, ir, weight),
+            loss_reconstruction=reconstruction_loss(self.reconstructor(fused.detach()), vi, ir),
+        )
+        return {**own, **super().losses_of(batch)}
+
+
+def fusion_loss(fused: Tensor, vi: Tensor, ir: Tensor, weight: Tensor) -> Tensor:
+    """Compute the fusion loss of :class:`ReFusionFuser`; images N×1×H×W, weights N×2×H×W."""
+    sources = torch.cat([ir, vi], 1)
+    intensity = 2 * (weight * (sources - fused)).square().mean()  # the sum of two means
+    gradient = 0.0
+    for of_fused, of_sources in zip(sobel(fused), sobel(sources), strict=True):
+        larger = of_sources.gather(1, of_sources.abs().argmax(1, keepdim=True))
+        gradient = gradient + F.l1_loss(of_fused, larger)
+    return intensity + gradient
+
+
+def reconstruction_loss(rebuilt: Tensor, vi: Tensor, ir: Tensor) -> Tensor:
+    """Mean squared error of both sources, N×2×H×W, infrared first."""
+    return F.mse_loss(rebuilt, torch.cat([ir, vi], 1))
