@@ -1,67 +1,89 @@
-"""Loading of weights into models, so that nothing is left out in silence.
+"""Load weights so that nothing is left out without a word.
 
 mmengine's own loading warns about names that do not fit and goes on: a checkpoint of another network then gives images of
 random weights. Frozen priors are not in checkpoints; their names and hashes are, and another prior is refused.
 """
 
+import io
 import logging
 import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from mmengine.config import Config
+from mmengine.dist import barrier, is_main_process
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.runner import find_latest_checkpoint
 from torch import Tensor, nn
 
-from mmfusion.models.priors.frozen import held_priors
 from mmfusion.registry import MODELS
-from mmfusion.utils.checkpoint import CheckpointError, read_checkpoint
+from mmfusion.utils import write_bytes
+from mmfusion.utils.checkpoint import CheckpointError, read_checkpoint, some
+from mmfusion.version import __version__
+
+from .priors.frozen import held_priors
+
+State = dict[str, Tensor]
+# Share of tensors, by name and shape, from which on a file is taken for weights of a method.
+_ALIKE = 0.6
 
 
 class Fit(NamedTuple):
-    """How a state dict fits a model; all lists are of names.
+    """How a state dict fits a model; all are names.
 
-    ``fitting``: in both, of one shape. ``missing``: only the model has them. ``unexpected``: only the file has them.
+    ``fitting``: in both, of one shape. ``missing``: only in the model. ``unexpected``: only in the file.
     ``reshaped``: in both, of different shapes.
     """
 
-    fitting: list
-    missing: list
-    unexpected: list
-    reshaped: list
+    fitting: list[str]
+    missing: list[str]
+    unexpected: list[str]
+    reshaped: list[str]
+
+    @property
+    def exact(self) -> bool:
+        """Whether nothing is missing, unexpected, or of another shape."""
+        return not (self.missing or self.unexpected or self.reshaped)
 
 
-def compare(model, state):
-    """How ``state`` fits ``model``.
+def compare(model: nn.Module, state: Mapping[str, Tensor], training: bool = False) -> Fit:
+    """Compare a state dict with a model, by names and shapes.
 
-    Counters of batch norm (``num_batches_tracked``) may be missing, and weights of losses are disregarded where the model
-    was built without its losses: neither changes what the model computes. Nor do weights of frozen backbones, which a
-    stock library's checkpoint has (:func:`check_weights` compares them).
+    Disregarded are counters of batch norm (``num_batches_tracked``) that are missing, and weights of frozen backbones,
+    which a stock library's checkpoint has (:func:`check_weights` compares them). So is what modules declare as
+    ``training_only`` (losses, discriminators), unless ``training``: it changes nothing of what the model computes.
 
     Returns:
         Fit: In the order of the model, or of the file.
     """
     model = unwrap(model)
     own = model.state_dict()
-    no_losses = tuple(
-        f'{name}.{part}.'.removeprefix('.')
-        for name, module in model.named_modules()
-        for part in getattr(module, 'training_only', ())
-        if not list(getattr(module, part, ()))
-    )
+    aside = () if training else training_only(model)
     frozen = frozen_state(model)
     common = [name for name in own if name in state]
     return Fit(
         fitting=[name for name in common if own[name].shape == state[name].shape],
-        missing=[name for name in own if name not in state and not name.endswith('.num_batches_tracked')],
-        unexpected=[n for n in state if n not in own and n not in frozen and not n.startswith(no_losses)],
+        missing=[
+            n for n in own if n not in state and not n.endswith('.num_batches_tracked') and not n.startswith(aside)
+        ],
+        unexpected=[n for n in state if n not in own and n not in frozen and not n.startswith(aside)],
         reshaped=[name for name in common if own[name].shape != state[name].shape],
     )
 
 
-def frozen_state(model):
+def training_only(model: nn.Module) -> tuple[str, ...]:
+    """Beginnings of the names of what only training needs: the parts in ``training_only`` of each submodule."""
+    return tuple(
+        f'{path}.{part}.'.removeprefix('.')
+        for path, module in unwrap(model).named_modules()
+        for part in getattr(module, 'training_only', ())
+    )
+
+
+def frozen_state(model: nn.Module) -> State:
     """Weights of the frozen backbones of stock models within ``model``, by the names they have in the stock library.
 
     They are not in ``model.state_dict()``: see :class:`FrozenBackbone`.
@@ -74,21 +96,21 @@ def frozen_state(model):
     }
 
 
-def full_state_dict(model):
+def full_state_dict(model: nn.Module) -> State:
     """State dict with the weights of frozen backbones: what the stock library loads into its own, unfrozen class."""
     return {**unwrap(model).state_dict(), **frozen_state(model)}
 
 
-def prior_records(model):
-    """What a checkpoint says about the frozen priors of a model.
+def prior_records(model: nn.Module) -> dict[str, dict]:
+    """Describe the frozen priors of a model as checkpoints record them.
 
     Returns:
-        dict[str, dict]: Path of the prior within the model → its ``name`` and ``sha256``.
+        Path of the prior within the model → its ``name`` and ``sha256``.
     """
     return {path: prior.identity for path, prior in held_priors(unwrap(model)).items()}
 
 
-def check_priors(model, meta, source, losses=False):
+def check_priors(model: nn.Module, meta: Mapping, source: str | Path, training: bool = False) -> None:
     """Make sure that a model has the frozen priors that a checkpoint was trained with.
 
     Priors are compared by their place; a checkpoint of a fuser alone and one of a cascade are matched by the end of it. Not
@@ -96,15 +118,16 @@ def check_priors(model, meta, source, losses=False):
     (a plain state dict) is taken, with a warning.
 
     Args:
-        model (nn.Module): The model, or its DDP wrapper.
-        meta (dict): Of the checkpoint.
-        source (str | Path): The checkpoint, for messages.
-        losses (bool): Whether to compare the priors of losses, too: they matter where training goes on.
+        model: The model, or its DDP wrapper.
+        meta: Of the checkpoint.
+        source: The checkpoint, for messages.
+        training: Whether to compare the priors of losses, too: they matter where training goes on.
 
     Raises:
-        CheckpointError: Another prior: both are named.
+        CheckpointError: If a prior is another one; both are named.
     """
-    own = {k: v for k, v in prior_records(model).items() if losses or not re.search(r'(^|\.)losses\.', k)}
+    aside = () if training else training_only(model)
+    own = {path: record for path, record in prior_records(model).items() if not path.startswith(aside)}
     records = meta.get('priors')
     if own and records is None:
         names = ', '.join(sorted({record['name'] for record in own.values()}))
@@ -124,84 +147,118 @@ def check_priors(model, meta, source, losses=False):
                 )
 
 
-def check_weights(model, path, losses=False):
+def check_weights(
+    model: nn.Module, source: str | Path | Sequence[str | Path], training: bool = False
+) -> tuple[State, dict]:
     """Make sure that a checkpoint is one of exactly this model, frozen priors included.
 
     Args:
-        model (nn.Module): The model, or its DDP wrapper. It is not changed.
-        path (str | Path): File or URL.
-        losses (bool): Whether the priors of losses have to be the same, too.
+        model: The model, or its DDP wrapper. It is not changed.
+        source: File, URL or several files, see :func:`read_checkpoint`; also those of the network's authors, which its
+            ``from_authors`` converts.
+        training: Whether what only training needs must fit, too: losses, their priors, discriminators.
 
     Returns:
-        tuple[dict[str, Tensor], dict]: State dict and meta information, as :func:`read_checkpoint` gives them.
+        State dict with the model's names, and the file's meta information.
 
     Raises:
-        CheckpointError: The file cannot be read, or does not fit: with the first names and shapes that differ, and advice.
+        CheckpointError: If the file cannot be read, or does not fit; with the first names and shapes that differ.
     """
-    state, meta = _read_for(model, path)
-    fit = compare(model, state)
-    if fit.missing or fit.unexpected or fit.reshaped:
+    state, meta = _read_for(model, source)
+    fit = compare(model, state, training)
+    if not fit.exact:
         raise CheckpointError(
-            f'{path}: not a checkpoint of this model. {_describe(model, state, fit)}. {_advice(state, meta, model, fit)}'
+            f'{source}: not a checkpoint of this model. {_describe(model, state, fit)}. {_advice(state, meta, model, fit)}'
         )
     frozen = frozen_state(model)
     other = [n for n, v in frozen.items() if n in state and not _same(v, state[n])]
     if other:
         raise CheckpointError(
-            f'{path}: has other weights than the frozen backbone of this model: {_some(other)}. Build the model with the '
+            f'{source}: has other weights than the frozen backbone of this model: {some(other)}. Build the model with the '
             'weights of this file: give the backbone by itself to FrozenBackbone (weights=FILE).'
         )
-    check_priors(model, meta, path, losses)
+    check_priors(model, meta, source, training)
     return {name: value for name, value in state.items() if name not in frozen}, meta
 
 
-def load_weights(model, path):
+def load_weights(model: nn.Module, source: str | Path | Sequence[str | Path]) -> dict:
     """Load a checkpoint into exactly the model that it belongs to.
 
     Args:
-        model (nn.Module): The model, or its DDP wrapper.
-        path (str | Path): File or URL: a checkpoint of mmengine or a plain state dict.
+        model: The model, or its DDP wrapper.
+        source: As for :func:`check_weights`.
 
     Returns:
-        dict: The checkpoint's meta information.
+        The checkpoint's meta information.
 
     Raises:
         CheckpointError: As :func:`check_weights`; the model is then unchanged.
     """
-    state, meta = check_weights(model, path)
-    unwrap(model).load_state_dict(state, strict=False)
+    state, meta = check_weights(model, source)
+    own = unwrap(model).state_dict()
+    left = [name for name in own if name not in state and not name.endswith('.num_batches_tracked')]
+    if left:
+        print_log(
+            f'{source}: has no {some(left)}, which only training needs; they keep their initial values.', 'current'
+        )
+    unwrap(model).load_state_dict({k: v for k, v in state.items() if k in own}, strict=False)
     return meta
 
 
-def check_start(model, cfg):
+def latest_checkpoint(work_dir: str | Path) -> str | None:
+    """Find the latest checkpoint of a run, also where its work dir was moved since.
+
+    ``last_checkpoint`` holds the path that the file was written to. A file of that name beside it comes first.
+
+    Returns:
+        The file; None if the run has saved none.
+
+    Raises:
+        CheckpointError: If neither is there.
+    """
+    path = find_latest_checkpoint(str(work_dir))
+    if path is None:
+        return None
+    beside = Path(work_dir) / re.split(r'[\\/]', path)[-1]
+    if beside.exists():
+        return str(beside)
+    if not Path(path).exists():
+        raise CheckpointError(
+            f'{Path(work_dir) / "last_checkpoint"}: names {path}, and neither that file nor {beside} is there. Give the '
+            'checkpoint: --resume FILE.'
+        )
+    return path
+
+
+def check_start(model: nn.Module, cfg: Config) -> None:
     """Look at what training is about to start from, before mmengine loads it leniently.
 
     Resuming needs a checkpoint of this very model. A ``load_from`` may fit in part (fine-tuning): what does and what does
     not is said in the log.
 
     Args:
-        model (nn.Module): The model, or its DDP wrapper.
-        cfg (Config): With ``resume``, ``load_from`` and ``work_dir``.
+        model: The model, or its DDP wrapper.
+        cfg: With ``resume``, ``load_from`` and ``work_dir``.
 
     Raises:
-        CheckpointError: Nothing of ``load_from`` fits, or the checkpoint to resume from is of another model.
+        CheckpointError: If nothing of ``load_from`` fits, or the checkpoint to resume from is of another model.
     """
     path = cfg.get('load_from')
     if cfg.get('resume'):
         path = path or latest_checkpoint(cfg.work_dir)
         if path:
-            check_weights(model, path, losses=True)
+            check_weights(model, path, training=True)
         return
     if not path:
         return
     state, meta = _read_for(model, path)
-    fit = compare(model, state)
+    fit = compare(model, state, training=True)
     if not fit.fitting:
         raise CheckpointError(
             f'load_from={str(path)!r}: nothing in it fits this model. {_describe(model, state, fit)}. '
-            f'{_advice(state, meta)}'
+            f'{_advice(state, meta, model, fit)}'
         )
-    if fit.missing or fit.unexpected or fit.reshaped:
+    if not fit.exact:
         print_log(
             f"load_from={str(path)!r}: {len(fit.fitting)} of the model's {len(unwrap(model).state_dict())} tensors are "
             f'loaded; the others keep their initial values. {_describe(model, state, fit)}.',
@@ -212,24 +269,112 @@ def check_start(model, cfg):
         print_log(f'load_from={str(path)!r}: all {len(fit.fitting)} tensors of the model are loaded.', 'current')
 
 
-def latest_checkpoint(work_dir: str | Path) -> str | None:
-    """Find the checkpoint to resume from, in a folder that may have been moved since.
+def for_runner(model: nn.Module, source: str | Path, work_dir: str | Path) -> str:
+    """Give a file that mmengine's Runner, which reads its own form alone, can load into a model.
+
+    Args:
+        model: The model, or its DDP wrapper.
+        source: Checkpoint, or the authors' file of the model's network.
+        work_dir: Where the authors' weights are written, converted.
 
     Returns:
-        The file that ``last_checkpoint`` names, or the one of that name beside it; None where there is none.
+        ``source``, or the file written.
+
+    Raises:
+        CheckpointError: If ``source`` cannot be read.
     """
-    path = find_latest_checkpoint(str(work_dir))
-    if path is None or Path(path).is_file():
-        return path
-    beside = Path(work_dir) / Path(path.replace('\\', '/')).name
-    return str(beside) if beside.is_file() else None
+    if '://' in str(source):
+        return str(source)
+    state, _ = read_checkpoint(source)
+    converted = authors_state(unwrap(model), state)
+    if converted is None:
+        return str(source)
+    target = Path(work_dir) / f'{Path(source).stem}-converted.pth'
+    if is_main_process():
+        save_checkpoint(target, converted, dict(converted_from=Path(source).name))
+    barrier()
+    return str(target)
 
 
-def place_before_loading(model):
+def save_checkpoint(file: str | Path, state: Mapping[str, Tensor], meta: Mapping) -> None:
+    """Write a checkpoint in mmengine's form, through a temporary file.
+
+    Args:
+        file: To write; replaced if it exists.
+        state: Names and tensors.
+        meta: What the file says about them; mmfusion's version is added.
+    """
+    buffer = io.BytesIO()
+    torch.save(dict(state_dict=dict(state), meta=dict(mmfusion_version=__version__, **meta)), buffer)
+    write_bytes(file, buffer.getvalue())
+
+
+def authors_state(model: nn.Module, state: State) -> State | None:
+    """Convert the state of the authors' file of a network in ``model``, by the network's ``from_authors``.
+
+    Returns:
+        State dict with the model's names, or None where ``state`` is of no network in it: each tensor of the network must
+        be there, in its shape, and nothing else.
+    """
+    if any(name in state for name in model.state_dict()):
+        return None
+    for path, module in model.named_modules():
+        converted = _converted(type(module), state)
+        if converted is not None and compare(module, converted).exact:
+            return {f'{path}.{name}'.removeprefix('.'): value for name, value in converted.items()}
+    return None
+
+
+def _converted(owner: type, state: State) -> State | None:
+    """What the ``from_authors`` of a class makes of a state; None where it has none, or refuses."""
+    convert: Callable | None = getattr(owner, 'from_authors', None)
+    if convert is None:
+        return None
+    try:
+        return convert(dict(state))
+    except (KeyError, ValueError, IndexError, RuntimeError, AttributeError, TypeError):  # names or shapes of another
+        return None
+
+
+def method_name(owner: type) -> str:
+    """Name of the method that a network class belongs to: its module below ``mmfusion.models.methods``."""
+    _, found, name = owner.__module__.partition('.methods.')
+    return name.partition('.')[0] if found else owner.__name__
+
+
+def resembling(state: State) -> str | None:
+    """Say which method's weights a state dict looks like, by its names and shapes; None if none.
+
+    Compared are the networks that have ``from_authors``, as they are by default: with the file in the authors' form, and in
+    ours (the network's alone, a fuser's, or a cascade's).
+    """
+    plain = {re.sub(r'^(fuser\.)?network\.', '', name): value for name, value in state.items()}
+    best, text = _ALIKE, None
+    for owner, own in _networks():
+        for whose, names in (("the authors' weights", _converted(owner, state)), ('weights', plain)):
+            same = sum(k in own and own[k].shape == v.shape for k, v in (names or {}).items())
+            alike = same / max(len(own.keys() | (names or {}).keys()), 1)
+            if alike > best:
+                best, text = alike, f'{whose} of {method_name(owner)} ({owner.__name__})'
+    return text
+
+
+def _networks() -> Iterator[tuple[type, State]]:
+    """All registered networks with ``from_authors``, and their state dicts by default options."""
+    MODELS.import_from_location()
+    for owner in {id(cls): cls for cls in MODELS.module_dict.values() if hasattr(cls, 'from_authors')}.values():
+        try:
+            with torch.random.fork_rng(devices=[]):
+                yield owner, owner().state_dict()
+        except (TypeError, ValueError, ImportError, RuntimeError):  # it needs options, or an optional package
+            continue
+
+
+def place_before_loading(model: nn.Module) -> None:
     """Let a model put the names of a state dict right by its ``place_state_dict`` before anybody loads it.
 
     Args:
-        model (nn.Module): With a method ``place_state_dict(state) -> state``.
+        model: With a method ``place_state_dict(state) -> state``.
     """
 
     def place(module, state, prefix, *_):
@@ -242,104 +387,60 @@ def place_before_loading(model):
     model.register_load_state_dict_pre_hook(place)
 
 
-def _read_for(model, path):
+def _read_for(model: nn.Module, source: str | Path | Sequence[str | Path]) -> tuple[State, dict]:
     """Read a checkpoint for a model.
 
-    One of a cascade's part gets the cascade's names; one of the authors of the model's network gets the network's names.
+    One of a cascade's part gets the cascade's names, one of the authors of the model's network the model's.
     """
-    state, meta = read_checkpoint(path)
+    state, meta = read_checkpoint(source)
     model = unwrap(model)
-    fuser = getattr(model, 'fuser', model)
-    network = getattr(fuser, 'network', None)
-    if not any(name in state for name in model.state_dict()):
-        converted = from_authors(network, state)
-        if converted is not None:
-            names = path if isinstance(path, str | Path) else ', '.join(map(str, path))
-            print_log(f"{names}: the authors' weights of {type(network).__name__}.", 'current')
-            state = {f'network.{name}': value for name, value in converted.items()}
+    own = model.state_dict()
+    if own and all(name.startswith('model.') for name in own):  # which the reader takes for a wrapper's
+        state = {f'model.{name}': value for name, value in state.items()}
+    converted = authors_state(model, state)
+    if converted is not None:
+        names = source if isinstance(source, str | Path) else ', '.join(map(str, source))
+        print_log(f"{names}: the authors' weights, converted.", 'current')
+        return converted, meta
     place = getattr(model, 'place_state_dict', None)
     return (place(state) if place else state), meta
 
 
-def from_authors(network: nn.Module | None, state: dict[str, Tensor]) -> dict[str, Tensor] | None:
-    """Turn the authors' weights into a network's own names.
-
-    Args:
-        network: Of a class with ``from_authors(state)``, or None.
-        state: As :func:`read_checkpoint` gives it.
-
-    Returns:
-        The state dict, or None where these are no authors' weights of this network.
-    """
-    if not hasattr(network, 'from_authors'):
-        return None
-    try:
-        converted = network.from_authors(dict(state))
-    except (KeyError, ValueError, IndexError, RuntimeError, AttributeError, TypeError):  # names or shapes of another
-        return None
-    own = network.state_dict()
-    same = all(name in converted and converted[name].shape == value.shape for name, value in own.items())
-    return {name: converted[name] for name in own} if same else None
-
-
-def authors_of(state: dict[str, Tensor]) -> str | None:
-    """Find the registered method whose authors' weights these are, by names and shapes."""
-    MODELS.import_from_location()
-    for name, method in sorted(MODELS.module_dict.items()):
-        if hasattr(method, 'from_authors'):
-            try:
-                network = method()
-            except TypeError:  # needs options: cannot be tried
-                continue
-            if from_authors(network, state) is not None:
-                return name
-    return None
-
-
-def _same(a, b):
+def _same(a: Tensor, b: Tensor) -> bool:
     return a.shape == b.shape and torch.equal(a.cpu(), b.to(a.dtype))
 
 
-def unwrap(model):
+def unwrap(model: nn.Module) -> nn.Module:
     """The model itself, where it may stand in a wrapper such as DDP's."""
     return model.module if is_model_wrapper(model) else model
 
 
-def _some(names, most=3):
-    """The first few of some names, and how many more there are."""
-    shown = ', '.join(str(name) for name in names[:most])
-    return shown + (f' and {len(names) - most} more' if len(names) > most else '')
-
-
-def _describe(model, state, fit):
-    """What does not fit, in words."""
+def _describe(model: nn.Module, state: State, fit: Fit) -> str:
+    """Say what does not fit."""
     own = unwrap(model).state_dict()
     parts = []
     if fit.missing:
-        parts.append(f'missing in the file: {_some(fit.missing)}')
+        parts.append(f'missing in the file: {some(fit.missing)}')
     if fit.unexpected:
-        parts.append(f'unknown to the model: {_some(fit.unexpected)}')
+        parts.append(f'unknown to the model: {some(fit.unexpected)}')
     if fit.reshaped:
         shapes = [f'{n} {list(state[n].shape)} in the file, {list(own[n].shape)} in the model' for n in fit.reshaped]
-        parts.append(f'of another shape: {_some(shapes)}')
+        parts.append(f'of another shape: {some(shapes)}')
     text = '; '.join(parts)
     return text[0].upper() + text[1:]
 
 
-def _advice(state, meta, model=None, fit=None):
-    sides = getattr(unwrap(model), 'sides', ()) if model is not None else ()
-    for side in sides:
+def _advice(state: State, meta: Mapping, model: nn.Module, fit: Fit) -> str:
+    """Say what the file seems to be, and what to do."""
+    for side in getattr(unwrap(model), 'sides', ()):
         if fit.missing and not fit.unexpected and all(name.startswith(f'{side}.') for name in fit.missing):
-            other = ', '.join(s for s in sides if s != side)
+            other = ', '.join(s for s in unwrap(model).sides if s != side)
             return (
                 f'It holds the {other} alone: train the {side} first, starting from it (load_from, fuser_checkpoint or '
                 'task_checkpoint).'
             )
-    owner = authors_of(state)
-    if owner:
-        return (
-            f"By its names it holds the authors' weights of {owner}: build that method, which takes them as they are."
-        )
+    if fit.missing and fit.unexpected and (found := resembling(state)):
+        return f'It looks like {found}.'
     run = meta.get('experiment_name')
     saved = f' It was saved by the run {run!r}.' if run else ''
     return f'Use the config that it was trained with, with the same --cfg-options.{saved}'

@@ -1,5 +1,6 @@
 """Reading of weights: files of any framework and form as one flat dict of names and tensors."""
 
+import argparse
 import pickle
 import re
 import zipfile
@@ -9,7 +10,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from mmengine.dist import barrier, master_only
 from mmengine.runner import CheckpointLoader
+from safetensors.torch import load_file
 from torch import Tensor
 
 from .tf_checkpoint import read_tf_checkpoint, tf_prefix
@@ -29,8 +32,9 @@ def read_checkpoint(path: str | Path | Sequence[str | Path]) -> tuple[dict[str, 
     """Read weights onto the CPU.
 
     Files of PyTorch are opened with ``weights_only=True``, so that no code in them can run; NumPy's ``.npy`` and ``.npz``,
-    safetensors, and TensorFlow checkpoints (their prefix or one of their files) are read, too. What has a scheme
-    (``https://``, ``open-mmlab://``…) goes through mmengine's ``CheckpointLoader``.
+    safetensors, and TensorFlow checkpoints (their prefix or one of their files) are read, too; which of these a file is
+    shows in its first bytes. ``https://`` is fetched; other schemes (``open-mmlab://``…) go through mmengine's
+    ``CheckpointLoader``.
 
     Args:
         path: File, URL, folder of files, or several files.
@@ -56,6 +60,10 @@ def read_checkpoint(path: str | Path | Sequence[str | Path]) -> tuple[dict[str, 
         paths = [Path(p).expanduser() for p in path]
     # The files of a TensorFlow checkpoint are one.
     paths = list(dict.fromkeys(tf_prefix(p) or p for p in paths))
+    if len({p.stem for p in paths}) < len(paths):
+        raise CheckpointError(
+            f'{", ".join(map(str, paths))}: two files have one name without suffix; rename one of them.'
+        )
     if len(paths) == 1:
         return _unwrap(_read_file(paths[0]), paths[0])
     merged = {}
@@ -75,59 +83,128 @@ def _read_file(path: Path) -> Any:
             raise CheckpointError(str(e)) from e
     if not path.is_file():
         raise CheckpointError(f'{path}: no such checkpoint')
-    _refuse_other_files(path)
-    try:
-        if path.suffix == '.npy':
-            return {path.stem: _tensor(np.load(path, allow_pickle=False))}
-        if path.suffix == '.npz':
-            return {name: _tensor(value) for name, value in np.load(path, allow_pickle=False).items()}
-        if path.suffix == '.safetensors':
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        return torch.load(path, map_location='cpu', weights_only=True)
-    except pickle.UnpicklingError as e:
-        found = re.search(r'GLOBAL ([\w.]+)', str(e))
-        if not found:
-            raise CheckpointError(f'{path}: is no checkpoint: not a file that torch.save wrote, or damaged.') from e
-        raise CheckpointError(
-            f'{path}: holds more than weights: objects of {found[1]}, as a whole pickled model does, whose code would have '
-            'to run. In the environment that made it, save model.state_dict() alone with torch.save, and give that file.'
-        ) from e
-    except Exception as e:  # whatever the readers raise for a file that is cut or none of theirs
-        reason = (str(e).strip() or type(e).__name__).splitlines()[0]
-        raise CheckpointError(f'{path}: damaged or incomplete ({reason}). Copy or download it again.') from e
-
-
-def _refuse_other_files(path: Path) -> None:
-    """Say what a file is that only bears the name of a checkpoint."""
     with path.open('rb') as f:
         head = f.read(256)
+    _refuse_other_files(path, head)
+    try:
+        if head.startswith(b'\x93NUMPY'):
+            return {path.stem: _tensor(np.load(path, allow_pickle=False))}
+        if head.startswith(b'PK') and _holds_arrays(path):
+            return {name: _tensor(value) for name, value in np.load(path, allow_pickle=False).items()}
+        if head[8:9] == b'{':
+            return load_file(path)
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            return torch.load(path, map_location='cpu', weights_only=True)
+    except CheckpointError:
+        raise
+    except Exception as e:  # whatever the readers raise for a file that is cut or of another kind
+        raise CheckpointError(f'{path}: {_reason(e)}') from e
+
+
+def _holds_arrays(path: Path) -> bool:
+    """Whether a zip archive is NumPy's (``.npz``); if not, it is torch's.
+
+    Raises:
+        CheckpointError: If it is neither.
+    """
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+    if any(name.endswith('/constants.pkl') for name in names):
+        raise CheckpointError(
+            f'{path}: is a TorchScript archive, a program with its weights. Save its weights alone: '
+            'torch.save(torch.jit.load(FILE).state_dict(), OUT).'
+        )
+    arrays = all(name.endswith('.npy') for name in names)
+    if not arrays and not any(name.endswith('data.pkl') for name in names):
+        raise CheckpointError(f'{path}: is a zip archive with {some(names)}, not a file of weights. Unpack it first.')
+    return arrays
+
+
+def _reason(error: Exception) -> str:
+    """Say why a file could not be read, without torch's advice to turn ``weights_only`` off."""
+    text = str(error).strip() or type(error).__name__
+    found = re.search(r'GLOBAL ([\w.]+)', text)
+    if isinstance(error, pickle.UnpicklingError) and found:
+        return (
+            f'holds more than weights: objects of {found[1]}, as a whole pickled model does, whose code would have to run. '
+            'In the environment that made it, save model.state_dict() alone with torch.save, and give that file.'
+        )
+    if 'Object arrays' in text:
+        return 'holds pickled objects in the place of numbers. Save the arrays alone.'
+    if isinstance(error, pickle.UnpicklingError | KeyError | IndexError) and not re.search(
+        r'truncated|input|EOF', text
+    ):
+        return 'is no checkpoint: not a file that torch.save wrote, or damaged.'
+    reason = 'the end of the archive is missing' if isinstance(error, zipfile.BadZipFile) else text.splitlines()[0]
+    return f'damaged or incomplete ({reason}). Copy or download it again.'
+
+
+def _refuse_other_files(path: Path, head: bytes) -> None:
+    """Say what a file is that only bears the name of a checkpoint."""
     if not head:
         raise CheckpointError(f'{path}: is empty (0 bytes). Copy or download it again.')
     if head.startswith(b'version https://git-lfs'):
+        size = re.search(rb'size (\d+)', head)
         raise CheckpointError(
-            f'{path}: is a Git LFS pointer of {path.stat().st_size} bytes, not the weights. Run "git lfs pull" in its '
-            'repository, or download the file itself.'
+            f'{path}: is a Git LFS pointer{f" to {int(size[1]):,} bytes" if size else ""}, not the weights. Run "git lfs '
+            'pull" in its repository, or download the file itself.'
         )
-    if re.match(rb'\s*(<!doctype html|<html|<\?xml|<head)', head, re.IGNORECASE):
+    if re.match(rb'(\xef\xbb\xbf)?\s*(<!doctype html|<html|<\?xml|<head|<!--)', head, re.IGNORECASE):
         raise CheckpointError(
             f'{path}: is a web page, not the weights: the download asked for a login or a confirmation. Fetch the file in a '
             'browser.'
         )
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-        if any(name.endswith('/constants.pkl') for name in names):
-            raise CheckpointError(
-                f'{path}: is a TorchScript archive, a program with its weights. Save its weights alone: '
-                'torch.save(torch.jit.load(FILE).state_dict(), OUT).'
-            )
+    if head.startswith(b'\x89HDF'):
+        raise CheckpointError(
+            f'{path}: is an HDF5 file (Keras). Expected weights of torch, NumPy or TensorFlow: convert it.'
+        )
 
 
 def _read_url(url: str) -> Any:
+    if url.startswith(('http://', 'https://', 'file://')):
+        return _read_file(fetch(url))
     try:
         return CheckpointLoader.load_checkpoint(url, map_location='cpu')
+    except OSError as e:
+        raise CheckpointError(f'{url}: cannot be fetched ({e}). Download it and give the file.') from e
+
+
+def fetch(url: str, sha256: str | None = None) -> Path:
+    """Download a file once, into torch's folder of checkpoints; in several processes the first one does.
+
+    Args:
+        url: Where it is.
+        sha256: What its SHA-256 must be, hexadecimal.
+
+    Returns:
+        The local file.
+
+    Raises:
+        CheckpointError: If it cannot be fetched, or is another file than expected.
+    """
+    name = re.split(r'[?#]', url)[0].rstrip('/').rpartition('/')[2]
+    file = Path(torch.hub.get_dir()) / 'checkpoints' / (f'{sha256[:16]}-{name}' if sha256 else name)
+    try:
+        _download(url, file, sha256)
+    finally:
+        barrier()
+    if not file.is_file():
+        raise CheckpointError(f'{url}: the first process could not fetch it. Download it and give the file.')
+    return file
+
+
+@master_only
+def _download(url: str, file: Path, sha256: str | None) -> None:
+    if file.is_file():
+        return
+    file.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        torch.hub.download_url_to_file(url, str(file), sha256)
+    except RuntimeError as e:
+        raise CheckpointError(
+            f'{url}: the file there is another one than expected (its SHA-256 is not {sha256}). Get it from its authors, '
+            'and give the file.'
+        ) from e
     except OSError as e:
         raise CheckpointError(f'{url}: cannot be fetched ({e}). Download it and give the file.') from e
 
@@ -140,7 +217,7 @@ def _unwrap(content: Any, source: str | Path) -> tuple[dict[str, Tensor], dict]:
     """Take the state dict out of what a file holds."""
     meta = content.get('meta') if isinstance(content, Mapping) else None
     state = content
-    while isinstance(state, Mapping) and not any(isinstance(v, Tensor) for v in state.values()):
+    while isinstance(state, Mapping) and not any(isinstance(v, Tensor | np.ndarray) for v in state.values()):
         inner = {k: v for k, v in state.items() if isinstance(v, Mapping) and _holds_tensors(v)}
         own = [k for k in _WRAPPERS if k in inner] or [k for k in inner if not _TRAINING.search(str(k))]
         if len(own) != 1 and not any(k in inner for k in _WRAPPERS):
@@ -149,11 +226,7 @@ def _unwrap(content: Any, source: str | Path) -> tuple[dict[str, Tensor], dict]:
         state = inner[own[0]]
     flat = _flat(state) if isinstance(state, Mapping) else {}
     if not flat:
-        found = (
-            f'a dict with the keys {", ".join(map(str, list(content)[:5]))}'
-            if isinstance(content, Mapping)
-            else f'a {type(content)}'
-        )
+        found = f'a dict with the keys {some(list(content))}' if isinstance(content, Mapping) else f'a {type(content)}'
         raise CheckpointError(
             f'{source}: expected a checkpoint with a state_dict, or a state dict (names and tensors), found {found}.'
         )
@@ -161,7 +234,9 @@ def _unwrap(content: Any, source: str | Path) -> tuple[dict[str, Tensor], dict]:
 
 
 def _holds_tensors(tree: Mapping) -> bool:
-    return any(isinstance(v, Tensor) or (isinstance(v, Mapping) and _holds_tensors(v)) for v in tree.values())
+    return any(
+        isinstance(v, Tensor | np.ndarray) or (isinstance(v, Mapping) and _holds_tensors(v)) for v in tree.values()
+    )
 
 
 def _flat(tree: Mapping, prefix: str = '') -> dict[str, Tensor]:
@@ -170,8 +245,8 @@ def _flat(tree: Mapping, prefix: str = '') -> dict[str, Tensor]:
     for key, value in tree.items():
         if isinstance(value, Mapping):
             out.update(_flat(value, f'{prefix}{key}.'))
-        elif isinstance(value, Tensor):
-            out[f'{prefix}{key}'] = value
+        elif isinstance(value, Tensor) or (isinstance(value, np.ndarray) and value.dtype.kind in 'fiub'):
+            out[f'{prefix}{key}'] = value if isinstance(value, Tensor) else _tensor(value)
     return out
 
 
@@ -185,3 +260,9 @@ def _without_prefixes(state: dict[str, Tensor]) -> dict[str, Tensor]:
         if short == names or len(set(short)) < len(short):
             return dict(zip(names, state.values(), strict=True))
         names = short
+
+
+def some(names: Sequence, most: int = 3) -> str:
+    """The first few of some names, and how many more there are."""
+    shown = ', '.join(str(name) for name in names[:most])
+    return shown + (f' and {len(names) - most} more' if len(names) > most else '')

@@ -41,11 +41,13 @@ def tf_prefix(path: str | Path) -> Path | None:
         path: The prefix itself, its ``.index``, or one of its data files.
 
     Returns:
-        The path without ``.index`` and ``.data-…``, or None where it is no such checkpoint (which has an index).
+        The path without ``.index`` and ``.data-…``, or None where it is no such checkpoint.
     """
     path = Path(path)
     prefix = path.with_name(re.sub(r'\.(index|data-\d{5}-of-\d{5})$', '', path.name))
-    return prefix if Path(f'{prefix}.index').is_file() and (prefix != path or not path.is_file()) else None
+    if prefix == path:
+        return prefix if Path(f'{prefix}.index').is_file() and not path.exists() else None
+    return prefix
 
 
 def read_tf_checkpoint(prefix: str | Path) -> dict[str, torch.Tensor]:
@@ -61,6 +63,8 @@ def read_tf_checkpoint(prefix: str | Path) -> dict[str, torch.Tensor]:
         ValueError: If the index or a data file is missing, cut, compressed, or of an unknown form.
     """
     index = Path(f'{prefix}.index')
+    if not index.is_file():
+        raise ValueError(f'{index}: missing; a TensorFlow checkpoint is its .index and its .data files. Copy it, too.')
     try:
         entries = dict(_table(index.read_bytes()))
     except (IndexError, struct.error) as e:

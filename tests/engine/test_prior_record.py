@@ -100,7 +100,7 @@ def test_checkpoint_holds_what_is_trained_and_the_record(trained):
 
 
 def test_the_same_priors_are_taken(trained, tmp_path):
-    check_weights(MODELS.build(model_config()), trained, losses=True)
+    check_weights(MODELS.build(model_config()), trained, training=True)
     runner = Runner.from_cfg(config(tmp_path, model_config(), load_from=str(trained), resume=True))
     check_start(runner.model, runner.cfg)
     runner.load_or_resume()
@@ -139,7 +139,7 @@ def test_a_prior_of_a_loss_matters_for_resuming_only(trained, tmp_path):
     other = MODELS.build(model_config(vgg=1 / 16))
     check_weights(other, trained)
     with pytest.raises(CheckpointError, match=r"prior VGGPrior\(vgg19, random\).*'losses.contrastive.vgg' is VGGPrior"):
-        check_weights(other, trained, losses=True)
+        check_weights(other, trained, training=True)
     cfg = config(tmp_path, model_config(vgg=1 / 16), load_from=str(trained))
     Runner.from_cfg(cfg).load_or_resume()
     cfg.resume = True

@@ -10,8 +10,16 @@ from mmengine.logging.history_buffer import HistoryBuffer
 from torch import nn
 
 from mmfusion.models import checkpoint as module
-from mmfusion.models.checkpoint import check_start, check_weights, latest_checkpoint, load_weights
-from mmfusion.models.methods.occo import FIFN
+from mmfusion.models.checkpoint import (
+    check_start,
+    check_weights,
+    compare,
+    for_runner,
+    latest_checkpoint,
+    load_weights,
+    resembling,
+    training_only,
+)
 from mmfusion.models.methods.occo.official import to_official
 from mmfusion.registry import MODELS
 from mmfusion.utils.checkpoint import CheckpointError, read_checkpoint
@@ -20,7 +28,7 @@ from mmfusion.utils.checkpoint import CheckpointError, read_checkpoint
 class Model(nn.Module):
     """A model with a batch norm, and losses that may be absent."""
 
-    training_only = ('losses',)
+    training_only = ('losses', 'discriminators')
 
     def __init__(self, width=3, losses=()):
         super().__init__()
@@ -99,17 +107,6 @@ def test_other_widths(tmp_path):
         check_weights(Model(3), path)
 
 
-def test_weights_of_another_method_are_named(tmp_path):
-    """By their names: those of OCCO's authors, given to another network; a FIFN takes them as they are."""
-    net = FIFN()
-    path = save(tmp_path / 'occo.pth', {f'module.{k}': v for k, v in to_official(net.state_dict()).items()})
-    with pytest.raises(CheckpointError, match="By its names it holds the authors' weights of FIFN"):
-        load_weights(Model(), path)
-    fuser = MODELS.build(dict(type='mmfusion.ImageFuser', network=dict(type='mmfusion.FIFN')))
-    load_weights(fuser, path)
-    assert equal(fuser.network, net)
-
-
 class Evil:
     """Would run code when it is unpickled."""
 
@@ -151,6 +148,95 @@ def said(monkeypatch):
     return lines
 
 
+def generator_and_critic():
+    """An adversarial model: a network, and a part that only training needs, two levels down."""
+    model = nn.Module()
+    model.fuser = Model()
+    model.fuser.discriminators = nn.ModuleDict(dict(vi=nn.Linear(2, 2)))
+    return model
+
+
+def test_what_only_training_needs(tmp_path, said):
+    """A generator's file has no discriminators, and a generator's model ignores those in a file; resuming needs them."""
+    model = generator_and_critic()
+    assert training_only(model) == ('fuser.losses.', 'fuser.discriminators.')
+    whole = model.state_dict()
+    alone = {name: value for name, value in whole.items() if 'discriminators' not in name}
+    assert compare(model, alone).exact
+    assert compare(model, alone, training=True).missing == [name for name in whole if 'discriminators' in name]
+    load_weights(model, save(tmp_path / 'generator.pth', alone))
+    assert (
+        'has no fuser.discriminators.vi.weight, fuser.discriminators.vi.bias, which only training needs' in said.pop()
+    )
+    path = save(tmp_path / 'whole.pth', {name.removeprefix('fuser.'): value for name, value in whole.items()})
+    load_weights(Model(), path)
+    assert not said
+    with pytest.raises(CheckpointError, match=r'Unknown to the model: discriminators\.vi\.weight'):
+        check_weights(Model(), path, training=True)
+
+
+@MODELS.register_module()
+class Toned(nn.Module):
+    """A network whose authors call its parameters otherwise."""
+
+    def __init__(self, width=3):
+        super().__init__()
+        self.stem, self.head = nn.Conv2d(2, width, 3), nn.Conv2d(width, 1, 1)
+
+    @staticmethod
+    def from_authors(state):
+        names = {'stem.weight': 'conv1.w', 'stem.bias': 'conv1.b', 'head.weight': 'conv2.w', 'head.bias': 'conv2.b'}
+        return {ours: state[theirs] for ours, theirs in names.items()}
+
+
+def authors_file(path, width=3):
+    state = Toned(width).state_dict()
+    return save(path, {'net': dict(zip(('conv1.w', 'conv1.b', 'conv2.w', 'conv2.b'), state.values(), strict=True))})
+
+
+def fuser(network):
+    return MODELS.build(dict(type='mmfusion.ImageFuser', network=dict(type=network)))
+
+
+def test_authors_file_of_the_network(tmp_path, said):
+    """It is taken as it is; for mmengine's Runner, which knows its own form alone, it is written converted."""
+    path, model = authors_file(tmp_path / 'a.pth'), fuser('Toned')
+    first = torch.load(path, weights_only=True)['net']['conv1.w']
+    load_weights(model, path)
+    assert said.pop() == f"{path}: the authors' weights, converted."
+    assert torch.equal(model.network.stem.weight, first)
+    converted = for_runner(model, path, tmp_path / 'work')
+    assert converted == str(tmp_path / 'work' / 'a-converted.pth')
+    content = torch.load(converted, weights_only=True)
+    assert torch.equal(content['state_dict']['network.stem.weight'], first)
+    assert content['meta']['converted_from'] == 'a.pth'
+    assert for_runner(model, converted, tmp_path) == converted
+    with pytest.raises(CheckpointError, match=r'not a checkpoint of this model\. Missing in the file: network\.stem'):
+        load_weights(model, authors_file(tmp_path / 'wide.pth', width=5))
+
+
+def test_weights_of_another_method(tmp_path):
+    """Said by their names: in the authors' form, and in ours, alone or within a fuser."""
+    model = fuser('U2Fusion')
+    path = authors_file(tmp_path / 'a.pth')
+    with pytest.raises(CheckpointError, match=r"It looks like the authors' weights of Toned \(Toned\)"):
+        load_weights(model, path)
+    with pytest.raises(CheckpointError, match=r'It looks like weights of u2fusion \(U2Fusion\)'):
+        load_weights(fuser('Toned'), save(tmp_path / 'b.pth', model.state_dict()))
+    fifn = MODELS.get('FIFN')().state_dict()
+    assert resembling(fifn) == 'weights of occo (FIFN)'
+    assert resembling(to_official(fifn)) == "the authors' weights of occo (FIFN)"
+    assert resembling({'backbone.conv1.weight': torch.zeros(3)}) is None
+
+
+@pytest.mark.data
+def test_authors_files_are_recognised(data_dir):
+    files = {'SDNet': 'sdnet', 'PMGI': 'pmgi', 'STDFusionNet': 'stdfusionnet', 'LRRNet': 'lrrnet', 'YDTR': 'ydtr'}
+    for folder, method in files.items():
+        state, _ = read_checkpoint(data_dir / 'zoo' / folder)
+        assert f"the authors' weights of {method} " in resembling(state)
+
+
 def test_load_from_says_what_fits(tmp_path, said):
     state = Model().state_dict()
     path = save(tmp_path / 'a.pth', state)
@@ -176,12 +262,24 @@ def test_resuming_needs_this_very_model(tmp_path, said):
     path = save(tmp_path / 'epoch_1.pth', dict(state_dict=Model(5).state_dict(), meta={}))
     (tmp_path / 'last_checkpoint').write_text(str(path))
     check_start(Model(5), cfg)
-    moved = tmp_path / 'moved'
-    moved.mkdir()
-    (moved / 'last_checkpoint').write_text('/gone/with/the/old/folder/epoch_1.pth')
-    assert latest_checkpoint(moved) is None
-    path.rename(moved / 'epoch_1.pth')
-    assert latest_checkpoint(moved) == str(moved / 'epoch_1.pth')
-    path = (moved / 'epoch_1.pth').rename(path)
     with pytest.raises(CheckpointError, match=r'epoch_1\.pth: not a checkpoint of this model'):
         check_start(Model(3), cfg)
+
+
+def test_moved_work_dir(tmp_path):
+    """The file beside ``last_checkpoint`` counts before the path in it."""
+    old, new = tmp_path / 'old', tmp_path / 'new'
+    assert latest_checkpoint(new) is None
+    for folder in (old, new):
+        folder.mkdir()
+        save(folder / 'epoch_1.pth', dict(state_dict=Model().state_dict(), meta={}))
+    (new / 'last_checkpoint').write_text(str(old / 'epoch_1.pth'))
+    assert latest_checkpoint(new) == str(new / 'epoch_1.pth')
+    (new / 'epoch_1.pth').unlink()
+    assert latest_checkpoint(new) == str(old / 'epoch_1.pth')
+    (old / 'epoch_1.pth').unlink()
+    with pytest.raises(CheckpointError, match=r'last_checkpoint: names .*epoch_1\.pth, and neither that file nor'):
+        latest_checkpoint(new)
+    (new / 'last_checkpoint').write_text('D:\\runs\\occo\\epoch_2.pth')
+    save(new / 'epoch_2.pth', {})
+    assert latest_checkpoint(new) == str(new / 'epoch_2.pth')

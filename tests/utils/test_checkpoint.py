@@ -1,13 +1,17 @@
 """Reading weights as people have them: wrappers, prefixes, formats, and files that are something else."""
 
+import argparse
+import hashlib
+import pickle
+import zipfile
+
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from mmfusion.utils.checkpoint import CheckpointError, read_checkpoint
-from mmfusion.utils.tf_checkpoint import read_tf_checkpoint, tf_prefix
+from mmfusion.utils.checkpoint import CheckpointError, fetch, read_checkpoint
 
 STATE = {'conv.weight': torch.arange(4.0).view(2, 2), 'conv.bias': torch.ones(2)}
 
@@ -15,6 +19,11 @@ STATE = {'conv.weight': torch.arange(4.0).view(2, 2), 'conv.bias': torch.ones(2)
 def read(tmp_path, content, name='a.pth'):
     torch.save(content, tmp_path / name)
     return read_checkpoint(tmp_path / name)
+
+
+def save(path):
+    torch.save(STATE, path)
+    return path
 
 
 def prefixed(prefix):
@@ -27,7 +36,9 @@ def prefixed(prefix):
         STATE,
         *({key: STATE} for key in ('model', 'net', 'params', 'state_dict', 'model_state_dict', 'weight', 'own')),
         dict(state_dict=STATE, optimizer=dict(state={0: dict(exp_avg=torch.zeros(2))}), meta={}, epoch=3),
-        dict(epoch=3, network=dict(state_dict=STATE)),
+        dict(epoch=3, network=dict(state_dict=STATE), args=argparse.Namespace(lr=0.1)),
+        dict(params=dict(other=torch.ones(1)), params_ema=STATE),
+        {k: v.numpy() for k, v in STATE.items()},
         *(
             prefixed(p)
             for p in ('module.', '_orig_mod.', 'model.', 'module._orig_mod.', '_orig_mod.module.', 'model.module.')
@@ -63,6 +74,16 @@ def test_formats_folders_and_several_files(tmp_path):
         read_checkpoint(tmp_path / 'none')
 
 
+def cut(path, **options):
+    torch.save(STATE, path, **options)
+    path.write_bytes(path.read_bytes()[:-300])
+
+
+def archive(path):
+    with zipfile.ZipFile(path, 'w') as file:
+        file.writestr('weights.bin', 'w')
+
+
 def script(path):
     torch.jit.save(torch.jit.script(nn.Linear(2, 2)), path)
 
@@ -79,6 +100,15 @@ def script(path):
         (lambda p: torch.save(nn.Linear(2, 2), p), r'holds more than weights: objects of torch\.nn\.modules'),
         (lambda p: torch.save(nn.Linear(2, 2), p, _use_new_zipfile_serialization=False), 'holds more than weights'),
         (script, 'is a TorchScript archive'),
+        (cut, r'damaged or incomplete \(the end of the archive is missing\)'),
+        (lambda p: cut(p, _use_new_zipfile_serialization=False), 'damaged or incomplete'),
+        (lambda p: p.write_bytes(b'\x93NUMPY\x01\x00'), 'damaged or incomplete'),
+        (lambda p: p.write_bytes(b'\x90\0\0\0\0\0\0\0{"conv'), 'damaged or incomplete'),
+        (archive, r'is a zip archive with weights\.bin.*Unpack it first'),
+        (lambda p: p.write_bytes(b'\x89HDF\r\n'), r'is an HDF5 file \(Keras\)'),
+        (lambda p: p.write_text('hello there'), 'is no checkpoint'),
+        (lambda p: p.write_bytes(pickle.dumps(dict(a=1))), 'is no checkpoint'),
+        (lambda p: np.save(p.open('wb'), np.array([print]), allow_pickle=True), 'holds pickled objects'),
         (lambda p: p.write_bytes(b'\x00\x01\x02 weights of something'), 'is no checkpoint|damaged or incomplete'),
     ],
 )
@@ -90,66 +120,21 @@ def test_files_that_are_something_else(tmp_path, write, message):
     assert '\n' not in str(e.value)
 
 
-def varint(n):
-    out = b''
-    while n > 127:
-        out, n = out + bytes([n & 127 | 128]), n >> 7
-    return out + bytes([n])
-
-
-def block(entries):
-    """A block of a table, keys without what they share with the one before."""
-    out, last = b'', b''
-    for key, value in entries:
-        shared = next((i for i, (a, b) in enumerate(zip(key, last, strict=False)) if a != b), min(len(key), len(last)))
-        out += varint(shared) + varint(len(key) - shared) + varint(len(value)) + key[shared:] + value
-        last = key
-    return out + (0).to_bytes(4, 'little') + (1).to_bytes(4, 'little')
-
-
-def write_tensorflow(prefix, tensors):
-    """Write a TensorFlow checkpoint of float32 tensors in its table form."""
-    data, entries = b'', [(b'', b'\x08\x01')]
-    for name in sorted(tensors):
-        raw = tensors[name].numpy().tobytes()
-        dims = b''.join(b'\x12' + varint(len(d)) + d for d in (b'\x08' + varint(n) for n in tensors[name].shape))
-        entry = b'\x08\x01\x12' + varint(len(dims)) + dims + b'\x20' + varint(len(data)) + b'\x28' + varint(len(raw))
-        entries.append((name.encode(), entry))
-        data += raw
-    body = block(entries)
-    handle = varint(0) + varint(len(body))
-    index = block([(b'z', handle)])
-    start = len(body) + 5
-    footer = varint(0) * 2 + varint(start) + varint(len(index))
-    footer = footer.ljust(40, b'\0') + (0xDB4775248B80FB57).to_bytes(8, 'little')
-    prefix.with_name(f'{prefix.name}.index').write_bytes(body + b'\0' * 5 + index + b'\0' * 5 + footer)
-    prefix.with_name(f'{prefix.name}.data-00000-of-00001').write_bytes(data)
-
-
-def test_tensorflow_checkpoint(tmp_path):
-    tensors = {f'net/layer{k}/w': torch.rand(3, 3, k, 200) for k in (1, 2)} | {'net/scalar': torch.tensor(2.0)}
-    prefix = tmp_path / 'model.ckpt'
-    write_tensorflow(prefix, tensors)
-    for given in (prefix, f'{prefix}.index', f'{prefix}.data-00000-of-00001', tmp_path):
-        state, _ = read_checkpoint(given)
-        assert state.keys() == tensors.keys()
-        assert all(torch.equal(state[k], v) for k, v in tensors.items())
-    data = tmp_path / 'model.ckpt.data-00000-of-00001'
-    data.write_bytes(data.read_bytes()[:-8])
-    with pytest.raises(CheckpointError, match=r'the data of net/scalar are incomplete|the data of net/layer2/w'):
-        read_checkpoint(prefix)
-    data.unlink()
-    with pytest.raises(CheckpointError, match=r'data-00000-of-00001: missing'):
-        read_checkpoint(prefix)
-    index = tmp_path / 'model.ckpt.index'
-    index.write_bytes(index.read_bytes()[:-20])
-    with pytest.raises(CheckpointError, match=r'model\.ckpt\.index: not an index of a TensorFlow checkpoint, or cut'):
-        read_checkpoint(prefix)
-
-
-@pytest.mark.data
-def test_tensorflow_checkpoints_of_authors(data_dir):
-    """Number of variables, and the shape of a kernel, of two published files."""
-    for name, count in (('U2Fusion', 20), ('PMGI', 74)):
-        (index,) = (data_dir / 'zoo' / name).glob('*.index')
-        assert len(read_tf_checkpoint(tf_prefix(index))) == count
+def test_fetch(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
+    file = save(tmp_path / 'a b.pth')
+    url = file.as_uri()
+    assert list(read_checkpoint(url)[0]) == list(STATE)
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    fetched = fetch(url, digest)
+    assert fetched.read_bytes() == file.read_bytes()
+    file.unlink()
+    assert fetch(url, digest) == fetched
+    with pytest.raises(CheckpointError, match='cannot be fetched'):
+        fetch((tmp_path / 'none.pth').as_uri())
+    changed = save(tmp_path / 'changed.pth')
+    with pytest.raises(
+        CheckpointError, match=r'the file there is another one than expected \(its SHA-256 is not 0{64}\)'
+    ):
+        fetch(changed.as_uri(), '0' * 64)
+    assert not list((tmp_path / 'hub').rglob('*changed*'))
