@@ -1,9 +1,9 @@
 """mmfusion's own models: configs by name, weights by file, by the authors' file, or by where they are published."""
 
 import difflib
-import hashlib
 import logging
 import os
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -18,6 +18,8 @@ from mmengine.registry import DefaultScope
 from torch import nn
 
 from mmfusion.registry import MODELS
+from mmfusion.utils.checkpoint import fetch, sha256_of
+from mmfusion.utils.tf_checkpoint import tf_prefix
 
 from .checkpoint import load_weights
 
@@ -66,7 +68,7 @@ def find_config(model: str | Path) -> Path:
         models = list_models()
         if text in models:
             return models[text]
-        entries = [entry for entry in published().values() if entry['In Collection'].lower() == text.lower()]
+        entries = [entry for entry in published().values() if _letters(entry['In Collection']) == _letters(text)]
         if entries:
             return config_folder().parent / entries[0]['Config']
         names = {name.lower(): name for name in (*models, *(e['In Collection'] for e in published().values()))}
@@ -79,6 +81,10 @@ def find_config(model: str | Path) -> Path:
     if not file.is_file():
         raise FileNotFoundError(f'{text}: no such config')
     return file
+
+
+def _letters(name: str) -> str:
+    return re.sub(r'[^a-z0-9]', '', name.lower())
 
 
 def load_model_config(
@@ -156,6 +162,8 @@ def init_model(
     device = find_device(device)
     if weights is None:
         weights = find_weights(cfg)
+    elif isinstance(weights, list | tuple) and len(weights) == 1:
+        weights = weights[0]
     # In a pipeline the model is built in the middle of an augmentation, by each of several workers.
     with (
         torch.random.fork_rng(devices=[]),
@@ -166,7 +174,7 @@ def init_model(
     if str(weights) == RANDOM:
         print_log('The weights are RANDOM, as asked for: the fused images mean nothing.', 'current', logging.WARNING)
     else:
-        load_weights(model, weights)
+        load_weights(model, weights if isinstance(weights, dict) else name_files(cfg, weights))
     return model.to(device).eval()
 
 
@@ -217,55 +225,124 @@ def published() -> dict[str, dict]:
     return entries
 
 
-def find_weights(cfg: Config) -> list[Path] | str:
+def find_weights(cfg: Config) -> dict[str, Path] | str:
     """Find the published weights of a config.
 
-    Files are looked for in the folder ``MMFUSION_WEIGHTS`` by their SHA-256, whatever their names; then fetched from the
-    metafile's address.
+    Files are looked for in the folder ``MMFUSION_WEIGHTS`` by their SHA-256, whatever their names, then among those
+    fetched before, and then fetched from the metafile's addresses.
 
     Returns:
-        The authors' files, in the order of the metafile, or an address of a checkpoint.
+        The authors' files by the stems of their published names, or an address of a checkpoint.
 
     Raises:
         FileNotFoundError: If there are none; with where to get them and where to put them.
+        CheckpointError: If one cannot be fetched.
     """
     name = Path(cfg.filename).stem if cfg.filename else 'this config'
     entry = published().get(name, {})
     if entry.get('Weights'):
         return entry['Weights']
     authors = entry.get('Authors Weights')
-    folder = os.environ.get('MMFUSION_WEIGHTS')
     if not authors:
         raise FileNotFoundError(f'{name}: give its weights (--weights FILE): none are published for this config.')
-    files = [f for f in authors['Files'] if f.get('SHA256')]
-    found = by_hash({f['SHA256'] for f in files}, Path(folder)) if folder else {}
-    if files and all(f['SHA256'] in found for f in files):
-        return [found[f['SHA256']] for f in files]
-    names = ', '.join(f['Name'] for f in authors['Files'])
-    place = f'put it into {folder}' if folder else 'put it into a folder and set MMFUSION_WEIGHTS to that'
-    raise FileNotFoundError(
-        f"{name}: the authors' weights are not here. Fetch {names} from {authors['Page']} (licence: {authors['License']}), "
-        f'and {place}, or give the file by --weights.'
-    )
+    found = local_files(name)
+    for item in authors['Files']:
+        if item['Name'] not in found and item.get('URL') and item.get('SHA256'):
+            print_log(
+                f'{name}: fetching {item["URL"]} (licence of the weights: {authors["License"]})',
+                'current',
+                logging.WARNING,
+            )
+            found[item['Name']] = fetch(item['URL'], item['SHA256'], _fetched(name, item))
+    missing = [item['Name'] for item in authors['Files'] if item['Name'] not in found]
+    if missing:
+        folder = os.environ.get('MMFUSION_WEIGHTS')
+        place = f'put it into {folder}' if folder else 'put it into a folder and set MMFUSION_WEIGHTS to that'
+        raise FileNotFoundError(
+            f"{name}: the authors' weights are not here. Fetch {', '.join(missing)} from {authors['Page']} (licence: "
+            f'{authors["License"]}), and {place}, or give the file by --weights.'
+        )
+    return {_stem(item): found[item['Name']] for item in authors['Files']}
 
 
-def by_hash(wanted: set[str], folder: Path) -> dict[str, Path]:
-    """Find files of a folder and its subfolders by their SHA-256.
+def local_files(name: str) -> dict[str, Path]:
+    """Find those of the authors' files of a config that are on this machine; see :func:`find_weights`.
+
+    Returns:
+        Published name → file.
+    """
+    items = [item for item in published()[name]['Authors Weights']['Files'] if item.get('SHA256')]
+    folder = os.environ.get('MMFUSION_WEIGHTS')
+    by_digest = by_hash(items, Path(folder)) if folder else {}
+    found = {}
+    for item in items:
+        file = by_digest.get(item['SHA256'], _fetched(name, item))
+        if file.is_file() and sha256_of(file) == item['SHA256']:
+            found[item['Name']] = file
+    return found
+
+
+def _fetched(name: str, item: dict) -> Path:
+    """Where a published file lies once it was fetched; those of one config together, under their own names."""
+    return Path(torch.hub.get_dir()) / 'checkpoints' / 'mmfusion' / name / item['Name']
+
+
+def _stem(item: dict) -> str:
+    return (tf_prefix(item['Name']) or Path(item['Name'])).stem
+
+
+def by_hash(items: Sequence[dict], folder: Path) -> dict[str, Path]:
+    """Find published files in a folder and its subfolders by their SHA-256.
+
+    Args:
+        items: Entries of ``Files`` in a metafile, with ``SHA256``; ``Bytes`` saves reading files of other sizes.
+        folder: Where to look.
+
+    Returns:
+        SHA-256 → file.
 
     Raises:
         FileNotFoundError: If there is no such folder.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f'MMFUSION_WEIGHTS={str(folder)!r}: no such folder')
+    sizes, wanted = {item.get('Bytes') for item in items}, {item['SHA256'] for item in items}
     found = {}
     for file in sorted(f for f in folder.rglob('*') if f.is_file()):
-        digest = _sha256(file, file.stat().st_mtime_ns, file.stat().st_size)
-        if digest in wanted:
+        if (None in sizes or file.stat().st_size in sizes) and (digest := sha256_of(file)) in wanted:
             found.setdefault(digest, file)
     return found
 
 
-@lru_cache(maxsize=4096)
-def _sha256(file: Path, *_) -> str:
-    """SHA-256 of a file, computed again only when its time or size changes."""
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+def name_files(cfg: Config, weights: str | Path | Sequence[str | Path]) -> str | Path | Sequence | dict[str, Path]:
+    """Give the authors' files the names that they were published under, which ``from_authors`` knows.
+
+    Files are recognised by their SHA-256, otherwise by their names, otherwise by the order given.
+
+    Args:
+        cfg: Whose metafile says which files there are.
+        weights: A file, a folder, or several files.
+
+    Returns:
+        Published stem → file; or ``weights`` as they are, where they are not as many files as were published.
+    """
+    entry = published().get(Path(cfg.filename or '').stem, {})
+    items = entry.get('Authors Weights', {}).get('Files', [])
+    items = list({_stem(item): item for item in items}.values())  # of TensorFlow's files one counts
+    if isinstance(weights, str | Path) and Path(weights).is_dir():
+        weights = sorted(f for f in Path(weights).iterdir() if f.is_file() and not f.name.startswith('.'))
+    elif isinstance(weights, str | Path):
+        return weights
+    files = list(dict.fromkeys(tf_prefix(file) or Path(file) for file in weights))
+    if len(items) != len(files) or len(items) < 2 or not all(file.is_file() for file in files):
+        return weights
+    named, rest = {}, []
+    for file in files:
+        same = [item for item in items if item.get('SHA256') == sha256_of(file)]
+        same = same or [item for item in items if item['Name'] == file.name]
+        if same:
+            named[_stem(same[0])] = file
+        else:
+            rest.append(file)
+    named |= dict(zip([_stem(item) for item in items if _stem(item) not in named], rest, strict=False))
+    return {_stem(item): named[_stem(item)] for item in items if _stem(item) in named}

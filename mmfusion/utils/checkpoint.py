@@ -1,10 +1,12 @@
 """Reading of weights: files of any framework and form as one flat dict of names and tensors."""
 
 import argparse
+import hashlib
 import pickle
 import re
 import zipfile
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,9 @@ class CheckpointError(ValueError):
     """A checkpoint cannot be read, or belongs to another network."""
 
 
-def read_checkpoint(path: str | Path | Sequence[str | Path]) -> tuple[dict[str, Tensor], dict]:
+def read_checkpoint(
+    path: str | Path | Sequence[str | Path] | Mapping[str, str | Path],
+) -> tuple[dict[str, Tensor], dict]:
     """Read weights onto the CPU.
 
     Files of PyTorch are opened with ``weights_only=True``, so that no code in them can run; NumPy's ``.npy`` and ``.npz``,
@@ -37,41 +41,48 @@ def read_checkpoint(path: str | Path | Sequence[str | Path]) -> tuple[dict[str, 
     ``CheckpointLoader``.
 
     Args:
-        path: File, URL, folder of files, or several files.
+        path: File, URL, folder of files, or several files, which a mapping gives by name.
 
     Returns:
         The state dict and the checkpoint's ``meta`` (empty where it has none). Wrappers such as ``state_dict`` and
         ``module.`` are taken off, nested dicts are joined by dots. Of several files each name begins with the file's stem
-        and a dot; an array in a ``.npy`` is named by the stem.
+        (or its name in the mapping) and a dot; an array in a ``.npy`` is named by that alone.
 
     Raises:
         CheckpointError: If a file is missing, damaged, no checkpoint, or holds more than weights and plain data.
     """
-    if isinstance(path, str | Path):
-        if '://' in str(path):
-            return _unwrap(_read_url(str(path)), path)
-        path = Path(path).expanduser()
-        if not path.is_dir():
-            return _unwrap(_read_file(path), path)
-        paths = sorted(f for f in path.iterdir() if f.suffix.lower() in SUFFIXES or f.suffix == '.index')
-        if not paths:
-            raise CheckpointError(f'{path}: a folder without weights. Expected files such as {", ".join(SUFFIXES)}.')
+    if isinstance(path, str | Path) and '://' in str(path):
+        return _unwrap(_read_url(str(path)), path)
+    if isinstance(path, Mapping):
+        named = [(name, Path(file).expanduser()) for name, file in path.items()]
     else:
-        paths = [Path(p).expanduser() for p in path]
+        paths = [Path(path).expanduser()] if isinstance(path, str | Path) else [Path(p).expanduser() for p in path]
+        if len(paths) == 1 and paths[0].is_dir():
+            paths = _weights_in(paths[0])
+        named = [((tf_prefix(file) or file).stem, file) for file in paths]
     # The files of a TensorFlow checkpoint are one.
-    paths = list(dict.fromkeys(tf_prefix(p) or p for p in paths))
-    if len({p.stem for p in paths}) < len(paths):
+    whole = {tf_prefix(file) or file: name for name, file in named}
+    if len(set(whole.values())) < len(whole):
         raise CheckpointError(
-            f'{", ".join(map(str, paths))}: two files have one name without suffix; rename one of them.'
+            f'{", ".join(map(str, whole))}: two files have one name without suffix; rename one of them.'
         )
-    if len(paths) == 1:
-        return _unwrap(_read_file(paths[0]), paths[0])
+    if len(whole) == 1:
+        (file,) = whole
+        return _unwrap(_read_file(file), file)
     merged = {}
-    for file in paths:
+    for file, name in whole.items():
         state, _ = _unwrap(_read_file(file), file)
-        single = file.suffix == '.npy'  # its one array has the stem for its name already
-        merged.update({name if single else f'{file.stem}.{name}': value for name, value in state.items()})
+        single = list(state) == [file.stem]  # an array, which has the stem for its name already
+        merged.update({name if single else f'{name}.{key}': value for key, value in state.items()})
     return merged, {}
+
+
+def _weights_in(folder: Path) -> list[Path]:
+    """Files of weights directly in a folder, sorted by name."""
+    files = sorted(f for f in folder.iterdir() if f.suffix.lower() in SUFFIXES or f.suffix == '.index')
+    if not files:
+        raise CheckpointError(f'{folder}: a folder without weights. Expected files such as {", ".join(SUFFIXES)}.')
+    return files
 
 
 def _read_file(path: Path) -> Any:
@@ -82,6 +93,8 @@ def _read_file(path: Path) -> Any:
         except ValueError as e:
             raise CheckpointError(str(e)) from e
     if not path.is_file():
+        if Path(f'{path}.data-00000-of-00001').is_file():
+            raise CheckpointError(f'{path}.index: missing; a TensorFlow checkpoint is its .index and its .data files.')
         raise CheckpointError(f'{path}: no such checkpoint')
     with path.open('rb') as f:
         head = f.read(256)
@@ -123,7 +136,7 @@ def _holds_arrays(path: Path) -> bool:
 def _reason(error: Exception) -> str:
     """Say why a file could not be read, without torch's advice to turn ``weights_only`` off."""
     text = str(error).strip() or type(error).__name__
-    found = re.search(r'GLOBAL ([\w.]+)', text)
+    found = re.search(r'GLOBAL (\w[\w.]*\.\w+)', text)
     if isinstance(error, pickle.UnpicklingError) and found:
         return (
             f'holds more than weights: objects of {found[1]}, as a whole pickled model does, whose code would have to run. '
@@ -169,12 +182,13 @@ def _read_url(url: str) -> Any:
         raise CheckpointError(f'{url}: cannot be fetched ({e}). Download it and give the file.') from e
 
 
-def fetch(url: str, sha256: str | None = None) -> Path:
-    """Download a file once, into torch's folder of checkpoints; in several processes the first one does.
+def fetch(url: str, sha256: str | None = None, file: str | Path | None = None) -> Path:
+    """Download a file once; in several processes the first one does.
 
     Args:
         url: Where it is.
         sha256: What its SHA-256 must be, hexadecimal.
+        file: Where to put it. Default: torch's folder of checkpoints.
 
     Returns:
         The local file.
@@ -183,7 +197,7 @@ def fetch(url: str, sha256: str | None = None) -> Path:
         CheckpointError: If it cannot be fetched, or is another file than expected.
     """
     name = re.split(r'[?#]', url)[0].rstrip('/').rpartition('/')[2]
-    file = Path(torch.hub.get_dir()) / 'checkpoints' / (f'{sha256[:16]}-{name}' if sha256 else name)
+    file = Path(file or Path(torch.hub.get_dir()) / 'checkpoints' / name)
     try:
         _download(url, file, sha256)
     finally:
@@ -195,7 +209,7 @@ def fetch(url: str, sha256: str | None = None) -> Path:
 
 @master_only
 def _download(url: str, file: Path, sha256: str | None) -> None:
-    if file.is_file():
+    if file.is_file() and sha256 in (None, sha256_of(file)):
         return
     file.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -207,6 +221,22 @@ def _download(url: str, file: Path, sha256: str | None) -> None:
         ) from e
     except OSError as e:
         raise CheckpointError(f'{url}: cannot be fetched ({e}). Download it and give the file.') from e
+
+
+def sha256_of(file: str | Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    stat = Path(file).stat()
+    return _sha256(Path(file), stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=4096)
+def _sha256(file: Path, *_) -> str:
+    """Computed again only when the file's time or size changes."""
+    digest = hashlib.sha256()
+    with open(file, 'rb') as f:
+        while block := f.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _tensor(array: np.ndarray) -> Tensor:

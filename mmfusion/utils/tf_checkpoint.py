@@ -63,8 +63,6 @@ def read_tf_checkpoint(prefix: str | Path) -> dict[str, torch.Tensor]:
         ValueError: If the index or a data file is missing, cut, compressed, or of an unknown form.
     """
     index = Path(f'{prefix}.index')
-    if not index.is_file():
-        raise ValueError(f'{index}: missing; a TensorFlow checkpoint is its .index and its .data files. Copy it, too.')
     try:
         entries = dict(_table(index.read_bytes()))
     except (IndexError, struct.error) as e:

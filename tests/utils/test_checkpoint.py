@@ -69,6 +69,10 @@ def test_formats_folders_and_several_files(tmp_path):
     together = read_checkpoint([tmp_path / 'a.npz', tmp_path / 'lut.npy'])[0]
     assert list(together) == ['a.conv.weight', 'a.conv.bias', 'lut']
     assert set(read_checkpoint(tmp_path)[0]) == {*together, 'b.conv.weight', 'b.conv.bias'}
+    named = read_checkpoint({'table': tmp_path / 'lut.npy', 'first': tmp_path / 'a.npz'})[0]
+    assert list(named) == ['table', 'first.conv.weight', 'first.conv.bias']
+    with pytest.raises(CheckpointError, match='two files have one name without suffix'):
+        read_checkpoint([tmp_path / 'a.npz', tmp_path / 'a.pth'])
     (tmp_path / 'none').mkdir()
     with pytest.raises(CheckpointError, match='none: a folder without weights'):
         read_checkpoint(tmp_path / 'none')
@@ -130,6 +134,11 @@ def test_fetch(tmp_path, monkeypatch):
     assert fetched.read_bytes() == file.read_bytes()
     file.unlink()
     assert fetch(url, digest) == fetched
+    given = tmp_path / 'kept' / 'weights.pth'
+    given.parent.mkdir()
+    given.write_text('cut')
+    with pytest.raises(CheckpointError, match='cannot be fetched'):  # another file than wanted is fetched again
+        fetch(url, digest, given)
     with pytest.raises(CheckpointError, match='cannot be fetched'):
         fetch((tmp_path / 'none.pth').as_uri())
     changed = save(tmp_path / 'changed.pth')

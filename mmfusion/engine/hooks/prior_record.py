@@ -36,4 +36,6 @@ class PriorRecordHook(Hook):
         """
         resume = runner._resume
         if resume or not self.allow_other:
-            check_priors(runner.model, checkpoint.get('meta', {}), runner._load_from or 'the checkpoint', training=resume)
+            check_priors(
+                runner.model, checkpoint.get('meta', {}), runner._load_from or 'the checkpoint', training=resume
+            )
