@@ -28,7 +28,7 @@ CASES = {
     'mgfusion': ('mgfusion/mgfusion_demo-random-clip.py', {}, (48, 40)),
     'gffusion': ('gffusion/gffusion_funet_demo-random-clip.py', {}, (48, 40)),
     'gffusion-joint': ('gffusion/gffusion_joint_demo-random.py', {}, (56, 56)),
-    'seafusion': ('seafusion/seafusion_fusion_msrs.py', {}, (48, 40)),
+    'seafusion': ('seafusion/seafusion_fusion_msrs.py', dict(model=dict(network=dict(variant='paper'))), (48, 40)),
     'occo-deeplabv3plus': ('cascades/occo_deeplabv3plus_synthetic.py', {}, (64, 64)),
     'occo-yolox': ('cascades/occo_yolox_synthetic.py', {}, (64, 64)),
 }

@@ -39,7 +39,9 @@ train_pipeline = [
 train_dataloader = dict(batch_size=16, dataset=dict(pipeline=train_pipeline))
 
 # M = 4 rounds. The public code's round: 10 epochs of the fuser, 20000 steps of the segmenter, here 300 epochs of 67 steps.
-loop = alternating_rounds('segmentor', rounds=4, fusion_epochs=10, task_epochs=300, gamma=1.0, decay=0.75)
+loop = alternating_rounds(
+    'segmentor', rounds=4, fusion_epochs=10, task_epochs=300, gamma=1.0, decay=0.75, restart=('fuser.network',)
+)
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=loop['max_epochs'], val_interval=10)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')

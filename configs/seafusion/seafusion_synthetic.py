@@ -30,7 +30,9 @@ model = dict(
 )
 train_dataloader = dict(dataset=dict(num=160))
 
-loop = alternating_rounds('segmentor', rounds=4, fusion_epochs=2, task_epochs=4, gamma=1.0, decay=0.75)
+loop = alternating_rounds(
+    'segmentor', rounds=4, fusion_epochs=2, task_epochs=4, gamma=1.0, decay=0.75, restart=('fuser.network',)
+)
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=loop['max_epochs'], val_interval=6)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')

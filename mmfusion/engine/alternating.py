@@ -1,7 +1,7 @@
 """Alternating training of a fuser and a task model, as parts of a config."""
 
 
-def alternating_rounds(task, rounds, fusion_epochs, task_epochs, gamma=1.0, decay=1.0):
+def alternating_rounds(task, rounds, fusion_epochs, task_epochs, gamma=1.0, decay=1.0, restart=()):
     """SeAFusion's loop: in each round the fuser learns from the task model as it is, then the task model on its images.
 
     Round m = 1 … ``rounds`` (M) trains the fuser for ``fusion_epochs`` with the weight λ = γ (m − 1) on the loss of the
@@ -17,6 +17,8 @@ def alternating_rounds(task, rounds, fusion_epochs, task_epochs, gamma=1.0, deca
         fusion_epochs, task_epochs (int): Epochs of either part of a round.
         gamma (float): γ.
         decay (float): Factor an epoch on the learning rates while the fuser is trained.
+        restart (Sequence[str]): Parts that start each round from new random weights, such as ``('fuser.network',)``: so does
+            SeAFusion's public code.
 
     Returns:
         dict: ``max_epochs``; ``hooks``, by name for ``default_hooks``: ``stages``, a :class:`StagedTrainingHook`, and
@@ -34,7 +36,8 @@ def alternating_rounds(task, rounds, fusion_epochs, task_epochs, gamma=1.0, deca
     turns = [start + fusion_epochs for start in starts]
     stages, weights, schedulers = [], [], []
     for m, (start, turn) in enumerate(zip(starts, turns, strict=True)):
-        stages += [dict(train=['fuser'], end=turn), dict(train=[task], end=start + length)]
+        again = dict(restart=list(restart)) if m and restart else {}
+        stages += [dict(train=['fuser'], end=turn, **again), dict(train=[task], end=start + length)]
         weights += [dict(value=gamma * m, end=turn), dict(value=1.0, end=start + length)]
         if decay != 1 and fusion_epochs > 1:
             schedulers.append(dict(type='ExponentialLR', gamma=decay, begin=start, end=turn, by_epoch=True))

@@ -128,3 +128,17 @@ def test_the_shipped_config():
 def test_no_empty_rounds(name):
     with pytest.raises(ValueError, match='must be at least 1'):
         alternating_rounds('segmentor', **dict(SMALL, **{name: 0}))
+
+
+def test_a_part_may_restart_in_each_round(tmp_path):
+    """The second round begins from other weights than the first one ended with; a resumed round does not begin again."""
+    rounds = dict(rounds=2, fusion_epochs=2, task_epochs=1)
+    plain, again = (alternating_rounds('segmentor', **rounds, restart=r) for r in ((), ('fuser',)))
+    weights = {}
+    for name, loop in (('plain', plain), ('again', again)):
+        model, *_ = run(loop, tmp_path / name)
+        weights[name] = [seen['fuser.weight'].item() for _, seen in model.seen]
+    assert weights['plain'][:3] == weights['again'][:3]
+    assert weights['plain'][3] == weights['plain'][2]
+    assert weights['again'][3] != weights['again'][2]
+    assert abs(weights['again'][4] - weights['again'][3]) < 0.1

@@ -21,7 +21,8 @@ class StagedTrainingHook(Hook):
         stages (Sequence[dict]): Each with ``train``, names of parts (``'fuser'``, ``'segmentor.decode_head'``…), and
             ``end``, the epoch or iteration at which it is over; the last one needs none. ``phase``: the method of the
             fusion network that is called in the place of ``forward`` in training. ``losses``: names of the losses in use,
-            all by default.
+            all by default. ``restart``: parts that get new random weights, and an empty state of their optimizer, when the
+            stage begins.
         by_epoch (bool): Whether ``end`` counts epochs.
 
     Raises:
@@ -51,7 +52,7 @@ class StagedTrainingHook(Hook):
                 'processes wait for gradients of parts that are frozen.'
             )
         for stage in self.stages:
-            named_parts(model, stage['train'])
+            named_parts(model, [*stage['train'], *stage.get('restart', ())])
             for fuser in _fusers(model):
                 _check_stage(stage, fuser)
         self._always_frozen = {id(p) for p in model.parameters() if not p.requires_grad}
@@ -62,6 +63,11 @@ class StagedTrainingHook(Hook):
         progress = runner.epoch if self.by_epoch else runner.iter
         stage = next((k for k, s in enumerate(self.stages[:-1]) if progress < s['end']), len(self.stages) - 1)
         if stage != self._current:
+            begin = self.stages[stage - 1]['end'] if stage else 0
+            # Not where a run is resumed within the stage.
+            if progress == begin and (not self.by_epoch or batch_idx == 0):
+                for part in named_parts(runner.model, self.stages[stage].get('restart', ())).values():
+                    _restart(part, runner.optim_wrapper)
             self._enter(runner, stage)
         for module in self._still:
             if module.training:
@@ -91,6 +97,19 @@ def _forget_losses(scalars):
     """Drop losses of the stage before from the log, where they would stand with their last mean."""
     for name in [n for n in scalars if n.startswith('train/') and 'loss' in n]:
         del scalars[name]
+
+
+def _restart(part, optim_wrapper):
+    """Give a part new random weights, and forget the optimizer's state of its parameters."""
+    for module in part.modules():
+        if hasattr(module, 'reset_parameters'):
+            module.reset_parameters()
+    for module in part.modules():
+        if hasattr(module, 'init_weights'):
+            module.init_weights()
+    optimizer = getattr(optim_wrapper, 'optimizer', None)
+    for parameter in part.parameters():
+        getattr(optimizer, 'state', {}).pop(parameter, None)
 
 
 def _fusers(model):

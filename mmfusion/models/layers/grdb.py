@@ -18,22 +18,39 @@ class GRDB(nn.Module):
 
     Args:
         cin, cout (int): Channels.
-        negative_slope (float): Of the LeakyReLUs.
+        negative_slope (float): Slope of the LeakyReLUs.
+        out_slope (float, optional): Slope of the last one, after the sum; SeAFusion's public code has 0.1 there.
+        learn_gradient (bool): Make the gradient's kernels parameters that start as Sobel's, as SeAFusion's public code does.
     """
 
-    def __init__(self, cin, cout, negative_slope=0.2):
+    def __init__(self, cin, cout, negative_slope=0.2, out_slope=None, learn_gradient=False):
         super().__init__()
         self.negative_slope = negative_slope
+        self.out_slope = negative_slope if out_slope is None else out_slope
+        self.kernels = nn.Parameter(torch.empty(2, cin, 1, 3, 3)) if learn_gradient else None
+        self.reset_parameters()
         self.dense = nn.ModuleList(nn.Conv2d(k * cin, cin, 3, padding=1) for k in (1, 2))
         self.reduce = nn.Conv2d(3 * cin, cout, 1)
         self.gradient = nn.Conv2d(cin, cout, 1)
+
+    def reset_parameters(self):
+        """Start the learned kernels as Sobel's."""
+        if self.kernels is not None:
+            kernel = torch.tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]])
+            with torch.no_grad():
+                self.kernels.copy_(torch.stack([kernel, kernel.T])[:, None, None])
 
     def forward(self, x):
         """N×cin×H×W → N×cout×H×W."""
         features = x
         for conv in self.dense:
             features = torch.cat([features, self._act(conv(features))], dim=1)
-        return self._act(self.reduce(features) + self.gradient(sobel_magnitude(x)))
+        return F.leaky_relu(self.reduce(features) + self.gradient(self._magnitude(x)), self.out_slope)
+
+    def _magnitude(self, x):
+        if self.kernels is None:
+            return sobel_magnitude(x)
+        return sum(F.conv2d(x, kernel, padding=1, groups=x.shape[1]).abs() for kernel in self.kernels)
 
     def _act(self, x):
         return F.leaky_relu(x, self.negative_slope)

@@ -2,5 +2,6 @@
 
 from .discriminator import Discriminator
 from .pixel import MaskedIntensityLoss, MaxIntensityLoss, SSIMLoss, TextureLoss
+from .reconstruction import ReconstructionLoss
 
-__all__ = ['Discriminator', 'MaskedIntensityLoss', 'MaxIntensityLoss', 'SSIMLoss', 'TextureLoss']
+__all__ = ['Discriminator', 'MaskedIntensityLoss', 'MaxIntensityLoss', 'ReconstructionLoss', 'SSIMLoss', 'TextureLoss']

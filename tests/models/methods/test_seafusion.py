@@ -53,7 +53,7 @@ def written_out(net, vi, ir):
 
 def test_channels():
     """1 → 16 → 32 → 48 for each modality, 96 together, 96 → 64 → 32 → 16 → 1; branches do not share weights."""
-    net = SeAFusion()
+    net = SeAFusion(variant='paper')
     for modality in ('vi', 'ir'):
         first, *blocks = net.encoder[modality]
         assert (first.conv.in_channels, first.conv.out_channels, first.conv.kernel_size) == (1, 16, (3, 3))
@@ -68,7 +68,7 @@ def test_channels():
 
 @pytest.mark.parametrize('size', [(16, 16), (17, 23)])
 def test_forward_written_out(size):
-    net = SeAFusion()
+    net = SeAFusion(variant='paper')
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.normal_(module.weight)

@@ -1,0 +1,3 @@
+_base_ = './ifcnn_tno.py'
+
+model = dict(network=dict(rule='mean'))
