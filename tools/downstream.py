@@ -18,7 +18,7 @@ from mmfusion.comparison.tables import (
     DEFAULT_METRICS,
     Comparison,
     choose_columns,
-    print_table,
+    table_of,
     verdict,
     write_files,
 )
@@ -110,7 +110,7 @@ def compare(task, jobs, patterns, out):
         return
     columns = choose_columns(patterns or DEFAULT_METRICS[task], values)
     comparison = Comparison(kinds, values, columns, list(dict.fromkeys(cell.seed for cell, _ in jobs)))
-    print_table(comparison)
+    table_of(comparison).print()
     for sentence in verdict(comparison):
         print(sentence)
     print('written:', *write_files(comparison, out))

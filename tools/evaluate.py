@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from mmfusion.evaluation import METRIC_SPECS, PROTOCOLS
-from mmfusion.evaluation.report import evaluate_folders, print_table, write_html
+from mmfusion.evaluation.report import evaluate_folders, table_of, write_html
 
 
 def method_folder(text):
@@ -81,7 +81,7 @@ def main(argv=None):
             sys.exit(f'error: {error}')
     for line in missing:
         print(f'warning: {line}', file=sys.stderr)
-    print_table(results)
+    table_of(results).transposed().print()
     out = Path(args.out)
     written = [out / 'metrics.csv', out / 'metrics.json']
     if not args.no_report:

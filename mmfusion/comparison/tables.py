@@ -11,8 +11,8 @@ from pathlib import Path
 
 from mmfusion.evaluation import METRIC_SPECS
 from mmfusion.evaluation.report import rank
-from mmfusion.evaluation.report.tables import LATEX_ESCAPES
 from mmfusion.utils import write_bytes
+from mmfusion.utils.tables import Table
 from mmfusion.version import __version__
 
 from .cells import SINGLES
@@ -134,72 +134,16 @@ def cell_text(comparison, variant, metric):
     return f'{mean:.{digits}f}' + ('' if math.isnan(spread) else f' ± {spread:.{digits}f}')
 
 
-def _rows(comparison, best, second, name=str):
-    """Rows of text: variant and cells; ``best`` and ``second`` mark a text."""
+def table_of(comparison):
+    """Table of the means and spreads, one row a variant.
+
+    Returns:
+        Table: To be written as Markdown or LaTeX, or printed.
+    """
     ranks = [comparison.ranks(metric) for metric in comparison.columns]
-    for variant in comparison.kinds:
-        cells = []
-        for metric, places in zip(comparison.columns, ranks, strict=True):
-            mark = {1: best, 2: second}.get(places[variant], str)
-            cells.append(mark(cell_text(comparison, variant, metric)))
-        yield [name(variant), *cells]
-
-
-def to_markdown(comparison):
-    """A Markdown table: best in bold, second best underlined."""
-    head = ['Input', *titles(comparison.columns)]
-    lines = [f'{caption(comparison)}\n', '| ' + ' | '.join(head) + ' |', '|' + ' --- |' * len(head)]
-    for row in _rows(comparison, lambda t: f'**{t}**', lambda t: f'<u>{t}</u>'):
-        lines.append('| ' + ' | '.join(row) + ' |')
-    return '\n'.join([*lines, *(f'\n{line}' for line in notes(comparison))])
-
-
-def to_latex(comparison, label='tab:downstream'):
-    """A LaTeX table in the papers' layout (booktabs): best in bold, second best underlined."""
-    head = ['Input', *(title.translate(LATEX_ESCAPES) for title in titles(comparison.columns))]
-    rows = _rows(
-        comparison, lambda t: rf'\textbf{{{t}}}', lambda t: rf'\underline{{{t}}}', lambda t: t.translate(LATEX_ESCAPES)
-    )
-    lines = [
-        r'\begin{table*}[t]',
-        r'\centering',
-        rf'\caption{{{caption(comparison).translate(LATEX_ESCAPES)}.}}',
-        rf'\label{{{label}}}',
-        rf'\begin{{tabular}}{{l{"c" * len(comparison.columns)}}}',
-        r'\toprule',
-        ' & '.join(head) + r' \\',
-        r'\midrule',
-        *(' & '.join(row) + r' \\' for row in rows),
-        r'\bottomrule',
-        r'\end{tabular}',
-        *(rf'\\ \footnotesize {line.translate(LATEX_ESCAPES)}' for line in notes(comparison)),
-        r'\end{table*}',
-    ]
-    return '\n'.join(lines).replace(' ± ', r' $\pm$ ').replace('–', '--')
-
-
-def print_table(comparison, console=None):
-    """Print to a terminal: variants as rows, best in bold green, second best underlined."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table()
-    table.add_column('input')
-    for title in titles(comparison.columns):
-        table.add_column(Text(title), justify='right')
-    rows = _rows(
-        comparison, lambda t: Text(f'① {t}', 'bold green'), lambda t: Text(f'② {t}', 'underline'), lambda t: Text(t)
-    )
-    for row in rows:
-        table.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row))
-    console = console or Console()
-    if not console.is_terminal:  # a file has any width
-        console.width = console.measure(table, options=console.options.update(max_width=10_000)).maximum
-    console.print(f'{caption(comparison)}:', markup=False, highlight=False, soft_wrap=True)
-    console.print(table)
-    for line in notes(comparison):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    rows = [[v, *(cell_text(comparison, v, metric) for metric in comparison.columns)] for v in comparison.kinds]
+    places = [[places[v] for places in ranks] for v in comparison.kinds]
+    return Table(['Input', *titles(comparison.columns)], rows, places, caption(comparison), tuple(notes(comparison)))
 
 
 def verdict(comparison):
@@ -311,9 +255,10 @@ def write_files(comparison, out):
     Returns:
         list[Path]: The files.
     """
+    table = table_of(comparison)
     contents = {
-        'table.md': to_markdown(comparison) + '\n\n' + '\n\n'.join(verdict(comparison)) + '\n',
-        'table.tex': to_latex(comparison) + '\n',
+        'table.md': '\n\n'.join([table.caption, table.markdown(), *verdict(comparison)]) + '\n',
+        'table.tex': table.latex('tab:downstream') + '\n',
         'table.csv': to_csv(comparison),
         'results.json': json.dumps(as_dict(comparison), indent=1, ensure_ascii=False) + '\n',
     }

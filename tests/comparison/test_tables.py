@@ -17,11 +17,9 @@ from mmfusion.comparison.tables import (
     choose_columns,
     notes,
     plot,
-    print_table,
+    table_of,
     titles,
     to_csv,
-    to_latex,
-    to_markdown,
     verdict,
     write_files,
 )
@@ -69,7 +67,7 @@ def test_headings():
 
 
 def test_markdown():
-    assert to_markdown(comparison()).splitlines()[2:] == [
+    assert table_of(comparison()).markdown().splitlines() == [
         '| Input | car_stop | mIoU |',
         '| --- | --- | --- |',
         '| visible | <u>10.00 ± 0.00</u> | <u>51.00 ± 1.41</u> |',
@@ -79,7 +77,7 @@ def test_markdown():
 
 
 def test_latex():
-    text = to_latex(comparison())
+    text = table_of(comparison()).latex('tab:downstream')
     assert r'Input & car\_stop & mIoU \\' in text
     assert r'OCCO\_1 & \textbf{20.00 $\pm$ 0.00} & \textbf{62.00 $\pm$ 2.83} \\' in text
     assert r'visible & \underline{10.00 $\pm$ 0.00} & \underline{51.00 $\pm$ 1.41} \\' in text
@@ -101,7 +99,7 @@ def test_csv_and_json():
 
 def test_terminal():
     out = io.StringIO()
-    print_table(comparison(), Console(file=out))
+    table_of(comparison()).print(Console(file=out))
     lines = out.getvalue().splitlines()
     assert lines[0] == f'{caption(comparison())}:'
     assert lines[-4:-1] == [
@@ -120,11 +118,11 @@ def test_what_is_missing_is_told():
         'visible: without seed 0, of which there is no result',
         'infrared, IoU/car_stop: not defined for seed 1',
     ]
-    assert all(line in to_markdown(found) for line in lines)
+    assert all(line in table_of(found).markdown() for line in lines)
     found.values['infrared'] = {}
-    assert '| infrared | – | – |' in to_markdown(found)
+    assert '| infrared | – | – |' in table_of(found).markdown()
     assert 'no value of infrared' in verdict(found)[0]
-    assert 'infrared & -- & --' in to_latex(found)
+    assert 'infrared & -- & --' in table_of(found).latex('tab:x')
 
 
 @pytest.mark.parametrize(

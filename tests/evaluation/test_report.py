@@ -23,8 +23,7 @@ from mmfusion.evaluation.report import (
     rank,
     split_day_night,
     summarize,
-    to_latex,
-    to_markdown,
+    table_of,
 )
 from mmfusion.utils import read_visible, write_image
 
@@ -152,11 +151,11 @@ def test_ranks_and_notes(results):
 
 
 def test_markdown_and_latex(results):
-    text = to_markdown(results).splitlines()
+    text = table_of(results).markdown().splitlines()
     assert text[0] == '| Method | EN ↑ | MSE ↓ | SCD ↑ | Rank ↓ |'
     assert text[2] == '| a_1 | <u>6.500</u> | <u>0.03000</u> | <u>1.000†</u> | 2.00 |'
     assert text[4] == '| c | 5.000 | **0.01000** | –† | 2.00 |'
-    latex = to_latex(results, caption='Means.')
+    latex = table_of(results).latex('tab:fusion')
     assert r'a\_1 & \underline{6.500} & \underline{0.03000} & \underline{1.000$^\dagger$} & 2.00 \\' in latex
     assert r'EN $\uparrow$ & MSE $\downarrow$' in latex
     assert latex.count(r'\textbf{') == 3

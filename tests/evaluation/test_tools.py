@@ -40,7 +40,7 @@ def test_evaluate_writes_and_prints(evaluated):
     assert '3 images, protocol tang' in out
     assert 'MSE ↓' in out
     assert '①' in out
-    assert 'mean rank' in out
+    assert 'Rank ↓' in out
 
 
 def test_evaluate_ends_in_one_sentence(evaluated):

@@ -8,7 +8,7 @@ import sys
 from dataclasses import replace
 
 from mmfusion.evaluation import resolve_metrics
-from mmfusion.evaluation.report import load, split_day_night, summarize, to_latex, to_markdown
+from mmfusion.evaluation.report import load, split_day_night, summarize, table_of
 
 
 def main(argv=None):
@@ -35,11 +35,11 @@ def main(argv=None):
         parts |= split_day_night(results.images)
     for part, images in parts.items():
         title = f'{len(images)} {part} images'.replace('  ', ' ') + f', protocol {results.protocol}'
-        summary = summarize(results, images)
+        table = replace(table_of(results, summarize(results, images), args.digits), caption=title)
         if args.format == 'latex':
-            print(to_latex(results, summary, args.digits, f'{title}.', f'tab:fusion-{part}' if part else 'tab:fusion'))
+            print(table.latex(f'tab:fusion-{part}' if part else 'tab:fusion'))
         else:
-            print(f'{title}\n\n{to_markdown(results, summary, args.digits)}')
+            print(f'{title}\n\n{table.markdown()}')
         print()
 
 

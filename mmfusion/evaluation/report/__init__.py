@@ -3,7 +3,7 @@
 from .folders import Results, evaluate_files, evaluate_folders, load, load_image, pair_folders, save
 from .html import best_and_worst, choose_pictures, write_html
 from .panels import magnify, make_panel, parse_box
-from .tables import format_value, notes, print_table, rank, split_day_night, summarize, to_latex, to_markdown
+from .tables import format_value, notes, rank, split_day_night, summarize, table_of
 
 __all__ = [
     'Results',
@@ -19,12 +19,10 @@ __all__ = [
     'notes',
     'pair_folders',
     'parse_box',
-    'print_table',
     'rank',
     'save',
     'split_day_night',
     'summarize',
-    'to_latex',
-    'to_markdown',
+    'table_of',
     'write_html',
 ]

@@ -3,6 +3,8 @@
 import math
 import re
 
+from mmfusion.utils.tables import Table
+
 from ..specs import METRIC_SPECS
 
 
@@ -94,92 +96,24 @@ def notes(results, summary):
     return lines
 
 
-def _cells(results, summary, method, style, digits):
-    """The row of a method; ``style`` maps 'best', 'second' and 'plain' to a function of the text."""
-    cells = []
-    for name in results.metrics:
-        text = format_value(summary['means'][method][name], digits)
-        if summary['undefined'][method][name]:
-            text += style['note']
-        place = summary['ranks'][method][name] if len(results.methods) > 1 else None
-        cells.append(style.get({1: 'best', 2: 'second'}.get(place), str)(text))
-    cells.append(format_value(summary['mean_rank'][method], 3))
-    return cells
+def table_of(results, summary=None, digits=4):
+    """Table of the means, one row a method, with the mean rank.
 
+    Args:
+        results (Results): The values.
+        summary (dict, optional): Of :func:`summarize`, where it is of some of the images.
+        digits (int): Significant digits.
 
-def to_markdown(results, summary=None, digits=4):
-    """A Markdown table: best in bold, second best underlined, arrows for the directions."""
+    Returns:
+        Table: To be written as Markdown or LaTeX, or printed.
+    """
     summary = summary or summarize(results)
-    style = dict(best=lambda t: f'**{t}**', second=lambda t: f'<u>{t}</u>', note='†')
-    head = ['Method', *(f'{n} {METRIC_SPECS[n].arrow}' for n in results.metrics), 'Rank ↓']
-    lines = ['| ' + ' | '.join(head) + ' |', '|' + ' --- |' * len(head)]
+    rows, places = [], []
     for method in results.methods:
-        row = [method.replace('|', '\\|'), *_cells(results, summary, method, style, digits)]
-        lines.append('| ' + ' | '.join(row) + ' |')
-    lines += [f'\n† {line}' for line in notes(results, summary)]
-    return '\n'.join(lines)
-
-
-LATEX_ESCAPES = str.maketrans(
-    {c: f'\\{c}' for c in '&%$#_{}'}
-    | {'~': r'\textasciitilde{}', '^': r'\textasciicircum{}', '\\': r'\textbackslash{}'}
-)
-
-
-def to_latex(results, summary=None, digits=4, caption='', label='tab:fusion'):
-    """A LaTeX table in the papers' layout (booktabs): best in bold, second best underlined."""
-    summary = summary or summarize(results)
-    style = dict(best=lambda t: rf'\textbf{{{t}}}', second=lambda t: rf'\underline{{{t}}}', note=r'$^\dagger$')
-    arrows = {True: r'$\uparrow$', False: r'$\downarrow$'}
-    head = [f'{n.translate(LATEX_ESCAPES)} {arrows[METRIC_SPECS[n].higher_is_better]}' for n in results.metrics]
-    lines = [
-        r'\begin{table*}[t]',
-        r'\centering',
-        *([rf'\caption{{{caption}}}'] if caption else []),
-        rf'\label{{{label}}}',
-        rf'\begin{{tabular}}{{l{"c" * (len(head) + 1)}}}',
-        r'\toprule',
-        ' & '.join(['Method', *head, r'Rank $\downarrow$']) + r' \\',
-        r'\midrule',
-    ]
-    for method in results.methods:
-        cells = _cells(results, summary, method, style, digits)
-        row = (
-            ' & '.join([method.translate(LATEX_ESCAPES), *cells])
-            .replace('–', '--')
-            .replace('∞', r'$\infty$')
-            .replace('−', '$-$')
-        )
-        lines.append(row + r' \\')
-    lines += [r'\bottomrule', r'\end{tabular}']
-    lines += [rf'\\ \footnotesize $^\dagger$ {line.translate(LATEX_ESCAPES)}' for line in notes(results, summary)]
-    return '\n'.join([*lines, r'\end{table*}'])
-
-
-def print_table(results, summary=None, console=None, digits=4):
-    """Print the table to a terminal: methods as columns, metrics as rows, best in bold green, second underlined."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    summary = summary or summarize(results)
-    table = Table(title=f'{len(results.images)} images, protocol {results.protocol}')
-    table.add_column('metric')
-    for method in results.methods:
-        table.add_column(Text(method), justify='right')
-    styles = {1: 'bold green', 2: 'underline'} if len(results.methods) > 1 else {}
-    marks = {1: ' ①', 2: ' ②'} if len(results.methods) > 1 else {}
-    for name in results.metrics:
-        row = [f'{name} {METRIC_SPECS[name].arrow}']
-        for method in results.methods:
-            place = summary['ranks'][method][name]
-            text = format_value(summary['means'][method][name], digits)
-            text += ('†' if summary['undefined'][method][name] else '') + marks.get(place, '  ' if marks else '')
-            row.append(Text(text, style=styles.get(place, '')))
-        table.add_row(*row)
-    table.add_section()
-    table.add_row('mean rank ↓', *(format_value(summary['mean_rank'][m], 3) for m in results.methods))
-    console = console or Console()
-    console.print(table)
-    for line in notes(results, summary):
-        console.print(f'† {line}', markup=False, highlight=False)
+        means, undefined, ranks = (summary[key][method] for key in ('means', 'undefined', 'ranks'))
+        values = [format_value(means[name], digits) + ('†' if undefined[name] else '') for name in results.metrics]
+        rows.append([method, *values, format_value(summary['mean_rank'][method], 3)])
+        places.append([*(ranks[name] if len(results.methods) > 1 else None for name in results.metrics), None])
+    head = ['Method', *(f'{name} {METRIC_SPECS[name].arrow}' for name in results.metrics), 'Rank ↓']
+    caption = f'{len(results.images)} images, protocol {results.protocol}'
+    return Table(head, rows, places, caption, tuple(f'† {line}' for line in notes(results, summary)))
