@@ -12,10 +12,10 @@ from mmfusion.masks.generate import generate_masks
 from mmfusion.masks.grounded_sam import (
     DEFAULT_DETECTOR,
     DEFAULT_PROMPT,
-    SAM_URLS,
     GroundingDinoBoxes,
     SamBoxMasks,
 )
+from mmfusion.models.priors.weights import SAM_URLS
 from mmfusion.utils.cli import report
 
 

@@ -4,12 +4,13 @@ The optional packages (``segment_anything``, ``transformers``) are imported when
 """
 
 import importlib
-import pickle
 import re
 from pathlib import Path
 
 import numpy as np
 import torch
+
+from mmfusion.models.priors.weights import SAM_URLS, read_weights
 
 # OCCO's prompts, and the phrases of each that name objects.
 DEFAULT_PROMPT = 'The scene captures a group of pedestrians or cars.'
@@ -19,11 +20,6 @@ KNOWN_PHRASES = {
 }
 # IDEA's Swin-T weights ("OGC"), as mmdet publishes them.
 DEFAULT_DETECTOR = 'grounding_dino_swin-t_pretrain_obj365_goldg_cap4m'
-SAM_URLS = {
-    'vit_h': 'https://dl.fbaipublicfiles.com/segment_anything/sam_vit_h_4b8939.pth',
-    'vit_l': 'https://dl.fbaipublicfiles.com/segment_anything/sam_vit_l_0b3195.pth',
-    'vit_b': 'https://dl.fbaipublicfiles.com/segment_anything/sam_vit_b_01ec64.pth',
-}
 
 
 def require(module):
@@ -37,36 +33,6 @@ def require(module):
     except ImportError as e:
         raise ValueError(
             f"{module} cannot be imported ({e}). Masks from Grounding DINO and SAM need: pip install 'mmfusion[masks]'"
-        ) from e
-
-
-def load_weights(source, option, url):
-    """Read a checkpoint from a file or a URL, on the CPU.
-
-    Args:
-        source (str): File or http(s) URL.
-        option (str): The command-line option that sets it, for the message.
-        url (str): Where the file is published, for the message.
-
-    Raises:
-        ValueError: The file is missing or damaged, or the URL cannot be fetched.
-    """
-    from mmengine.runner import CheckpointLoader
-
-    remote = str(source).startswith(('http://', 'https://'))
-    if not remote and not Path(source).is_file():
-        raise ValueError(f'{source}: no such file of weights. Fetch it from {url} and give it with {option}.')
-    try:
-        return CheckpointLoader.load_checkpoint(str(source), map_location='cpu')
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as e:
-        raise ValueError(
-            f'{source}: cannot be read as a PyTorch checkpoint ({_first_line(e)}). It is damaged or incomplete: fetch '
-            f'it again from {url} and give it with {option}.'
-        ) from e
-    except OSError as e:
-        raise ValueError(
-            f'{source}: cannot be fetched ({_first_line(e)}). Download it elsewhere from {url} and give the file with '
-            f'{option}.'
         ) from e
 
 
@@ -273,9 +239,9 @@ class GroundingDinoBoxes:
             raise ValueError(
                 f'{self.detector}: mmdet publishes no weights of this name. Give a file or URL with --detector-weights.'
             )
-        published = url or 'https://github.com/open-mmlab/mmdetection/tree/main/configs/mm_grounding_dino'
-        checkpoint = load_weights(source, '--detector-weights', published)
-        state = checkpoint.get('state_dict', checkpoint)
+        state = read_weights(
+            source, self.detector, '--detector-weights', {self.detector: url} if url else {}, random=False
+        )
         # Queries for denoising serve training only, and Grounding DINO reads no pooled text feature.
         needed = {
             name: value.shape
@@ -286,8 +252,8 @@ class GroundingDinoBoxes:
         if bad:
             raise ValueError(
                 f'{source}: not weights of {self.detector}: {len(bad)} of {len(needed)} parameters are missing or of '
-                f'another shape, such as {", ".join(bad[:3])}. Give those that belong to it with --detector-weights '
-                f'({published}).'
+                f'another shape, such as {", ".join(bad[:3])}. Give those that belong to it with '
+                '--detector-weights.'
             )
         # The rest is what other versions of BERT keep beside their weights (position ids), and training's.
         known = self.model.state_dict().keys()
@@ -370,8 +336,11 @@ class SamBoxMasks:
                 'itself will do as well).'
             )
         model = segment_anything.sam_model_registry[self.sam_type]()
+        state = read_weights(
+            self.checkpoint, f'SAM {self.sam_type}', '--sam-checkpoint', {self.sam_type: url}, random=False
+        )
         try:
-            model.load_state_dict(load_weights(self.checkpoint, '--sam-checkpoint', url))
+            model.load_state_dict(state)
         except RuntimeError as e:
             raise ValueError(
                 f'{self.checkpoint}: not weights of SAM {self.sam_type}. Give another --sam-type, or fetch {url} and '

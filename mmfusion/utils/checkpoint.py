@@ -187,7 +187,7 @@ def fetch(url: str, sha256: str | None = None, file: str | Path | None = None) -
 
     Args:
         url: Where it is.
-        sha256: What its SHA-256 must be, hexadecimal.
+        sha256: What its SHA-256 must be or begin with, hexadecimal.
         file: Where to put it. Default: torch's folder of checkpoints.
 
     Returns:
@@ -209,7 +209,7 @@ def fetch(url: str, sha256: str | None = None, file: str | Path | None = None) -
 
 @master_only
 def _download(url: str, file: Path, sha256: str | None) -> None:
-    if file.is_file() and sha256 in (None, sha256_of(file)):
+    if file.is_file() and (sha256 is None or sha256_of(file).startswith(sha256)):
         return
     file.parent.mkdir(parents=True, exist_ok=True)
     try:

@@ -14,7 +14,6 @@ branch, against all that is symmetric there; here those of its own. It takes a s
 
 import re
 from itertools import pairwise
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +23,7 @@ from torchvision.models import DenseNet, DenseNet121_Weights
 
 from mmfusion.models.priors import FrozenPrior, PriorHolder
 from mmfusion.models.priors.frozen import load_exactly, seeded
+from mmfusion.models.priors.weights import read_weights
 from mmfusion.registry import MODELS
 
 _OTHER = dict(modal='focus', focus='modal')
@@ -274,15 +274,8 @@ class DenseNetInformation(FrozenPrior):
         self.weights = weights
         widths = dict(growth_rate=max(1, int(32 * width)), num_init_features=max(1, int(64 * width)))
         network = seeded(lambda: DenseNet(block_config=block_config, **widths))
-        if weights == 'imagenet':
-            network.load_state_dict(self._renamed(DenseNet121_Weights.IMAGENET1K_V1.get_state_dict(check_hash=True)))
-        elif weights != 'random':
-            if not Path(weights).is_file():
-                raise FileNotFoundError(
-                    f"densenet121: weights={weights!r} is no file. Expected the path of torchvision's state dict "
-                    f"({DenseNet121_Weights.IMAGENET1K_V1.url}), 'imagenet' to download it, or 'random'."
-                )
-            state = torch.load(weights, map_location='cpu', weights_only=True)
+        state = read_weights(weights, 'densenet121', 'weights', dict(imagenet=DenseNet121_Weights.IMAGENET1K_V1.url))
+        if state is not None:
             load_exactly(network, self._renamed(state), weights, 'densenet121')
         layers = list(network.features.children())
         self.stages = nn.ModuleList(nn.Sequential(*layers[a:b]) for a, b in ((0, 4), (4, 6), (6, 8), (8, 10), (10, 11)))

@@ -13,7 +13,6 @@ follows, are not used here.
 """
 
 from itertools import pairwise
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +22,7 @@ from mmfusion.models.fusers.color import luminance
 from mmfusion.models.layers import sobel_magnitude
 from mmfusion.models.priors import FrozenPrior, PriorHolder
 from mmfusion.models.priors.frozen import load_exactly, seeded
+from mmfusion.models.priors.weights import SAM_URLS, read_weights
 from mmfusion.registry import MODELS
 
 
@@ -125,7 +125,7 @@ class SAMFeatures(FrozenPrior):
     """First features of SAM's ViT-B image encoder, as SAGE's loss sees images: not normalised, without positions.
 
     Args:
-        weights: SAM's checkpoint (``sam_vit_b_01ec64.pth``), or ``'random'``.
+        weights: SAM's checkpoint (``sam_vit_b_01ec64.pth``), a URL, ``'vit_b'`` to download it, or ``'random'``.
         blocks: How many blocks; the features of each are given.
         width: Factor on ViT-B's width and heads, with random weights only: tiny networks for tests.
 
@@ -152,13 +152,8 @@ class SAMFeatures(FrozenPrior):
         options |= dict(embed_dim=int(768 * width), num_heads=max(1, int(12 * width)))
         encoder = seeded(lambda: ImageEncoderViT(depth=blocks, **options))
         self.patch_embed, self.blocks = encoder.patch_embed, encoder.blocks
-        if weights != 'random':
-            if not Path(weights).is_file():
-                raise FileNotFoundError(
-                    f"SAGESemanticLoss: weights={weights!r} is no file. Expected SAM's ViT-B, sam_vit_b_01ec64.pth "
-                    "(https://github.com/facebookresearch/segment-anything), or 'random'."
-                )
-            state = torch.load(weights, map_location='cpu', weights_only=True)
+        state = read_weights(weights, 'SAM ViT-B of SAGESemanticLoss', 'weights', dict(vit_b=SAM_URLS['vit_b']))
+        if state is not None:
             state = {name.removeprefix('image_encoder.'): value for name, value in state.items()}
             own = self.state_dict()
             load_exactly(self, {k: v for k, v in state.items() if k in own}, weights, 'SAM ViT-B')

@@ -13,8 +13,8 @@ from mmfusion.registry import MODELS
 
 from .features import FeaturePrior, PriorFeatures, TextPrior, resize
 from .frozen import load_exactly, seeded
+from .weights import RANDOM, find_weights
 
-RANDOM = 'random'
 # The image tower alone is used; CLIP's class wants a text tower, and this is the smallest.
 _NO_TEXT = dict(context_length=1, vocab_size=1, width=8, heads=1, layers=1)
 _NO_VISION = dict(layers=1, width=8, head_width=8, patch_size=32, image_size=32)
@@ -135,9 +135,7 @@ class CLIPTextPrior(TextPrior):
         path, tag = _find_weights(self.arch, pretrained, quick, cache_dir)
         text = config['text_cfg']
         clip = seeded(lambda: open_clip.CustomTextCLIP(config['embed_dim'], _NO_VISION, text, quick_gelu=quick))
-        if path is None:
-            _say_random(self.arch)
-        else:
+        if path is not None:
             state, archive = _read(path)
             if tag is None:
                 _check_file(path, state, archive, self.arch, quick)
@@ -172,15 +170,6 @@ def _activation(tower):
     return 'QuickGELU' if 'QuickGELU' in names else 'GELU'
 
 
-def _say_random(name):
-    print_log(
-        f'CLIP {name} has RANDOM weights (pretrained="random"): what is trained on its features runs, but means little. '
-        "For results, give open_clip's tag or a local file by `pretrained` (in the configs: MMFUSION_CLIP).",
-        logger='current',
-        level=30,
-    )
-
-
 def _from_folder(name, pretrained, size, cache_dir):
     """Image tower and normalisation of a model of the hub or of a folder, which has config and weights together."""
     import open_clip
@@ -203,7 +192,7 @@ def _from_folder(name, pretrained, size, cache_dir):
             'weights in open_clip form.'
         ) from e
     if not load:
-        _say_random(name)
+        _find(RANDOM, name)  # says so
     stats = model.visual.preprocess_cfg
     return model.visual.float(), (stats['mean'], stats['std'])
 
@@ -220,9 +209,7 @@ def _from_config(model, pretrained, size, cache_dir):
     if size and 'timm_model_name' not in vision:
         vision['image_size'] = size
     model = seeded(lambda: open_clip.CLIP(config['embed_dim'], vision, _NO_TEXT, quick_gelu=quick))
-    if path is None:
-        _say_random(name)
-    else:
+    if path is not None:
         _load(model, path, name, quick, tag is None)
     if size and 'timm_model_name' in vision:
         model.visual.set_input_size(size)
@@ -270,16 +257,20 @@ def _find_weights(name, pretrained, quick, cache_dir):
     from open_clip.pretrained import get_pretrained_cfg
 
     if pretrained == RANDOM:
-        return None, None
+        return _find(pretrained, name), None
     tag = get_pretrained_cfg(name, str(pretrained))
     if tag:
         _check_activation(name, quick, bool(tag.get('quick_gelu', False)), f'the tag {pretrained!r}')
         return _download(name, pretrained, tag, cache_dir), tag
-    if pretrained is not None and Path(pretrained).is_file():
-        return str(pretrained), None
-    if pretrained is not None and (Path(pretrained).suffix in _SUFFIXES or len(Path(pretrained).parts) > 1):
-        raise FileNotFoundError(f'CLIP {name}: pretrained={str(pretrained)!r} is no file')
-    raise ValueError(_unknown_tag(name, str(pretrained)))
+    path = Path(str(pretrained))
+    if pretrained is None or not (path.is_file() or path.suffix in _SUFFIXES or len(path.parts) > 1):
+        raise ValueError(_unknown_tag(name, str(pretrained)))
+    return _find(pretrained, name), None
+
+
+def _find(pretrained, name):
+    file = find_weights(pretrained, f'CLIP {name}', '`pretrained` (in the configs: MMFUSION_CLIP)')
+    return file and str(file)
 
 
 def _unknown_tag(name, tag):

@@ -1,18 +1,16 @@
 """DINOv2 by mmpretrain's VisionTransformer: as a prior, and as the frozen backbone of a stock segmenter."""
 
 import re
-from pathlib import Path
 
 import torch
-from mmengine.logging import print_log
-from torch.hub import get_dir, load_state_dict_from_url
 
 from mmfusion.registry import MODELS
 
 from .features import FeaturePrior, PriorFeatures, resize
 from .frozen import FrozenPrior, PriorHolder, load_exactly, seeded
+from .weights import RANDOM, read_weights
 
-RANDOM, DOWNLOAD = 'random', 'dinov2'
+DOWNLOAD = 'dinov2'
 # mmpretrain's names of DINOv2's architectures (its own 'small' is another) → letters in the addresses of the weights.
 _LETTERS = {
     **dict.fromkeys(['dinov2-s', 'dinov2-small'], 's'),
@@ -121,8 +119,8 @@ class FrozenViT(FrozenPrior):
 
     Args:
         backbone (dict): Config of mmpretrain's ``VisionTransformer``.
-        weights (str): ``'dinov2'`` (the original ones, downloaded), a file with the names of the original or of mmpretrain,
-            or ``'random'`` (the same random numbers in every run and on every rank, said in the log).
+        weights (str): ``'dinov2'`` (the original ones, downloaded), a file or URL with the names of the original or of
+            mmpretrain, or ``'random'`` (the same random numbers in every run and on every rank; the log warns of them).
 
     Raises:
         ValueError: There are no original weights for this architecture.
@@ -136,16 +134,10 @@ class FrozenViT(FrozenPrior):
         self.arch, self.weights = arch if isinstance(arch, str) else 'custom', weights
         if isinstance(backbone.get('out_indices'), tuple | list):  # the class writes into it
             backbone = dict(backbone, out_indices=list(backbone['out_indices']))
-        self.backbone = seeded(lambda: self._build(backbone, weights == RANDOM))
-        if weights == RANDOM:
-            print_log(
-                f'DINOv2 {self.arch} has RANDOM weights (weights="random"): what is trained on its features runs, but means '
-                'little. For results, give a file: MMFUSION_DINOV2=FILE, or unset it to download it.',
-                logger='current',
-                level=30,
-            )
-        else:
-            self._load(weights)
+        state = self._read(weights)
+        self.backbone = seeded(lambda: self._build(backbone, state is None))
+        if state is not None:
+            load_exactly(self.backbone, state, weights, f'DINOv2 {self.arch}')
         self.freeze()
 
     @staticmethod
@@ -155,42 +147,25 @@ class FrozenViT(FrozenPrior):
             torch.nn.init.trunc_normal_(backbone.pos_embed, std=0.02)
         return backbone
 
-    def _load(self, weights):
-        if weights == DOWNLOAD:
-            state = self._download()
-        elif Path(weights).is_file():
-            state = torch.load(weights, map_location='cpu', weights_only=True)
-        else:
-            raise FileNotFoundError(
-                f"{self.label}: weights={str(weights)!r} is no file. Expected the path of DINOv2's weights, in the original "
-                f"names or mmpretrain's, {DOWNLOAD!r} to download them, or {RANDOM!r}."
-            )
-        for key in ('teacher', 'state_dict'):
-            state = state.get(key, state)
+    def _read(self, weights):
+        if weights == DOWNLOAD and self.arch not in _LETTERS:
+            raise ValueError(f'DINOv2 has no weights for the architecture {self.arch!r}: give a file, or {RANDOM!r}')
+        urls = {DOWNLOAD: _URL.format(_LETTERS[self.arch])} if self.arch in _LETTERS else {}
+        state = read_weights(weights, f'DINOv2 {self.arch}', 'weights (in the configs: MMFUSION_DINOV2)', urls)
+        if state is None:
+            return None
+        teacher = {k.removeprefix('teacher.'): v for k, v in state.items() if k.startswith('teacher.')}
         state = {
-            k.removeprefix('backbone.'): v for k, v in state.items() if not k.startswith(('dino_head', 'ibot_head'))
+            k.removeprefix('backbone.'): v
+            for k, v in (teacher or state).items()
+            if not k.startswith(('dino_head', 'ibot_head'))
         }
         if is_original(state):
             try:
                 state = from_original(state)
             except ValueError as e:
                 raise RuntimeError(f'{weights}: not the weights of DINOv2 {self.arch}. {e}') from e
-        state = {k: v.float() for k, v in state.items()}
-        load_exactly(self.backbone, state, weights, f'DINOv2 {self.arch}')
-
-    def _download(self):
-        if self.arch not in _LETTERS:
-            raise ValueError(f'DINOv2 has no weights for the architecture {self.arch!r}: give a file, or {RANDOM!r}')
-        url = _URL.format(_LETTERS[self.arch])
-        try:
-            return load_state_dict_from_url(url, map_location='cpu', weights_only=True)
-        except OSError as e:
-            cached = Path(get_dir()) / 'checkpoints' / Path(url).name
-            raise RuntimeError(
-                f'DINOv2 {self.arch}: could not download {url} ({e}). Fetch it by other means and put it at {cached}, or '
-                f'give its path by `weights` (in the configs: the environment variable MMFUSION_DINOV2); {RANDOM!r} runs '
-                'without.'
-            ) from e
+        return {k: v.float() for k, v in state.items()}
 
     @property
     def patch(self):

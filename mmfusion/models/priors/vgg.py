@@ -1,17 +1,14 @@
 """VGG features (torchvision's VGG16 and VGG19)."""
 
-from pathlib import Path
-
 import torch
-from mmengine.logging import print_log
 from torch import nn
-from torch.hub import get_dir
 from torchvision.models import VGG16_Weights, VGG19_Weights
 from torchvision.models.vgg import cfgs, make_layers
 
 from mmfusion.registry import MODELS
 
-from .frozen import FrozenPrior
+from .frozen import FrozenPrior, load_exactly, seeded
+from .weights import read_weights
 
 _ARCHS = {'vgg16': (cfgs['D'], VGG16_Weights.IMAGENET1K_V1), 'vgg19': (cfgs['E'], VGG19_Weights.IMAGENET1K_V1)}
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet, R, G, B
@@ -29,6 +26,16 @@ def layer_names(cfg):
     return names
 
 
+def _build(cfg, random):
+    """Build the features; random ones are scaled so that images come through."""
+    features = make_layers(cfg)
+    for m in features if random else ():
+        if isinstance(m, nn.Conv2d):
+            nn.init.kaiming_normal_(m.weight, mode='fan_out', nonlinearity='relu')
+            nn.init.zeros_(m.bias)
+    return features
+
+
 @MODELS.register_module()
 class VGGPrior(FrozenPrior):
     """Features of a frozen VGG.
@@ -36,9 +43,9 @@ class VGGPrior(FrozenPrior):
     Args:
         arch (str): ``'vgg19'`` or ``'vgg16'``.
         weights (str): ``'imagenet'`` (torchvision's, downloaded), ``'caffe'`` (those of VGG's authors, for VGG16; they want
-            0…255 less 123.68, 116.779 and 103.939 for R, G and B: see ``mean``), the path of a torchvision state dict (of
-            the whole network or of its ``features``, any float type), or ``'random'`` (the same random numbers in every
-            run; for tests and for want of anything better, and said in the log).
+            0…255 less 123.68, 116.779 and 103.939 for R, G and B: see ``mean``), file or URL of a torchvision state dict
+            (of the whole network or of its ``features``, any float type), or ``'random'`` (the same random numbers in every
+            run; the log warns of them).
         layers (Sequence[str]): Features to give, such as ``'relu4_4'``.
         width (float): Factor on all widths, with ``weights='random'`` only: tiny networks for tests.
         mean, std (Sequence[float]): Of R, G, B, taken off and divided by. Default: those of ImageNet; 0 and 1/255 give
@@ -66,52 +73,21 @@ class VGGPrior(FrozenPrior):
         if unknown:
             raise ValueError(f'{arch} has no layer {", ".join(unknown)}; it has {", ".join(names.values())}')
         self.arch, self.weights, self.layers = arch, weights, tuple(layers)
-        # The same random weights in every run and on every rank: a prior is not in the checkpoint.
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(0)  # torch.manual_seed would seed the GPUs, too
-            self.features = make_layers(cfg)
-            if weights == 'random':
-                for m in self.features:
-                    if isinstance(m, nn.Conv2d):
-                        nn.init.kaiming_normal_(m.weight, mode='fan_out', nonlinearity='relu')
-                        nn.init.zeros_(m.bias)
-        self._load(arch, weights)
+        urls = dict(imagenet=_ARCHS[arch][1].url)
+        if arch == 'vgg16':
+            urls['caffe'] = VGG16_Weights.IMAGENET1K_FEATURES.url
+        option = 'weights (in the configs: MMFUSION_VGG19)'
+        state = read_weights(weights, f'{arch} features', option, urls)
+        self.features = seeded(lambda: _build(cfg, random=state is None))
+        if state is not None:
+            state = {
+                k.removeprefix('features.'): v.float() for k, v in state.items() if not k.startswith('classifier.')
+            }
+            load_exactly(self.features, state, weights, f'{arch} features in torchvision key names')
         self.names = names
         self.register_buffer('mean', torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer('std', torch.tensor(std).view(1, 3, 1, 1), persistent=False)
         self.freeze()
-
-    def _load(self, arch, weights):
-        if weights == 'random':
-            print_log(
-                f'{arch} features have RANDOM weights (weights="random"): losses on them run, but mean little. For '
-                'results, give ImageNet weights: MMFUSION_VGG19=FILE, or unset it to download them.',
-                logger='current',
-                level=30,
-            )
-            return
-        if weights in ('imagenet', 'caffe'):
-            spec = _ARCHS[arch][1] if weights == 'imagenet' else VGG16_Weights.IMAGENET1K_FEATURES
-            try:
-                state = spec.get_state_dict(progress=True, check_hash=True)
-            except OSError as e:
-                cached = Path(get_dir()) / 'checkpoints' / Path(spec.url).name
-                raise RuntimeError(
-                    f'{arch}: could not download {spec.url} ({e}). Fetch it by other means and put it at {cached}, or give '
-                    "its path by `weights` (in the configs: the environment variable MMFUSION_VGG19); 'random' runs without."
-                ) from e
-        else:
-            if not Path(weights).is_file():
-                raise FileNotFoundError(
-                    f"{arch}: weights={weights!r} is no file. Expected the path of torchvision's {arch} state dict "
-                    f"({_ARCHS[arch][1].url}), 'imagenet' to download it, or 'random'."
-                )
-            state = torch.load(weights, map_location='cpu', weights_only=True)
-        state = {k.removeprefix('features.'): v.float() for k, v in state.items() if not k.startswith('classifier.')}
-        try:
-            self.features.load_state_dict(state)
-        except RuntimeError as e:
-            raise RuntimeError(f'{weights}: not the features of {arch} in torchvision key names. {e}') from e
 
     def forward(self, x, layers=None):
         """Features of grey or colour images.

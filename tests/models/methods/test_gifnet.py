@@ -75,5 +75,5 @@ def test_information_of_densenet():
     first = torch.nn.functional.conv2d(features, kernel).square().mean()
     prior.stages = prior.stages[:1]
     torch.testing.assert_close(prior(x), first)
-    with pytest.raises(FileNotFoundError, match=r"densenet121: weights='nowhere.pth' is no file"):
+    with pytest.raises(FileNotFoundError, match=r"densenet121: 'nowhere.pth' is no file"):
         DenseNetInformation('nowhere.pth')

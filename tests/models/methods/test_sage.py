@@ -62,5 +62,5 @@ def test_semantic_loss():
 
 
 def test_missing_sam():
-    with pytest.raises(FileNotFoundError, match=r"SAGESemanticLoss: weights='nowhere.pth' is no file"):
+    with pytest.raises(FileNotFoundError, match=r"SAGESemanticLoss: 'nowhere.pth' is no file"):
         SAGESemanticLoss(dict(weights='nowhere.pth'))

@@ -130,7 +130,7 @@ def test_batch_equals_single():
 
 def test_random_weights_repeat_are_told_and_leave_the_generator_alone(monkeypatch):
     lines = []
-    monkeypatch.setattr(module, 'print_log', lambda text, **kwargs: lines.append(text))
+    monkeypatch.setattr('mmfusion.models.priors.weights.print_log', lambda text, **kwargs: lines.append(text))
     before = torch.get_rng_state()
     a = tiny()
     assert torch.equal(torch.get_rng_state(), before)
@@ -241,7 +241,7 @@ def test_unknown_names_list_near_ones():
         CLIPPrior('ViT-B-16', 'laion2b', embedding=True)
     with pytest.raises(ValueError, match=r"Models with 'openai': ViT-L-14.*Give a tag, a file, or 'random'"):
         CLIPPrior('ViT-H-14', 'openai', embedding=True)
-    with pytest.raises(FileNotFoundError, match=r"pretrained='weights/clip.pt' is no file"):
+    with pytest.raises(FileNotFoundError, match=r"CLIP ViT-B-16: 'weights/clip.pt' is no file"):
         CLIPPrior('ViT-B-16', 'weights/clip.pt', embedding=True)
     with pytest.raises(ValueError, match=r"has no weights 'None' for the model 'custom'"):
         CLIPPrior(TINY, None, embedding=True)

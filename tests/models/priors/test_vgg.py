@@ -120,37 +120,29 @@ def test_errors(tmp_path):
         VGGPrior(width=0.5)
     with pytest.raises(ValueError, match=r'vgg16 has no layer relu4_4, relu5_4; it has relu1_1, .*relu5_3'):
         tiny(arch='vgg16')
-    with pytest.raises(FileNotFoundError, match=r"nowhere.pth' is no file. Expected the path of torchvision's vgg19"):
+    with pytest.raises(
+        FileNotFoundError,
+        match=r"vgg19 features: 'nowhere.pth' is no file. Expected .*'imagenet' \(https.*vgg19.* or 'random'",
+    ):
         VGGPrior(weights='nowhere.pth')
     torch.save({'conv1.weight': torch.zeros(1)}, tmp_path / 'other.pt')
-    with pytest.raises(RuntimeError, match=r'other.pt: not the features of vgg16 in torchvision key names'):
+    with pytest.raises(RuntimeError, match=r'other.pt: not the weights of vgg16 features in torchvision key names'):
         VGGPrior('vgg16', weights=str(tmp_path / 'other.pt'), layers=('relu1_1',))
 
 
-def test_failed_download_names_file_and_option(monkeypatch):
-    from mmfusion.models.priors import vgg
-
-    def fail(*args, **kwargs):
-        raise OSError('no route to host')
-
-    monkeypatch.setattr(vgg.VGG19_Weights, 'get_state_dict', fail)
-    with pytest.raises(
-        RuntimeError, match=r'could not download https://.*vgg19.*no route to host.*put it at .*vgg19'
-    ) as e:
-        VGGPrior(weights='imagenet')
-    assert 'MMFUSION_VGG19' in str(e.value)
-
-
-def test_caffe_weights_are_those_of_vggs_authors(monkeypatch):
+def test_caffe_weights_are_those_of_vggs_authors(monkeypatch, tmp_path):
     """Torchvision has them as features alone; its classifier is not a number."""
-    from mmfusion.models.priors import vgg
-
     features = torchvision.models.vgg.make_layers(torchvision.models.vgg.cfgs['D'])
     state = {f'features.{k}': v for k, v in features.state_dict().items()}
     state['classifier.0.weight'] = torch.full((1, 1), float('nan'))
-    monkeypatch.setattr(
-        vgg.VGG16_Weights, 'get_state_dict', lambda spec, **_: state if 'features' in spec.url else None
-    )
+    torch.save(state, tmp_path / 'caffe.pth')
+
+    def fetch(url, sha256):
+        assert 'vgg16_features' in url
+        assert url.endswith(f'-{sha256}.pth')
+        return tmp_path / 'caffe.pth'
+
+    monkeypatch.setattr('mmfusion.models.priors.weights.fetch', fetch)
     prior = VGGPrior('vgg16', weights='caffe', layers=('relu5_3',))
     assert torch.equal(prior.features[0].weight, features[0].weight)
 
