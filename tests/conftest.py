@@ -33,7 +33,7 @@ def load_tool():
     return load
 
 
-@pytest.fixture
+@pytest.fixture(scope='session')
 def data_dir():
     """The folder of real pairs; skips where it is absent."""
     folder = ROOT / 'data'

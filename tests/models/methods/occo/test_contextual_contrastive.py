@@ -232,14 +232,15 @@ def seeded_vgg19(tmp_path_factory):
     return str(path)
 
 
-@pytest.fixture
+@pytest.fixture(scope='module')
 def parity(data_dir):
     return torch.load(data_dir / 'parity' / 'occo_official.pt', weights_only=True)
 
 
-def run(case, path):
+@pytest.fixture(scope='module')
+def measured(parity, seeded_vgg19):
     """Total, terms and gradient of the file's batch."""
-    loss = ContextualContrastiveLoss(prior=dict(type='VGGPrior', weights=path))
+    case, loss = parity['contrastive'], ContextualContrastiveLoss(prior=dict(type='VGGPrior', weights=seeded_vgg19))
     fused = case['fused'].detach().requires_grad_()
     total, terms = loss(fused, *(case[k] for k in ('vi', 'ir', 'mask_vi', 'mask_ir')))
     return total.detach(), terms, torch.autograd.grad(total, fused)[0].double()
@@ -250,19 +251,19 @@ def relative(a, b):
 
 
 @pytest.mark.data
-def test_parity_of_terms(parity, seeded_vgg19):
+def test_parity_of_terms(parity, seeded_vgg19, measured):
     """All five terms and their sum: relative error ≤ 1e-5."""
     probe = torch.load(seeded_vgg19, weights_only=True)['0.weight'].flatten()[:8]
     torch.testing.assert_close(probe, parity['vgg19_probe'].detach(), rtol=0, atol=0)
     case = parity['contrastive']
-    total, terms, _ = run(case, seeded_vgg19)
+    total, terms, _ = measured
     for name in NAMES:
         assert terms[name].item() == pytest.approx(case[name].item(), rel=1e-5), name
     assert total.item() == pytest.approx(case['total'].item(), rel=1e-5)
 
 
 @pytest.mark.data
-def test_parity_of_gradient(parity, seeded_vgg19):
+def test_parity_of_gradient(parity, measured):
     """Relative error ≤ 1e-5, of the norm and of the largest difference.
 
     The forward values cannot tell which way round relu5_4's positive is compared: on 3×3 points each is by far the nearest
@@ -273,7 +274,7 @@ def test_parity_of_gradient(parity, seeded_vgg19):
     asked for on every machine.
     """
     case = parity['contrastive']
-    gradient, reference = run(case, seeded_vgg19)[2], case['grad'].double()
+    gradient, reference = measured[2], case['grad'].double()
     background = split_masks(case['mask_vi'], case['mask_ir'])['background']
     assert relative(gradient[background], reference[background]) <= 1e-6
     if torch.backends.cpu.get_cpu_capability() != 'AVX2':

@@ -10,7 +10,7 @@ from mmfusion.models.methods.occo.tiled import STEP, spans
 
 def fifn(**kwargs):
     torch.manual_seed(0)
-    net = FIFN(channels=(8, 12, 16, 20), **kwargs).eval()
+    net = FIFN(channels=(4, 4, 6, 6), num_heads=(2, 2, 2, 1), **kwargs).eval()
     for m in net.modules():
         if isinstance(m, nn.BatchNorm2d):
             m.running_mean.normal_(0, 0.1)
