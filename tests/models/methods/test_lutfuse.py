@@ -4,8 +4,9 @@ from mmengine.structures import PixelData
 
 from mmfusion.models.methods.lutfuse import LUTFuse, LUTFuseLoss
 from mmfusion.structures import FusionDataSample
+from mmfusion.utils.checkpoint import read_checkpoint
 
-from .zoo import PublishedMethod, build, read_authors
+from .zoo import PublishedMethod, build
 
 
 class TestLUTFuse(PublishedMethod):
@@ -18,8 +19,8 @@ class TestLUTFuse(PublishedMethod):
     def test_public_code_by_authors_weights(self, numbers, data_dir):
         """The repository's folder has two versions of each of the two files."""
         folder = data_dir / 'zoo/LUT-Fuse'
-        state = read_authors(folder / 'fine_tuned_lut.npy')
-        context = read_authors(folder / 'generator_context.pth')
+        state = read_checkpoint(folder / 'fine_tuned_lut.npy')[0]
+        context = read_checkpoint(folder / 'generator_context.pth')[0]
         state.update({f'generator_context.{name}': value for name, value in context.items()})
         self.compare(self.fuser(state), numbers, 'fused')
 

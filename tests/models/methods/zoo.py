@@ -23,6 +23,7 @@ The ``.npz`` holds what the public code gave for the inputs in it:
 """
 
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,9 @@ from mmfusion.registry import MODELS
 from mmfusion.utils.checkpoint import read_checkpoint
 
 ROOT = Path(__file__).resolve().parents[3]
+sys.path.insert(0, str(ROOT / 'tests'))
+from pretended_cuda import pretended_cuda  # noqa: E402
+
 
 
 def stand_in(names, shapes, tensorflow=False, gain=1.0):
@@ -148,10 +152,17 @@ class PublishedMethod:
             assert difference <= self.published_tolerance, f'{folder}/{image}.png: mean difference {difference:.3f}'
 
     def test_training_step(self):
+        """Gradients reach all that should learn; on a pretended CUDA device, whose tensors refuse to meet the CPU's."""
         if self.train is None:
             pytest.skip(f'{self.name} has no config to train')
         fuser, cfg = build(self.train, **self.narrow)
-        fuser.train()
+        with pretended_cuda() as device:
+            self.step(fuser.to(device).train(), cfg)
+            with torch.no_grad():
+                sample = fuser.eval()(self.inputs(device, pairs=True), mode='predict')[0]
+            assert sample.fused.data.device == device
+
+    def step(self, fuser, cfg):
         hooks = [*cfg.get('custom_hooks', ()), *cfg.get('default_hooks', {}).values()]
         stages = [stage for hook in hooks if hook for stage in hook.get('stages', ())]
         reached = set()
@@ -171,12 +182,18 @@ class PublishedMethod:
 
     def backward(self, fuser):
         """One backward pass of all losses on synthetic images; a method with other needs overrides it."""
-        inputs = dict(vi=torch.rand(2, 3, self.size, self.size), ir=torch.rand(2, 1, self.size, self.size))
-        if self.single_images:
-            del inputs['ir']
-        loss, _ = fuser.parse_losses(fuser(inputs, self.samples(), mode='loss'))
+        device = next(fuser.network.parameters()).device
+        samples = fuser.data_preprocessor.cast_data(self.samples())
+        loss, _ = fuser.parse_losses(fuser(self.inputs(device), samples, mode='loss'))
         assert loss.isfinite()
         loss.backward()
+
+    def inputs(self, device, pairs=False):
+        """Two random images, or pairs of them."""
+        inputs = dict(vi=torch.rand(2, 3, self.size, self.size), ir=torch.rand(2, 1, self.size, self.size))
+        if self.single_images and not pairs:
+            del inputs['ir']
+        return {name: value.to(device) for name, value in inputs.items()}
 
     def samples(self):
         """Data samples of the training step's two images, for losses that need annotations."""
