@@ -3,11 +3,12 @@
 - :mod:`.requirements`: a clear sentence where an unfit package would end in an unrelated traceback
 - :mod:`.mmcv_ext`: ``mmcv._ext`` for mmcv-lite, backed by torchvision
 - :mod:`.serialization`: resuming under torch >= 2.6
+- :mod:`.environment`: paths in MMFUSION_* variables that mmengine's configs could not hold
 
 Nothing of the stack is altered: each of them uses the extension point that Python or torch has for it.
 """
 
-from . import mmcv_ext, requirements, serialization
+from . import environment, mmcv_ext, requirements, serialization
 
 
 def setup() -> None:
@@ -21,3 +22,4 @@ def setup() -> None:
     requirements.check_pkg_resources()
     mmcv_ext.install()
     serialization.allow_runner_checkpoints()
+    environment.make_fit_for_configs()

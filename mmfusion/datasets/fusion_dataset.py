@@ -65,7 +65,15 @@ class FusionDataset(BaseDataset):
         self.mask_prefix = mask_prefix
         self.reduce_zero_label = reduce_zero_label
         self.texts = texts
-        super().__init__(ann_file=ann_file, data_prefix=data_prefix or dict(vi_path='vi', ir_path='ir'), **kwargs)
+        metainfo = dict(kwargs.pop('metainfo', None) or {})
+        if isinstance(metainfo.get('classes'), str):  # one class, not its letters
+            metainfo['classes'] = (metainfo['classes'],)
+        super().__init__(
+            ann_file=ann_file,
+            data_prefix=data_prefix or dict(vi_path='vi', ir_path='ir'),
+            metainfo=metainfo,
+            **kwargs,
+        )
 
     def set_epoch(self, seed, epoch):
         """Make the augmentation of each sample a function of (seed, epoch, index); see ``ReproducibleEpochHook``."""
@@ -125,7 +133,7 @@ class FusionDataset(BaseDataset):
             ir_path=str(ir),
             img_id=stem,
             label_map=None,
-            num_classes=len(self.METAINFO['classes']),
+            num_classes=len(self.METAINFO['classes'] or self.metainfo['classes']),
             reduce_zero_label=self.reduce_zero_label,
             seg_fields=[],
         )

@@ -63,7 +63,7 @@ class LayoutDataset(FusionDataset):
 
     def _refuse_unknown_classes(self):
         unknown = [name for name in self.metainfo['classes'] if name not in self.METAINFO['classes']]
-        if unknown:
+        if unknown and self.METAINFO['classes']:  # a layout without classes of its own takes the user's
             raise ValueError(
                 f'metainfo asks for the classes {", ".join(unknown)}, which {type(self).__name__} has not; it has '
                 f'{", ".join(self.METAINFO["classes"]) or "none"}'
@@ -93,7 +93,7 @@ class LayoutDataset(FusionDataset):
     def _label_map(self):
         """Index in the dataset's classes → index in those of the user's ``metainfo``, or 255; None where they agree."""
         known, wanted = list(self.METAINFO['classes']), list(self.metainfo['classes'])
-        if known == wanted:
+        if known == wanted or not known:
             return None
         return {k: wanted.index(name) if name in wanted else 255 for k, name in enumerate(known)}
 

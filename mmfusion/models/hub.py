@@ -17,6 +17,7 @@ from mmengine.logging import print_log
 from mmengine.registry import DefaultScope
 from torch import nn
 
+from mmfusion.compat.environment import plain
 from mmfusion.registry import MODELS
 from mmfusion.utils.checkpoint import fetch, sha256_of
 from mmfusion.utils.tf_checkpoint import tf_prefix
@@ -256,7 +257,7 @@ def find_weights(cfg: Config) -> dict[str, Path] | str:
             found[item['Name']] = fetch(item['URL'], item['SHA256'], _fetched(name, item))
     missing = [item['Name'] for item in authors['Files'] if item['Name'] not in found]
     if missing:
-        folder = os.environ.get('MMFUSION_WEIGHTS')
+        folder = plain(os.environ.get('MMFUSION_WEIGHTS', ''))
         place = f'put it into {folder}' if folder else 'put it into a folder and set MMFUSION_WEIGHTS to that'
         raise FileNotFoundError(
             f"{name}: the authors' weights are not here. Fetch {', '.join(missing)} from {authors['Page']} (licence: "
@@ -272,7 +273,7 @@ def local_files(name: str) -> dict[str, Path]:
         Published name → file.
     """
     items = [item for item in published()[name]['Authors Weights']['Files'] if item.get('SHA256')]
-    folder = os.environ.get('MMFUSION_WEIGHTS')
+    folder = plain(os.environ.get('MMFUSION_WEIGHTS', ''))
     by_digest = by_hash(items, Path(folder)) if folder else {}
     found = {}
     for item in items:

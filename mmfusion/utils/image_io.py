@@ -130,6 +130,9 @@ def read_infrared(path, depth16='full'):
 def read_mask(path):
     """Read a binary mask (0 and anything else, by custom 255).
 
+    A mask that lost its edges to a lossy format, such as JPEG, is cut at half its range, with a warning: there 0 became
+    values up to 20 around objects.
+
     Returns:
         np.ndarray: H×W uint8 of 0 and 1.
 
@@ -139,6 +142,15 @@ def read_mask(path):
     img = _open(path)
     # A mask of 16 bits may count to 1 only, which no scale to 8 bits would leave standing.
     values = np.asarray(img) if img.mode in _MODES_16 else read_infrared(path)
+    levels = np.unique(values)
+    lossy = str(path).lower().endswith(('.jpg', '.jpeg')) or len(levels) > 16
+    if lossy and levels[-1] > 127 and len(levels) > 2:
+        warnings.warn(
+            f'{path}: a mask of {len(levels)} levels, as a lossy format makes of 0 and 255: cut at half its range. Save '
+            'masks as PNG.',
+            stacklevel=2,
+        )
+        return (values > levels[-1] / 2).astype(np.uint8)
     return (values > 0).astype(np.uint8)
 
 

@@ -483,3 +483,20 @@ def test_real_pairs(data_dir, cls, folder, kwargs, count):
     packed = dataset[count - 1]
     assert packed['inputs'].shape[0] == 4
     assert packed['inputs'][3].float().std() > 5
+
+
+@pytest.mark.parametrize('kind', ['FusionDataset', 'OCCODataset'])
+def test_a_users_own_classes_are_those_of_the_labels(kind, tmp_path):
+    """A dataset without classes of its own takes the user's; a single word is one class."""
+    for name, value in (('vi', 9), ('ir', 9), ('lab', 1)):
+        write_image(tmp_path / name / 'a.png', np.full((8, 8), value, np.uint8))
+    options = dict(data_root=str(tmp_path), pipeline=[dict(type='LoadImagePair'), dict(type='LoadSegLabels')])
+    if kind == 'OCCODataset':
+        options.update(with_masks=False, with_labels=True)
+    prefix = dict(vi_path='vi', ir_path='ir', seg_map_path='lab')
+    dataset = DATASETS.build(dict(type=kind, metainfo=dict(classes=('ground', 'leaf')), data_prefix=prefix, **options))
+    assert dataset[0]['gt_seg_map'].max() == 1
+    one = DATASETS.build(dict(type=kind, metainfo=dict(classes='leaf'), data_prefix=prefix, **options))
+    assert one.metainfo['classes'] == ('leaf',)
+    with pytest.raises(ValueError, match='label 1 is outside the classes; the dataset has labels 0 to 0'):
+        one[0]

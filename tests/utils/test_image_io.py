@@ -270,3 +270,16 @@ def test_rounding_to_8_bits():
     with pytest.raises(ValueError, match='NaN'):
         to_uint8(torch.tensor([0.5, float('nan')]))
     assert to_bgr(torch.tensor([1.0, 0.5, 0.0]).view(3, 1, 1)).tolist() == [[[0, 128, 255]]]
+
+
+def test_a_mask_saved_as_jpeg_is_cut_at_half_its_range(tmp_path):
+    """JPEG's ringing around objects is no object; the same mask as PNG, and masks of 0 and 1, are read as before."""
+    mask = np.zeros((64, 64), np.uint8)
+    mask[13:37, 21:50] = 255
+    cv2.imwrite(str(tmp_path / 'm.jpg'), mask, [cv2.IMWRITE_JPEG_QUALITY, 60])
+    assert (cv2.imread(str(tmp_path / 'm.jpg'), 0) > 0).mean() > 1.1 * (mask > 0).mean()
+    with pytest.warns(UserWarning, match=r'm\.jpg: a mask of .* levels'):
+        assert np.array_equal(read_mask(tmp_path / 'm.jpg'), mask // 255)
+    for name, values in (('a.png', mask), ('b.png', mask // 255), ('c.png', mask // 255 * 3)):
+        cv2.imwrite(str(tmp_path / name), values)
+        assert np.array_equal(read_mask(tmp_path / name), mask // 255)

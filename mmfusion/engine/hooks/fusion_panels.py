@@ -6,6 +6,8 @@ from mmengine.hooks import Hook
 
 from mmfusion.registry import HOOKS
 
+from .progress import progress
+
 
 @HOOKS.register_module()
 class FusionPanelHook(Hook):
@@ -36,7 +38,8 @@ class FusionPanelHook(Hook):
     def after_val_iter(self, runner, batch_idx, data_batch=None, outputs=None):
         """Draw one batch."""
         if self._validations % self.interval == 0:
-            self._draw(runner, data_batch, outputs, f'epoch_{runner.epoch}')
+            unit, count = progress(runner)
+            self._draw(runner, data_batch, outputs, f'{unit}_{count}')
 
     def after_test_iter(self, runner, batch_idx, data_batch=None, outputs=None):
         """Draw one batch."""
@@ -53,5 +56,5 @@ class FusionPanelHook(Hook):
             name = Path(str(sample.get('img_path', f'{self._drawn:05d}'))).stem
             out = Path(runner.log_dir) / self.out_dir / folder / f'{name}.png'
             runner.visualizer.add_datasample(
-                f'fusion/{name}', pair.permute(1, 2, 0).numpy(), sample, out_file=str(out), step=runner.epoch
+                f'fusion/{name}', pair.permute(1, 2, 0).numpy(), sample, out_file=str(out), step=progress(runner)[1]
             )

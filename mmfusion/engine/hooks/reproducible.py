@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook
-from mmengine.runner import EpochBasedTrainLoop
+from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 
 from mmfusion.registry import HOOKS
 
@@ -18,7 +18,8 @@ class ReproducibleEpochHook(Hook):
     mmengine's checkpoints hold no random state, and its workers' generators run on from epoch to epoch. At the start of an
     epoch this hook seeds the generators of the process, and tells the datasets the epoch, from which
     :class:`FusionDataset` seeds the augmentation of each sample; the number of workers then does not matter either.
-    Iteration-based loops already repeat, since mmengine draws their batches again when it resumes; they are left alone.
+    In a loop by iterations, whose batches mmengine draws again when it resumes, it seeds the process before each iteration,
+    so that dropout and the like repeat. (Augmentation repeats there where workers do it.)
     """
 
     priority = 'VERY_HIGH'
@@ -27,11 +28,20 @@ class ReproducibleEpochHook(Hook):
         """Seed the process and the datasets."""
         if not isinstance(runner.train_loop, EpochBasedTrainLoop):
             return
-        state = np.random.SeedSequence((runner.seed, get_rank(), runner.epoch)).generate_state(3)
+        self._seed(runner, runner.epoch)
+        self._tell(runner.train_dataloader.dataset, runner)
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        """Seed the process, in a loop by iterations."""
+        if isinstance(runner.train_loop, IterBasedTrainLoop):
+            self._seed(runner, runner.iter)
+
+    @staticmethod
+    def _seed(runner, count):
+        state = np.random.SeedSequence((runner.seed, get_rank(), count)).generate_state(3)
         random.seed(int(state[0]))
         np.random.seed(int(state[1]))
         torch.manual_seed(int(state[2]))
-        self._tell(runner.train_dataloader.dataset, runner)
 
     def _tell(self, dataset, runner):
         if hasattr(dataset, 'set_epoch'):

@@ -7,6 +7,8 @@ from mmengine.hooks import Hook
 from mmfusion.models.fusers import luminance
 from mmfusion.registry import HOOKS
 
+from .progress import progress
+
 _ADVICE = {
     'vi': 'Look at the intensity and texture losses: does a term hold the fused image to the visible one?',
     'ir': 'Look at the intensity loss (does it take the infrared image where that is brighter?), at the masks, and at the '
@@ -102,7 +104,7 @@ class SourceBalanceHook(Hook):
                     f'balance/{region}_corr_ir': corr_ir,
                     f'balance/{region}_share_ir': share_ir,
                 },
-                step=runner.epoch,
+                step=progress(runner)[1],
             )
             place = {'all': 'the whole image', 'inside': 'the salient objects', 'outside': 'the background'}[region]
             runner.logger.info(

@@ -40,7 +40,6 @@ sys.path.insert(0, str(ROOT / 'tests'))
 from pretended_cuda import pretended_cuda  # noqa: E402
 
 
-
 def stand_in(names, shapes, tensorflow=False, gain=1.0):
     """Make seeded weights under the authors' names, scaled so that features keep their size from layer to layer.
 

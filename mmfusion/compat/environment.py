@@ -1,0 +1,36 @@
+"""Environment variables as configs can hold them.
+
+mmengine puts the value of ``{{$MMFUSION_DATA:data}}`` into the text of a config, inside of quotes, by a regular expression:
+a backslash (each path of Windows) or a quote breaks it, ``~`` stays as it is, and an empty value hides the default.
+"""
+
+import os
+from collections.abc import MutableMapping
+
+PREFIX = 'MMFUSION_'
+# How a string literal writes a quote; the backslash itself is doubled, since the text is a template of `re.sub`.
+_QUOTES = {"'": r'\\x27', '"': r'\\x22'}
+
+
+def make_fit_for_configs(environ: MutableMapping[str, str] = os.environ) -> None:
+    """Rewrite MMFUSION_* variables, in place, so that a config holds the path that was meant; a second call changes nothing.
+
+    An empty variable is removed, so that the default counts. ``~`` becomes the home, a backslash a slash.
+    """
+    for name in [name for name in environ if name.startswith(PREFIX)]:
+        value = plain(environ[name]).strip()
+        if not value:
+            del environ[name]
+            continue
+        value = os.path.expanduser(value).replace('\\', '/')
+        for quote, escaped in _QUOTES.items():
+            value = value.replace(quote, escaped)
+        if value != environ[name]:
+            environ[name] = value
+
+
+def plain(value: str) -> str:
+    """Give the path that a rewritten variable stands for."""
+    for quote, escaped in _QUOTES.items():
+        value = value.replace(escaped, quote)
+    return value
