@@ -4,7 +4,7 @@ import torch
 from kornia.color import rgb_to_ycbcr, ycbcr_to_rgb
 from torch import Tensor, nn
 
-from mmfusion.models.layers import at_least_float32
+from mmfusion.models.layers import at_least_float32, min_max_normalize
 from mmfusion.registry import MODELS
 
 
@@ -33,15 +33,38 @@ def _join(y: Tensor, chroma: Tensor) -> Tensor:
     return ycbcr_to_rgb(torch.cat([at_least_float32(y), chroma], dim=1)).clamp(0, 1)
 
 
+def _join_rounded(y: Tensor, chroma: Tensor) -> Tensor:
+    blue, red = (chroma - 0.5).split(1, dim=1)
+    y = at_least_float32(y)
+    return torch.cat([y + 1.403 * red, y - 0.714 * red - 0.344 * blue, y + 1.773 * blue], dim=1).clamp(0, 1)
+
+
 @MODELS.register_module()
 class LuminanceColor(nn.Module):
-    """Keep the visible image's Cb and Cr: the network fuses luminance."""
+    """Keep the visible image's Cb and Cr: the network fuses luminance.
+
+    Args:
+        inverse: ``'exact'``, so that colours come back as they were; ``'rounded'`` to three digits as in OpenCV's
+            documentation and much public code, which moves them by up to 3e-4.
+        stretch: In tests, stretch each colour image to its full range, its channels together, as some public code does.
+
+    Raises:
+        ValueError: If ``inverse`` is unknown.
+    """
 
     channels = 1
 
+    def __init__(self, inverse: str = 'exact', stretch: bool = False) -> None:
+        super().__init__()
+        if inverse not in ('exact', 'rounded'):
+            raise ValueError(f"inverse must be 'exact' or 'rounded', got {inverse!r}")
+        self.inverse, self.stretch = inverse, stretch
+
     def forward(self, fused: Tensor, vi_rgb: Tensor) -> Tensor:
         """Join fused luminance N×1×H×W and the colours of N×3×H×W, R, G, B in [0, 1]; clipped to [0, 1]."""
-        return _join(fused, rgb_to_ycbcr(at_least_float32(vi_rgb))[:, 1:])
+        chroma = rgb_to_ycbcr(at_least_float32(vi_rgb))[:, 1:]
+        rgb = _join(fused, chroma) if self.inverse == 'exact' else _join_rounded(fused, chroma)
+        return min_max_normalize(rgb, per_image=True) if self.stretch and not self.training else rgb
 
 
 @MODELS.register_module()

@@ -291,14 +291,12 @@ class ImageFuser(PriorHolder, BaseModel):
                 f"{type(self.color).__name__} takes {self.color.channels}. Set color=dict(type='mmfusion.RGBColor') for a "
                 "network that gives R, G, B, and 'mmfusion.LuminanceColor' for one that gives luminance."
             )
-        if not self.training:
-            fused = to_levels(fused, self.rounding)
         batch['fused'] = fused
         batch['fused_rgb'] = self.color(**take(self.color, batch))
-        if fused.shape[1] == 3:
-            batch['fused'] = luminance(fused)
-        if not self.training:
-            batch['fused_rgb'] = to_levels(batch['fused_rgb'], self.rounding)
+        if fused.shape[1] == 3 or (getattr(self.color, 'stretch', False) and not self.training):
+            batch['fused'] = luminance(batch['fused_rgb'])
+        if not self.training:  # each cut once: colours of a luminance that was cut already would lose up to two levels
+            batch.update({name: to_levels(batch[name], self.rounding) for name in ('fused', 'fused_rgb')})
         return batch
 
     def run_groups(

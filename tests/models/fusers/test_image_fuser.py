@@ -108,6 +108,40 @@ def test_colours_are_the_visible_ones():
     torch.testing.assert_close(after, before, rtol=0, atol=1e-3)
 
 
+def test_rounded_inverse_and_stretched_colours():
+    """As public code joins colours: constants of three digits, then all channels from minimum to maximum, in tests only."""
+    images = inputs()
+    y, blue, red = (rgb_to_ycbcr(images['vi']) - torch.tensor([0, 0.5, 0.5]).view(3, 1, 1)).split(1, 1)
+    fused = 0.3 * y + 0.2
+    rgb = torch.cat([fused + 1.403 * red, fused - 0.714 * red - 0.344 * blue, fused + 1.773 * blue], 1).clamp(0, 1)
+    low, high = rgb.amin((1, 2, 3), keepdim=True), rgb.amax((1, 2, 3), keepdim=True)
+    color = MODELS.build(dict(type='LuminanceColor', inverse='rounded', stretch=True))
+    torch.testing.assert_close(color.train()(fused, images['vi']), rgb)
+    torch.testing.assert_close(color.eval()(fused, images['vi']), (rgb - low) / (high - low))
+    exact = MODELS.build(dict(type='LuminanceColor'))(y, images['vi'])
+    torch.testing.assert_close(exact, images['vi'], rtol=0, atol=1e-6)
+    model = fuser(dict(type='PointwiseFusion'), color=dict(type='LuminanceColor', stretch=True)).eval()
+    batch = model.run(**images)
+    torch.testing.assert_close(batch['fused'], luminance(batch['fused_rgb']))
+    with pytest.raises(ValueError, match="inverse must be 'exact' or 'rounded', got 'cv2'"):
+        fuser(color=dict(type='LuminanceColor', inverse='cv2'))
+
+
+def test_each_result_is_cut_to_8_bits_once():
+    """A colour image is not made from luminance that was cut already."""
+    images = inputs()
+    whole, cut = (
+        fuser(dict(type='PointwiseFusion'), test_cfg=dict(rounding=rounding)).eval().run(**images)
+        for rounding in ('round', 'truncate')
+    )
+    for name in ('fused', 'fused_rgb'):
+        levels = cut[name] * 255
+        torch.testing.assert_close(levels, levels.round(), rtol=0, atol=1e-3)
+        loss = whole[name] * 255 - levels
+        assert loss.min() > -1e-3
+        assert loss.max() < 1
+
+
 def test_grey_stays_grey():
     grey = torch.rand(1, 1, 16, 16)
     out = fuser().eval()(dict(vi=grey.expand(-1, 3, -1, -1), ir=torch.rand(1, 1, 16, 16)))
