@@ -1,0 +1,31 @@
+"""DECFusion on MSRS, trained and tested as its public code does it.
+
+Tests stretch the colour image to its full range and cut it to 8 bits. In training whole images one by one.
+"""
+
+_base_ = ['../_base_/datasets/pairs.py', '../_base_/default_runtime.py']
+
+model = dict(
+    type='mmfusion.ImageFuser',
+    network=dict(type='mmfusion.DECFusion'),
+    losses=dict(
+        retinex=dict(type='mmfusion.RetinexLoss'),
+        intensity=dict(type='mmfusion.MaxIntensityLoss'),
+        texture=dict(type='mmfusion.TextureLoss', separate=False, loss_weight=10.0),
+    ),
+    color=dict(type='mmfusion.LuminanceColor', inverse='rounded', stretch=True),
+    test_cfg=dict(rounding='truncate'),
+)
+
+msrs = dict(type='mmfusion.MSRSDataset', data_root='{{$MMFUSION_DATA:data}}/MSRS')
+train_pipeline = [dict(type='mmfusion.LoadImagePair'), dict(type='mmfusion.PackFusionInputs')]
+train_dataloader = dict(batch_size=1, dataset=dict(split='train', pipeline=train_pipeline, **msrs))
+val_dataloader = dict(dataset=dict(split='test', **msrs))
+test_dataloader = val_dataloader
+
+optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='Adam', lr=1e-4))
+param_scheduler = [dict(type='StepLR', step_size=100, gamma=0.5, by_epoch=True)]
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=400, val_interval=50)
+val_cfg = dict(type='ValLoop')
+test_cfg = dict(type='TestLoop')
+default_hooks = dict(checkpoint=dict(interval=20))
