@@ -6,13 +6,13 @@ batch trains the large network, so that the sub-network sees half of them: 50 ep
 What it needs beside FMB, below ``data/FMB/train``: ``sage_teacher/NAME.png``, the large network's luminance;
 ``sam_vi/NAME.npy`` and ``sam_ir/NAME.npy``, H×W×4 of 0 and 1, the four largest masks of each image by SAM's automatic mask
 generator (ViT-B, points_per_side 128, pred_iou_thresh 0.86, stability_score_thresh 0.92, crop_n_layers 1, crop_n_points_
-downscale_factor 2, min_mask_region_area 100); and SAM's checkpoint, ``MMFUSION_SAM_VIT_B=FILE``. The large network's
-weights are not published.
+downscale_factor 2, min_mask_region_area 100); and SAM's checkpoint, which is
+downloaded, or ``MMFUSION_SAM_VIT_B=FILE``. The large network's weights are not published.
 """
 
 _base_ = './sage_fmb.py'
 
-sam = dict(weights='{{$MMFUSION_SAM_VIT_B:sam_vit_b_01ec64.pth}}')
+sam = dict(weights='{{$MMFUSION_SAM_VIT_B:vit_b}}')
 model = dict(
     losses=dict(
         reference=dict(type='mmfusion.SAGEReferenceLoss'),

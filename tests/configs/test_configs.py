@@ -15,6 +15,7 @@ NARROW = {
     'mmfusion.FIFN': dict(channels=(8, 12, 16, 20)),
     'mmfusion.MGFusion': dict(channels=4, num_blocks=1),
     'mmfusion.GFFusion': dict(channels=(4, 6), decoder_channels=(6, 5, 4)),
+    'mmfusion.PSFusion': dict(channels=8, layers=(1, 1, 1, 1), pretrained=None),
     'mmfusion.SeAFusion': dict(channels=(4, 5, 6), decoder_channels=(6, 5, 4)),
 }
 
