@@ -4,104 +4,278 @@ Arrays are in OpenCV's order: a visible image is H×W×3 uint8 (B, G, R), an inf
 """
 
 import os
+import re
+import struct
 import tempfile
 import warnings
 from pathlib import Path
+from threading import Lock
 
 import cv2
 import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-IMG_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp')
+# Files that can be written, and all that can be read.
+WRITE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp')
+IMG_SUFFIXES = (
+    *WRITE_SUFFIXES, '.jp2', '.j2k', '.pgm', '.ppm', '.pbm', '.pnm', '.pfm', '.jfif', '.jpe', '.avif', '.npy',
+)  # fmt: skip
+DEPTH16 = ('full', 'stretch')
 
-_MODES_16 = ('I', 'I;16', 'I;16L', 'I;16B', 'I;16N', 'F')
+# As many as OpenCV decodes. Pillow's own limit, a sixth of that, refuses maps and mosaics of people's own.
+_MAX_PIXELS = 2**30
+_PILLOW_LIMIT = Lock()
+# Formats in which further images of a file are data; a JPEG's or an MPO's are previews.
+_PAGED = ('TIFF', 'GIF', 'PNG', 'WEBP', 'AVIF')
 
 
 class ImageReadError(ValueError):
     """An image file is missing, cannot be decoded, or has values that mmfusion does not know how to read."""
 
 
-def _open(path):
-    try:
-        with Image.open(path) as img:
-            img.load()
-            return ImageOps.exif_transpose(img)
-    except FileNotFoundError as e:
-        raise ImageReadError(f'{path}: no such file. Check data_root and data_prefix of the dataset.') from e
-    except (UnidentifiedImageError, OSError, SyntaxError) as e:
+def _header(path):
+    """Open an image of any size up to ``_MAX_PIXELS``, without decoding it."""
+    with _PILLOW_LIMIT:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            img = Image.open(path)
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+    width, height = img.size
+    if width * height > _MAX_PIXELS:
+        img.close()
         raise ImageReadError(
-            f'{path}: cannot be read as an image ({e}). The file is damaged or incomplete: fetch it again, or remove '
-            'it together with its counterpart.'
-        ) from e
+            f'{path}: {width}×{height} pixels (width×height), more than the {_MAX_PIXELS} that can be read. Cut the image '
+            'into parts.'
+        )
+    return img
 
 
-def _is_deep_colour(path):
-    """Whether a file has several channels of 16 bits, of which PIL would keep the upper 8 and say nothing."""
-    with Image.open(path) as img:
-        if img.format not in ('PNG', 'TIFF') or img.mode in _MODES_16:
-            return False
-        return any(';16' in str(tile[3]) for tile in img.tile)
+def _open(path):
+    """Decode an image file.
+
+    Returns:
+        Image.Image | np.ndarray: An image of 8 bits or 1 bit a channel, turned as EXIF says; or what the file holds with
+        more bits, H×W or H×W×C (B, G, R).
+    """
+    if Path(path).suffix.lower() == '.npy':
+        return _load_array(path)
+    try:
+        with _header(path) as img:
+            _refuse_pages(img, path)
+            if _is_deep_colour(img, path):
+                return _decode_by_opencv(path)
+            img.load()
+            img = ImageOps.exif_transpose(img)
+            return np.asarray(img) if img.mode[0] in 'IF' else img
+    except FileNotFoundError as e:
+        raise ImageReadError(f'{path}: no such file. Check the path; in a config data_root and data_prefix.') from e
+    except IsADirectoryError as e:
+        raise ImageReadError(f'{path}: a folder; expected an image file.') from e
+    except UnidentifiedImageError:
+        # Several channels of floats, and doubles, are beyond Pillow.
+        return _decode_by_opencv(path)
+    except (OSError, SyntaxError, EOFError, struct.error) as e:
+        raise _unreadable(path, e) from e
+    except MemoryError as e:
+        raise ImageReadError(f'{path}: does not fit the memory. Cut the image into parts.') from e
 
 
-def _deep_colour(path, depth16):
-    """Read a colour image of 16 bits a channel as H×W×3 uint8 (B, G, R)."""
-    values = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if values is None or values.ndim != 3:
-        raise ImageReadError(f'{path}: a 16-bit colour image that cannot be decoded. Convert it to 8 bits.')
-    return _to_8bit(values[..., :3], path, depth16)
+def _unreadable(path, reason):
+    """Why a file is no image, and what to do."""
+    with open(path, 'rb') as f:
+        head = f.read(64)
+    if head.startswith(b'version https://git-lfs'):
+        reason, cure = 'it is a pointer of Git LFS', 'Run git lfs pull.'
+    else:
+        reason = reason if head else 'it is empty'
+        cure = (
+            'The file is damaged or incomplete, or of a format that is not read: fetch it again, convert it, or remove it '
+            'together with its counterpart.'
+        )
+    return ImageReadError(f'{path}: cannot be read as an image ({reason}). {cure}')
 
 
-def _to_8bit(values, path, depth16):
-    """Bring an array of more than 8 bits to 8: by its full scale, or stretched between two percentiles."""
+def _refuse_pages(img, path):
+    """Refuse a file of several images; smaller versions of the first one, as in maps, are none."""
+    pages = getattr(img, 'n_frames', 1) if img.format in _PAGED else 1
+    if img.format == 'TIFF' and pages > 1:
+        reduced = 0
+        for page in range(1, pages):
+            img.seek(page)
+            reduced += int(img.tag_v2.get(254, 0)) & 1
+        pages -= reduced
+        img.seek(0)
+    if pages > 1:
+        raise ImageReadError(
+            f'{path}: holds {pages} images (pages or frames); expected one. Write each of them to a file of its own.'
+        )
+
+
+def _is_deep_colour(img, path):
+    """Whether an opened file has several channels of 16 bits, of which Pillow would keep the upper 8 and say nothing."""
+    if img.mode[0] in 'IF':
+        return False
+    if img.format == 'JPEG2000':
+        return len(img.getbands()) > 1 and _decode_by_opencv(path).dtype == np.uint16
+    if img.format == 'PPM':
+        return any(tile[3] == ('RGB', 65535) for tile in img.tile)
+    return img.format in ('PNG', 'TIFF') and any(';16' in str(tile[3]) for tile in img.tile)
+
+
+def _decode_by_opencv(path):
+    """Decode a file as it is, H×W or H×W×C (B, G, R), of any depth."""
+    with open(path, 'rb') as f:
+        data = np.frombuffer(f.read(), np.uint8)
+    level = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(0)  # it would print what the error says in one sentence
+    try:
+        values = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if len(data) else None
+    except cv2.error:
+        values = None
+    finally:
+        cv2.utils.logging.setLogLevel(level)
+    if values is None:
+        raise _unreadable(path, 'neither Pillow nor OpenCV decodes it')
+    return values
+
+
+def _load_array(path):
+    """Read a ``.npy``."""
+    try:
+        values = np.load(path, allow_pickle=False)
+    except FileNotFoundError as e:
+        raise ImageReadError(f'{path}: no such file. Check the path; in a config data_root and data_prefix.') from e
+    except (OSError, ValueError, EOFError) as e:
+        raise _unreadable(path, e) from e
+    if not isinstance(values, np.ndarray):  # a renamed .npz
+        raise ImageReadError(f'{path}: holds several arrays; expected one. Save it by numpy.save.')
+    if values.ndim not in (2, 3) or 0 in values.shape or values.dtype.kind not in 'buif':
+        raise ImageReadError(
+            f'{path}: an array of shape {values.shape} and type {values.dtype}; expected H×W or H×W×C (B, G, R) numbers.'
+        )
+    return values
+
+
+def image_size(path):
+    """Read the size of an image from its header; it may be turned by EXIF.
+
+    Returns:
+        tuple[int, int]: Height and width; (0, 0) of a file that cannot be read, which its reader will name.
+    """
+    try:
+        if Path(path).suffix.lower() == '.npy':
+            return np.load(path, mmap_mode='r', allow_pickle=False).shape[:2]
+        with _header(path) as img:
+            return img.size[::-1]
+    except (OSError, ValueError, SyntaxError, EOFError):
+        return (0, 0)
+
+
+def to_8bit(values, name, depth16='full'):
+    """Bring an array of numbers to 8 bits.
+
+    Args:
+        values (np.ndarray): Any shape. uint8 stays as it is. By ``'full'`` scale, 65535 and, of floating-point values in
+            [0, 1], 1 become 255.
+        name (str | Path): For messages.
+        depth16 (str): ``'full'`` or ``'stretch'``: the 0.5 and 99.5 percentiles become 0 and 255.
+
+    Returns:
+        np.ndarray: uint8.
+
+    Raises:
+        ImageReadError: If a value is NaN or infinite, or values have no full scale.
+    """
+    if values.dtype == np.uint8:
+        return values
+    if values.dtype == bool:
+        return values.astype(np.uint8) * 255
     is_float = values.dtype.kind == 'f'
-    values = values.astype(np.float32)
-    if not np.isfinite(values).all():
-        raise ImageReadError(f'{path}: holds NaN or infinite values; an image must be finite. Convert it again.')
+    if is_float and not np.isfinite(values).all():
+        raise ImageReadError(f'{name}: holds NaN or infinite values; an image must be finite. Convert it again.')
     if depth16 == 'stretch':
         low, high = np.percentile(values, (0.5, 99.5))
-        values = (values - low) / max(high - low, 1e-6) * 255
-    else:
-        if is_float:
+        # In double the difference is exact for all that a file may hold, such as −3e38 where there are no data.
+        values = values.astype(np.float64)
+        values -= low
+        values *= 255 / max(high - low, 1e-6)
+        return np.clip(values, 0, 255, out=values).round().astype(np.uint8)
+    low, high = values.min(), values.max()
+    if is_float:
+        if low < 0 or high > 1:
             raise ImageReadError(
-                f'{path}: floating-point values from {values.min():g} to {values.max():g} have no full scale. Use '
-                "depth16='stretch', or convert the file to integers."
+                f'{name}: floating-point values from {low:g} to {high:g} have no full scale; expected 0 to 1. '
+                f'{_advice(depth16)}.'
             )
-        if values.min() < 0 or values.max() > 65535:
-            raise ImageReadError(
-                f"{path}: values from {values.min():g} to {values.max():g} do not fit 16 bits. Use depth16='stretch'."
-            )
-        if 0 < values.max() < 16384:
-            warnings.warn(
-                f'{path}: a 16-bit image whose highest value is {values.max():.0f} of 65535 will be very dark. If it '
-                "is raw thermal data, set depth16='stretch'.",
-                stacklevel=3,
-            )
-        values = values / 257
-    return np.clip(np.round(values), 0, 255).astype(np.uint8)
+        return np.round(values * values.dtype.type(255)).astype(np.uint8)
+    if low < 0 or high > 65535:
+        raise ImageReadError(f'{name}: values from {low:g} to {high:g} do not fit 16 bits. {_advice(depth16)}.')
+    if 0 < high < 16384:
+        warnings.warn(
+            f'{name}: a 16-bit image whose highest value is {high:.0f} of 65535 will be very dark. {_advice(depth16)}.',
+            stacklevel=3,
+        )
+    return np.round(values.astype(np.float32) / 257).astype(np.uint8)
+
+
+def _advice(depth16):
+    """What to do with values of no known scale."""
+    if depth16 == 'result':
+        return 'Save the fused image with 8 bits, with 16 bits up to 65535, or as floating-point values from 0 to 1'
+    return (
+        "If it is raw thermal data, set depth16='stretch' (--depth16 stretch); otherwise convert the file to 8 bits, or to "
+        'floating-point values from 0 to 1'
+    )
 
 
 def read_visible(path, depth16='full'):
-    """Read a visible image of any common kind: grey, RGB, RGBA, palette, 16-bit, EXIF-rotated.
+    """Read a visible image of any common kind: grey, RGB, RGBA, palette, 16-bit, floating-point, EXIF-rotated.
 
     Args:
-        path (str | Path): The file.
-        depth16 (str): How more than 8 bits become 8: ``'full'`` (65535 → 255) or ``'stretch'`` (the 0.5 and 99.5
-            percentiles of the image become 0 and 255).
+        path (str | Path): The file; a ``.npy`` of colours is in B, G, R.
+        depth16 (str): How more than 8 bits become 8: ``'full'`` (65535 or, of floating-point values, 1 → 255) or
+            ``'stretch'`` (the 0.5 and 99.5 percentiles of the image become 0 and 255).
 
     Returns:
         np.ndarray: H×W×3 uint8, B, G, R. Transparency is dropped.
 
     Raises:
-        ImageReadError: The file is missing or damaged, with its path.
+        ImageReadError: If the file is missing, damaged, or has values without a scale.
     """
     img = _open(path)
-    if img.mode in _MODES_16:
-        grey = _to_8bit(np.asarray(img), path, depth16)
-        return np.repeat(grey[..., None], 3, axis=2)
-    if _is_deep_colour(path):
-        return _deep_colour(path, depth16)
-    return np.ascontiguousarray(np.asarray(img.convert('RGB'))[..., ::-1])
+    if not isinstance(img, np.ndarray):
+        return np.ascontiguousarray(np.asarray(_convert(img, 'RGB', path))[..., ::-1])
+    if img.ndim == 3 and img.shape[2] == 4 and Path(path).suffix.lower() != '.npy':
+        img = img[..., :3]
+    return visible_array(img, path, depth16)
+
+
+def visible_array(values, name, depth16='full'):
+    """Check a visible array, and bring it to 8 bits.
+
+    Args:
+        values (np.ndarray): H×W, H×W×1 or H×W×3 (B, G, R) uint8, uint16, or floating point in [0, 1]; others by
+            ``'stretch'``.
+        name (str | Path): For messages.
+        depth16 (str): As in :func:`read_visible`.
+
+    Returns:
+        np.ndarray: H×W×3 uint8.
+
+    Raises:
+        ImageReadError: If the shape is another, or values have no scale.
+    """
+    if values.ndim not in (2, 3) or 0 in values.shape or (values.ndim == 3 and values.shape[2] not in (1, 3)):
+        raise ImageReadError(
+            f'{name}: expected H×W×3 (B, G, R) or H×W, got shape {values.shape} of type {values.dtype}.'
+            + (_FOUR if values.ndim == 3 and values.shape[2] == 4 else '')
+        )
+    values = _checked(values, name, depth16)
+    if values.ndim == 2 or values.shape[2] == 1:
+        return np.repeat(values.reshape(*values.shape[:2], 1), 3, axis=2)
+    return values
 
 
 def read_infrared(path, depth16='full'):
@@ -115,16 +289,74 @@ def read_infrared(path, depth16='full'):
         np.ndarray: H×W uint8.
 
     Raises:
-        ImageReadError: The file is missing or damaged, with its path.
+        ImageReadError: If the file is missing, damaged, has values without a scale, or a fourth channel, which may be the
+            infrared one.
     """
     img = _open(path)
-    if img.mode in _MODES_16:
-        return _to_8bit(np.asarray(img), path, depth16)
-    if _is_deep_colour(path):
-        img = Image.fromarray(np.ascontiguousarray(_deep_colour(path, depth16)[..., ::-1]))
-    if img.mode in ('P', 'PA', 'RGBA', 'LA', 'CMYK'):
-        img = img.convert('RGB')
+    if isinstance(img, np.ndarray):
+        if img.ndim == 2 or img.shape[2] == 1 or Path(path).suffix.lower() == '.npy':
+            return infrared_array(img, path, depth16)
+        if img.shape[2] == 4:
+            opaque = (img[..., 3] == (np.iinfo(img.dtype).max if img.dtype.kind in 'iu' else 1)).all()
+            _refuse_fourth(opaque, path)
+        img = Image.fromarray(np.ascontiguousarray(visible_array(img[..., :3], path, depth16)[..., ::-1]))
+    if img.mode in ('RGBA', 'LA', 'PA', 'RGBa', 'La'):
+        _refuse_fourth(img.getchannel(len(img.getbands()) - 1).getextrema() == (255, 255), path)
+    if img.mode not in ('L', '1', 'RGB'):
+        img = _convert(img, 'RGB', path)
     return np.array(img.convert('L'))
+
+
+def infrared_array(values, name, depth16='full'):
+    """Check an infrared array, H×W or H×W×1, and bring it to H×W of 8 bits.
+
+    Args:
+        values (np.ndarray): uint8, uint16, or floating point in [0, 1]; others by ``'stretch'``.
+        name (str | Path): For messages.
+        depth16 (str): As in :func:`read_visible`.
+
+    Returns:
+        np.ndarray: H×W uint8.
+
+    Raises:
+        ImageReadError: If the shape is another, or values have no scale.
+    """
+    if values.ndim == 3 and values.shape[2] == 1:
+        values = values[..., 0]
+    if values.ndim != 2 or 0 in values.shape:
+        raise ImageReadError(
+            f'{name}: expected H×W, got shape {values.shape} of type {values.dtype}.'
+            + (_FOUR if values.ndim == 3 and values.shape[2] == 4 else ' Take one channel of a grey picture in colour.')
+        )
+    return _checked(values, name, depth16)
+
+
+def _checked(values, name, depth16):
+    """An array as uint8; without stretching, integers of other types than these have no scale."""
+    known = values.dtype.kind in 'bf' or values.dtype.str[1:] in ('u1', 'u2', 'i4')  # Pillow gives 16 bits as i4, too
+    if not known and (depth16 != 'stretch' or values.dtype.kind not in 'ui'):
+        raise ImageReadError(
+            f'{name}: expected uint8, uint16 or floating point from 0 to 1, got type {values.dtype}. {_advice(depth16)}.'
+        )
+    return to_8bit(values, name, depth16)
+
+
+_FOUR = ' Files whose fourth channel is thermal are given alone: ir=None, data_prefix=dict(rgbt_path=…), or --rgbt DIR.'
+
+
+def _refuse_fourth(opaque, path):
+    if not opaque:
+        raise ImageReadError(
+            f'{path}: an infrared image with a fourth channel, or with transparency, that would be dropped; expected one or '
+            f'three channels.{_FOUR}'
+        )
+
+
+def _convert(img, mode, path):
+    try:
+        return img.convert(mode)
+    except ValueError as e:
+        raise ImageReadError(f'{path}: an image of mode {img.mode} ({e}). Convert it to RGB or grey.') from e
 
 
 def read_mask(path):
@@ -141,7 +373,9 @@ def read_mask(path):
     """
     img = _open(path)
     # A mask of 16 bits may count to 1 only, which no scale to 8 bits would leave standing.
-    values = np.asarray(img) if img.mode in _MODES_16 else read_infrared(path)
+    values = img if isinstance(img, np.ndarray) else np.asarray(_convert(_convert(img, 'RGB', path), 'L', path))
+    if values.ndim == 3:
+        values = values[..., :3].any(2)
     levels = np.unique(values)
     lossy = str(path).lower().endswith(('.jpg', '.jpeg')) or len(levels) > 16
     if lossy and levels[-1] > 127 and len(levels) > 2:
@@ -164,33 +398,95 @@ def read_label_map(path):
         ImageReadError: The file is missing or damaged, has colours instead of indices, or an index above 255.
     """
     img = _open(path)
-    if img.mode not in ('L', 'P', '1', *_MODES_16):
+    found = f'shape {img.shape}' if isinstance(img, np.ndarray) else f'mode {img.mode}'
+    labels = np.asarray(img)
+    if labels.ndim == 3 and labels.shape[2] == 1:
+        labels = labels[..., 0]
+    if labels.ndim != 2 or (not isinstance(img, np.ndarray) and img.mode not in ('L', 'P', '1')):
         raise ImageReadError(
-            f'{path}: a label map must have one channel of class indices, found an image of mode {img.mode}. Is it a '
+            f'{path}: a label map must have one channel of class indices, found an image of {found}. Is it a '
             'coloured picture of the labels?'
         )
-    labels = np.asarray(img)
     if labels.min() < 0 or labels.max() > 255 or (labels != np.floor(labels)).any():
         raise ImageReadError(f'{path}: labels from {labels.min()} to {labels.max()}; expected whole numbers, 0 to 255')
     return labels.astype(np.uint8)
 
 
-def read_four_channels(path):
+def read_four_channels(path, depth16='full'):
     """Read a file whose four channels are R, G, B and thermal (MFNet's form).
+
+    Args:
+        path (str | Path): The file; a ``.npy`` is in B, G, R, IR.
+        depth16 (str): As in :func:`read_visible`; colours and thermal channel each have their own scale.
 
     Returns:
         np.ndarray: H×W×4 uint8, B, G, R, IR.
 
     Raises:
-        ImageReadError: The file is missing or damaged, or has not four channels of 8 bits.
+        ImageReadError: If the file is missing or damaged, or has not four channels.
     """
     img = _open(path)
-    if img.mode != 'RGBA':
-        raise ImageReadError(
-            f'{path}: expected four channels of 8 bits (R, G, B, thermal), found an image of mode {img.mode}. Pairs in '
-            'two files are read by LoadImagePair.'
-        )
-    return np.ascontiguousarray(np.asarray(img)[..., [2, 1, 0, 3]])
+    if not isinstance(img, np.ndarray) and img.mode in ('RGBA', 'RGBX'):
+        return np.ascontiguousarray(np.asarray(img)[..., [2, 1, 0, 3]])
+    if isinstance(img, np.ndarray) and img.ndim == 3 and img.shape[2] == 4:
+        return rgbt_array(img, path, depth16)
+    found = f'an array of shape {img.shape}' if isinstance(img, np.ndarray) else f'an image of mode {img.mode}'
+    raise ImageReadError(
+        f'{path}: expected four channels (R, G, B, thermal), found {found}. Pairs in two files are given as two files or '
+        'folders (vi and ir).'
+    )
+
+
+def rgbt_array(values, name, depth16='full'):
+    """Check a pair in one array, H×W×4 (B, G, R, IR), and bring it to 8 bits.
+
+    Raises:
+        ImageReadError: If the shape is another, or values have no scale.
+    """
+    if values.ndim != 3 or values.shape[2] != 4:
+        raise ImageReadError(f'{name}: expected H×W×4 (B, G, R, IR), got shape {values.shape} of type {values.dtype}.')
+    vi, ir = visible_array(values[..., :3], name, depth16), infrared_array(values[..., 3], name, depth16)
+    return np.concatenate([vi, ir[..., None]], axis=2)
+
+
+def read_pair(vi, ir=None, depth16='full'):
+    """Read a visible and an infrared image.
+
+    Args:
+        vi, ir (str | Path): Two files; or one, whose four channels are R, G, B and thermal, given alone or for both.
+        depth16 (str): As in :func:`read_visible`.
+
+    Returns:
+        tuple[np.ndarray, np.ndarray]: H×W×3 (B, G, R) and H×W uint8.
+    """
+    if ir is None or str(vi) == str(ir):
+        pair = read_four_channels(vi, depth16)
+        return pair[..., :3], pair[..., 3]
+    return read_visible(vi, depth16), read_infrared(ir, depth16)
+
+
+def read_shown(path, depth16='full'):
+    """Read an image as it is measured or shown: grey stays one channel.
+
+    Args:
+        path (str | Path): The file.
+        depth16 (str): As in :func:`read_visible`; ``'result'`` for a fused image, which is never stretched.
+
+    Returns:
+        np.ndarray: H×W×3 (B, G, R) uint8, or H×W where the file has one channel.
+
+    Raises:
+        ImageReadError: If the file is missing, damaged, or has values without a scale.
+    """
+    img = _open(path)
+    if isinstance(img, np.ndarray):
+        grey = img.ndim == 2 or img.shape[2] == 1
+        img = img[..., :3] if img.ndim == 3 and img.shape[2] == 4 else img
+    else:
+        grey = img.mode in ('1', 'L', 'LA')
+        img = np.asarray(_convert(img, 'RGB', path))[..., ::-1]
+    image = np.ascontiguousarray(visible_array(img, path, depth16))
+    return image[..., 0].copy() if grey else image
 
 
 def write_image(path, img):
@@ -204,8 +500,8 @@ def write_image(path, img):
         ValueError: The suffix is of no known image format, or the array is not uint8.
     """
     path = Path(path)
-    if path.suffix.lower() not in IMG_SUFFIXES:
-        raise ValueError(f'{path}: unknown image suffix {path.suffix!r}; expected one of {", ".join(IMG_SUFFIXES)}')
+    if path.suffix.lower() not in WRITE_SUFFIXES:
+        raise ValueError(f'{path}: unknown image suffix {path.suffix!r}; expected one of {", ".join(WRITE_SUFFIXES)}')
     if img.dtype != np.uint8:
         raise ValueError(f'{path}: an image to write must be uint8, got {img.dtype}')
     ok, buffer = cv2.imencode(path.suffix, img)
@@ -233,8 +529,14 @@ def write_bytes(path, data):
         raise
 
 
+def natural_key(name):
+    """Key by which names are sorted as people count: frame2 before frame10."""
+    parts = re.split(r'(\d+)', str(name))
+    return [int(part) if k % 2 else part for k, part in enumerate(parts)], str(name)
+
+
 def list_images(folder):
-    """Names of the images directly in ``folder`` by stem, sorted.
+    """Names of the images directly in ``folder`` by stem, in natural order.
 
     Returns:
         dict[str, Path]: stem → file.
@@ -245,39 +547,86 @@ def list_images(folder):
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise FileNotFoundError(f'{folder}: no such folder')
+        raise FileNotFoundError(f'{folder}: {"not a folder" if folder.exists() else "no such folder"}')
     found = {}
-    for file in sorted(folder.iterdir()):
-        if file.suffix.lower() not in IMG_SUFFIXES or file.name.startswith('.'):
+    for file in sorted(folder.iterdir(), key=lambda file: natural_key(file.name)):
+        if file.suffix.lower() not in IMG_SUFFIXES or file.name.startswith('.') or file.is_dir():
             continue
         if file.stem in found:
-            raise ValueError(f'{folder}: {found[file.stem].name} and {file.name} share the stem {file.stem!r}')
+            raise ValueError(
+                f'{folder}: {found[file.stem].name} and {file.name} share the stem {file.stem!r}, by which images are '
+                'paired. Remove one of them.'
+            )
         found[file.stem] = file
-    return found
+    return dict(sorted(found.items(), key=lambda item: natural_key(item[0])))
 
 
-def pair_images(vi_dir, ir_dir):
+def refuse_same(vi, ir):
+    """Refuse one file or folder for both images of a pair.
+
+    Raises:
+        ValueError: If both are the same.
+    """
+    vi, ir = Path(vi), Path(ir)
+    if str(vi) == str(ir) or (vi.exists() and ir.exists() and vi.samefile(ir)):
+        raise ValueError(
+            f'{vi}: given as the visible and as the infrared image{"s" if vi.is_dir() else ""}, which would fuse each image '
+            f'with itself; expected two.{_FOUR}'
+        )
+
+
+def pair_images(vi_dir, ir_dir=None):
     """Pair the images of two folders by stem.
 
+    Args:
+        vi_dir, ir_dir (str | Path): Folders of visible and of infrared images; without ``ir_dir``, one folder of files
+            whose four channels are R, G, B and thermal.
+
     Returns:
-        list[tuple[str, Path, Path]]: stem, visible file, infrared file; sorted by stem.
+        list[tuple[str, Path, Path]]: stem, visible file, infrared file (the same one, for four channels); in natural order.
 
     Raises:
         FileNotFoundError: A folder does not exist, or holds no image.
-        ValueError: Images without a counterpart, by name.
+        ValueError: Images without a counterpart, by name; one folder for both.
     """
+    if ir_dir is None:
+        found = list_images(vi_dir)
+        if not found:
+            raise FileNotFoundError(f'{vi_dir}: no image ({", ".join(IMG_SUFFIXES)}) in this folder{_others(vi_dir)}')
+        return [(stem, file, file) for stem, file in found.items()]
     vi, ir = list_images(vi_dir), list_images(ir_dir)
     if not vi and not ir:
-        raise FileNotFoundError(f'{vi_dir} and {ir_dir}: no image ({", ".join(IMG_SUFFIXES)}) in either folder')
-    only_vi, only_ir = sorted(vi.keys() - ir.keys()), sorted(ir.keys() - vi.keys())
-    if only_vi or only_ir:
-        parts = []
-        for names, here, there in ((only_vi, vi_dir, ir_dir), (only_ir, ir_dir, vi_dir)):
-            if names:
-                shown = ', '.join(names[:10]) + (f' and {len(names) - 10} more' if len(names) > 10 else '')
-                parts.append(f'{len(names)} image(s) of {here} have no counterpart in {there}: {shown}')
-        raise ValueError('; '.join(parts) + '. Visible and infrared images are paired by file name without suffix.')
-    return [(stem, vi[stem], ir[stem]) for stem in sorted(vi)]
+        raise FileNotFoundError(
+            f'{vi_dir} and {ir_dir}: no image ({", ".join(IMG_SUFFIXES)}) in either folder{_others(vi_dir, ir_dir)}'
+        )
+    refuse_same(vi_dir, ir_dir)
+    unpaired = []
+    for here, there, here_dir, there_dir in ((vi, ir, vi_dir, ir_dir), (ir, vi, ir_dir, vi_dir)):
+        names = [stem for stem in here if stem not in there]
+        if names:
+            unpaired.append(
+                f'{len(names)} image(s) of {here_dir} have no counterpart in {there_dir}: {shorten(names, 10)}'
+                + _others(there_dir)
+            )
+    if unpaired:
+        raise ValueError('; '.join(unpaired) + '. Visible and infrared images are paired by file name without suffix.')
+    return [(stem, vi[stem], ir[stem]) for stem in vi]
+
+
+def shorten(names, most=20):
+    """Join names for a message, no more than ``most`` of them."""
+    names = list(names)
+    return ', '.join(map(str, names[:most])) + (f' and {len(names) - most} more' if len(names) > most else '')
+
+
+def _others(*folders):
+    """Files of folders that no reader knows, for messages about missing images."""
+    files = [file for folder in folders for file in Path(folder).iterdir() if not file.name.startswith('.')]
+    folders = sorted(file.name for file in files if file.is_dir())
+    suffixes = sorted({f.suffix for f in files if f.is_file() and f.suffix.lower() not in IMG_SUFFIXES})
+    parts = [f'files of another suffix ({shorten(suffixes, 5)})'] * bool(suffixes)
+    parts += [f'folders, which are not looked into ({shorten(folders, 5)})'] * bool(folders)
+    return f' (there are {" and ".join(parts)})' if parts else ''
 
 
 def to_uint8(image):

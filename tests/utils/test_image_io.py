@@ -11,12 +11,16 @@ from PIL import Image
 
 from mmfusion.utils import (
     ImageReadError,
+    image_io,
+    image_size,
     list_images,
     pair_images,
     read_four_channels,
     read_infrared,
     read_label_map,
     read_mask,
+    read_pair,
+    read_shown,
     read_visible,
     to_bgr,
     to_uint8,
@@ -68,9 +72,30 @@ def test_transparency_is_dropped(tmp_path, rgb):
     alpha = np.arange(77, dtype=np.uint8).reshape(7, 11)
     file = save(tmp_path / 'a.png', np.dstack([rgb, alpha]))
     np.testing.assert_array_equal(read_visible(file), rgb[..., ::-1])
+    file = save(tmp_path / 'opaque.png', np.dstack([rgb, np.full_like(alpha, 255)]))
     assert np.abs(read_infrared(file) - luma(rgb)).max() <= 1
-    file = save(tmp_path / 'la.png', np.dstack([rgb[..., 0], alpha]))
-    np.testing.assert_array_equal(read_infrared(file), rgb[..., 0])
+
+
+@pytest.mark.parametrize('name', ['a.png', 'a.tiff', 'a.npy', 'deep.png', 'la.png'])
+def test_a_fourth_channel_is_not_dropped_from_an_infrared_image(tmp_path, rgb, name):
+    """MFNet's thermal channel is where other files have transparency."""
+    pair = np.dstack([rgb, np.arange(77, dtype=np.uint8).reshape(7, 11)])
+    expected = pair[..., [2, 1, 0, 3]]
+    if name == 'a.npy':
+        np.save(tmp_path / name, expected)
+    elif name == 'deep.png':
+        cv2.imwrite(str(tmp_path / name), expected.astype(np.uint16) * 257)
+    else:
+        save(tmp_path / name, pair[..., 2:] if name == 'la.png' else pair)
+    with pytest.raises(ImageReadError, match=rf'{name}: .*--rgbt DIR'):
+        read_infrared(tmp_path / name)
+    if name == 'la.png':
+        with pytest.raises(ImageReadError, match=r'la\.png: expected four channels \(R, G, B, thermal\), found .*LA'):
+            read_pair(tmp_path / name)
+        return
+    for given in ((tmp_path / name,), (tmp_path / name, str(tmp_path / name))):
+        vi, ir = read_pair(*given)
+        np.testing.assert_array_equal(np.dstack([vi, ir]), expected)
 
 
 def test_palette(tmp_path):
@@ -125,14 +150,94 @@ def test_sixteen_bit_colour(tmp_path, suffix):
     assert np.abs(grey - luma(np.round(deep / 257)[..., ::-1])).max() <= 1
 
 
-def test_float_needs_stretching(tmp_path):
-    """Values in [0, 1] by full scale would all be black."""
-    file = save(tmp_path / 'a.tif', np.linspace(0, 1, 100, dtype=np.float32).reshape(10, 10))
-    with pytest.raises(ImageReadError, match=r"a\.tif: floating-point values from 0 to 1 .*depth16='stretch'"):
-        read_infrared(file)
-    stretched = read_infrared(file, depth16='stretch')
-    assert stretched.min() == 0
-    assert stretched.max() == 255
+@pytest.mark.parametrize('kind', ['f4 tif', 'f8 tif', 'f4 tif colour', 'f4 npy', 'f2 npy', 'f8 npy colour', 'f4 pfm'])
+def test_floating_point(tmp_path, kind):
+    """Values in [0, 1] have a scale; others are stretched, or refused with what to do."""
+    dtype, suffix, *colour = kind.split()
+    ramp = np.linspace(0, 1, 256).reshape(16, 16).astype(dtype)
+    expected = np.arange(256).reshape(16, 16)
+    for name, values in (('unit', ramp), ('kelvin', 280 + 30 * ramp)):
+        values = np.repeat(values[..., None], 3, 2) if colour else values
+        file = tmp_path / f'{name}.{suffix}'
+        np.save(file, values) if suffix == 'npy' else cv2.imwrite(str(file), values)
+    np.testing.assert_allclose(read_visible(tmp_path / f'unit.{suffix}')[..., 0], expected, atol=1)
+    np.testing.assert_allclose(
+        read_shown(tmp_path / f'unit.{suffix}', 'result').reshape(16, 16, -1)[..., 0], expected, atol=1
+    )
+    with pytest.raises(ImageReadError, match=r'kelvin\..*: floating-point values from 280 to 310 .*--depth16 stretch'):
+        read_visible(tmp_path / f'kelvin.{suffix}')
+    with pytest.raises(ImageReadError, match=r'310 have no full scale.* Save the fused image with 8 bits'):
+        read_shown(tmp_path / f'kelvin.{suffix}', 'result')
+    if kind == 'f8 npy colour':  # an array, which is infrared with one channel only
+        with pytest.raises(ImageReadError, match=r'unit\.npy: expected H×W, got shape \(16, 16, 3\)'):
+            read_infrared(tmp_path / 'unit.npy')
+        return
+    np.testing.assert_allclose(read_infrared(tmp_path / f'unit.{suffix}'), expected, atol=1)
+    stretched = read_infrared(tmp_path / f'kelvin.{suffix}', depth16='stretch')
+    np.testing.assert_allclose(stretched, expected, atol=3 if dtype != 'f2' else 20)
+
+
+@pytest.mark.parametrize('suffix', ['pgm', 'jp2', 'png', 'npy'])
+@pytest.mark.parametrize('dtype', [np.uint8, np.uint16])
+def test_formats_of_cameras(tmp_path, suffix, dtype):
+    levels = np.arange(256).reshape(16, 16).repeat(4, 0).repeat(4, 1)  # OpenJPEG wants some pixels
+    grey = (levels * (257 if dtype == np.uint16 else 1)).astype(dtype)
+    file = tmp_path / f'a.{suffix}'
+    if suffix == 'npy':
+        np.save(file, grey)
+    else:
+        cv2.imwrite(str(file), grey, [cv2.IMWRITE_JPEG2000_COMPRESSION_X1000, 1000])
+    np.testing.assert_allclose(read_infrared(file), levels, atol=1)
+    assert list_images(tmp_path) == {'a': file}
+    assert image_size(file) == (64, 64)
+
+
+@pytest.mark.parametrize('suffix', ['ppm', 'jp2'])
+def test_deep_colour_of_other_formats(tmp_path, suffix):
+    """Pillow gives 8 of their 16 bits."""
+    deep = np.random.default_rng(0).integers(40000, 41000, (64, 65, 3), np.uint16)
+    cv2.imwrite(str(tmp_path / f'a.{suffix}'), deep)
+    assert len(np.unique(read_visible(tmp_path / f'a.{suffix}', 'stretch'))) > 100
+
+
+def test_arrays_that_are_no_images(tmp_path):
+    np.save(tmp_path / 'one.npy', np.zeros(3))
+    np.save(tmp_path / 'two.npy', np.zeros((3, 4, 2)))
+    np.save(tmp_path / 'long.npy', np.zeros((3, 4), np.int64))
+    np.save(tmp_path / 'object.npy', np.array([{}], dtype=object))
+    (tmp_path / 'empty.npy').write_bytes(b'')
+    for name, match in (
+        ('one', r'an array of shape \(3,\)'), ('two', r'expected .*H×W, got shape \(3, 4, 2\)'),
+        ('long', 'got type int64'), ('object', 'cannot be read'), ('empty', 'cannot be read'), ('none', 'no such file'),
+    ):  # fmt: skip
+        for read in (read_visible, read_infrared):
+            with pytest.raises(ImageReadError, match=rf'{name}\.npy: .*{match}'):
+                read(tmp_path / f'{name}.npy')
+
+
+def test_several_pages(tmp_path, rgb):
+    """The first of several images is not taken for the only one; a smaller version beside it is none of them."""
+    pages = [Image.fromarray(x) for x in (rgb, 255 - rgb, rgb)]
+    for suffix in ('tiff', 'png', 'webp'):
+        pages[0].save(tmp_path / f'a.{suffix}', save_all=True, append_images=pages[1:])
+        for read in (read_visible, read_infrared):
+            with pytest.raises(ImageReadError, match=rf'a\.{suffix}: holds 3 images \(pages or frames\); expected one'):
+                read(tmp_path / f'a.{suffix}')
+    small = pages[0].resize((5, 3))
+    small.encoderinfo = {'tiffinfo': {254: 1}}
+    pages[0].save(tmp_path / 'map.tiff', save_all=True, append_images=[small])
+    np.testing.assert_array_equal(read_visible(tmp_path / 'map.tiff'), rgb[..., ::-1])
+
+
+def test_images_beyond_pillows_limit(tmp_path, rgb, monkeypatch):
+    file = save(tmp_path / 'a.png', rgb)
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 10)  # 77 pixels: more than twice as many is an error, not a warning
+    assert read_visible(file).shape == (7, 11, 3)
+    assert image_size(file) == (7, 11)
+    assert Image.MAX_IMAGE_PIXELS == 10
+    monkeypatch.setattr(image_io, '_MAX_PIXELS', 76)
+    with pytest.raises(ImageReadError, match=r'a\.png: 11×7 pixels .*Cut the image into parts'):
+        read_visible(file)
 
 
 def test_values_that_cannot_be_used(tmp_path):
@@ -248,6 +353,39 @@ def test_listing(tmp_path, rgb):
         list_images(tmp_path)
     with pytest.raises(FileNotFoundError, match='no such folder'):
         list_images(tmp_path / 'nowhere')
+
+
+def test_natural_order(tmp_path, rgb):
+    names = ['frame1', 'frame2', 'frame10', 'frame010', 'frame11a', 'x', '7', '10']
+    for name in names:
+        write_image(tmp_path / f'{name}.png', rgb)
+    expected = ['7', '10', 'frame1', 'frame2', 'frame010', 'frame10', 'frame11a', 'x']
+    assert list(list_images(tmp_path)) == expected
+    (tmp_path / 'ir').mkdir()
+    for name in names:
+        write_image(tmp_path / 'ir' / f'{name}.bmp', rgb)
+    assert [stem for stem, *_ in pair_images(tmp_path, tmp_path / 'ir')] == expected
+
+
+def test_one_folder_for_both(tmp_path, rgb):
+    write_image(tmp_path / 'vi' / 'a.png', rgb)
+    (tmp_path / 'link').symlink_to(tmp_path / 'vi')
+    for ir in (tmp_path / 'vi', f'{tmp_path}/vi/', tmp_path / 'link'):
+        with pytest.raises(ValueError, match=r'vi: given as the visible and as the infrared images.*--rgbt DIR'):
+            pair_images(tmp_path / 'vi', ir)
+    assert pair_images(tmp_path / 'vi') == [('a', *[tmp_path / 'vi' / 'a.png'] * 2)]
+
+
+def test_folders_without_images_say_what_is_there(tmp_path, rgb):
+    write_image(tmp_path / 'vi' / 'a.png', rgb)
+    (tmp_path / 'ir' / 'set00').mkdir(parents=True)
+    (tmp_path / 'ir' / 'a.mat').touch()
+    with pytest.raises(ValueError, match=r'there are files of another suffix \(\.mat\) and folders.* \(set00\)'):
+        pair_images(tmp_path / 'vi', tmp_path / 'ir')
+    with pytest.raises(FileNotFoundError, match=r'ir: no image .*\.mat'):
+        pair_images(tmp_path / 'ir')
+    with pytest.raises(FileNotFoundError, match=r'a\.png: not a folder'):
+        list_images(tmp_path / 'vi' / 'a.png')
 
 
 def test_pairing(tmp_path, rgb):

@@ -74,7 +74,7 @@ def test_palette(tmp_path, rgb):
 
 def test_transparency_is_dropped(tmp_path, rgb):
     clear = Image.fromarray(np.dstack([rgb, np.zeros((5, 7), np.uint8)]))
-    pair, _ = packed(tmp_path, clear, Image.fromarray(np.dstack([rgb[..., 0], rgb[..., 1]]), 'LA'))
+    pair, _ = packed(tmp_path, clear, Image.fromarray(rgb[..., 0]))
     np.testing.assert_array_equal(pair, np.dstack([rgb[..., ::-1], rgb[..., 0]]))
 
 
