@@ -83,6 +83,7 @@ def build(config, **changes):
     return MODELS.build(cfg.model), cfg
 
 
+@pytest.mark.usefixtures('one_thread')
 class PublishedMethod:
     """The checks; see the module's docstring for the attributes to set."""
 
