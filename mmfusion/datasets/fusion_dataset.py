@@ -15,7 +15,7 @@ from mmfusion.utils import IMG_SUFFIXES, list_images, pair_images
 # Folders of annotations that have transforms of their own.
 _ANNOTATIONS = ('mask_vi_path', 'mask_ir_path', 'seg_map_path')
 # Images, and the boxes that subclasses read.
-_OWN = ('vi_path', 'ir_path', 'img_path', 'ann_path')
+_OWN = ('vi_path', 'ir_path', 'rgbt_path', 'img_path', 'ann_path')
 
 
 @DATASETS.register_module()
@@ -24,7 +24,7 @@ class FusionDataset(BaseDataset):
 
     Folders are given in ``data_prefix``, relative to ``data_root``:
 
-    - ``vi_path``, ``ir_path``: the images;
+    - ``vi_path``, ``ir_path``: the images; or ``rgbt_path``: files whose four channels are R, G, B and thermal;
     - ``mask_vi_path``, ``mask_ir_path``: binary masks of salient objects, ``mask_prefix`` + the image's stem;
     - ``seg_map_path``: label maps of the image's stem;
     - boxes are read by subclasses into ``instances``;
@@ -95,7 +95,20 @@ class FusionDataset(BaseDataset):
         return [self.parse_pair(stem, vi, ir) for stem, vi, ir in pairs]
 
     def _pairs(self):
-        return pair_images(self.data_prefix['vi_path'], self.data_prefix['ir_path'])
+        prefix = self.data_prefix
+        given = [key for key in ('vi_path', 'ir_path', 'rgbt_path') if prefix.get(key)]
+        if given == ['rgbt_path']:
+            return pair_images(prefix['rgbt_path'])
+        if given != ['vi_path', 'ir_path']:
+            raise ValueError(
+                f'data_prefix of {type(self).__name__} has {", ".join(given) or "no images"}; expected vi_path and '
+                'ir_path, or rgbt_path (files whose four channels are R, G, B and thermal).'
+            )
+        return pair_images(prefix['vi_path'], prefix['ir_path'])
+
+    def _images(self):
+        """A folder of images, for messages."""
+        return next(self.data_prefix[key] for key in ('vi_path', 'rgbt_path', 'img_path') if self.data_prefix.get(key))
 
     def _select(self, pairs):
         if not self.ann_file:
@@ -108,7 +121,7 @@ class FusionDataset(BaseDataset):
         missing = [n for n in names if n not in by_stem]
         if missing:
             raise ValueError(
-                f'{file}: {len(missing)} of its {len(names)} names have no pair under {self.data_prefix["vi_path"]}: '
+                f'{file}: {len(missing)} of its {len(names)} names have no pair under {self._images()}: '
                 f'{", ".join(missing[:10])}'
             )
         return [by_stem[n] for n in names]

@@ -44,7 +44,10 @@ class LayoutDataset(FusionDataset):
         self.split = split or self.SPLITS[0]
         if self.split not in self.SPLITS:
             raise ValueError(f'{type(self).__name__} has no split {split!r}; its splits are {", ".join(self.SPLITS)}')
-        folders = self.folders() | dict(data_prefix or {})
+        folders = self.folders()
+        if (data_prefix or {}).get('rgbt_path'):
+            folders = {key: folder for key, folder in folders.items() if key not in ('vi_path', 'ir_path')}
+        folders |= dict(data_prefix or {})
         for asked, option, keys in (
             (with_masks, 'with_masks', ('mask_vi_path', 'mask_ir_path')),
             (with_labels, 'with_labels', ('seg_map_path',)),

@@ -1,7 +1,7 @@
 """MFNet: urban scenes in four-channel files with segmentation labels (IROS 2017)."""
 
 from mmfusion.registry import DATASETS
-from mmfusion.utils import list_images
+from mmfusion.utils import pair_images
 
 from .layout_dataset import LayoutDataset
 
@@ -43,10 +43,7 @@ class MFNetDataset(LayoutDataset):
         super().__init__(split=split, ann_file=f'{split}.txt' if ann_file is None else ann_file, **kwargs)
 
     def _pairs(self):
-        files = list_images(self.data_prefix['vi_path'])
-        if not files:
-            raise FileNotFoundError(f'{self.data_prefix["vi_path"]}: no image in this folder')
-        return [(stem, file, file) for stem, file in files.items()]
+        return pair_images(self.data_prefix.get('rgbt_path') or self.data_prefix['vi_path'])
 
     def _names(self, file):
         names = super()._names(file)

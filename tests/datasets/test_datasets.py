@@ -227,6 +227,30 @@ def test_mfnet(tmp_path):
     assert results['gt_seg_map'].max() < 9
 
 
+@pytest.mark.parametrize('dtype', [np.uint8, np.uint16])
+def test_pairs_in_four_channels(tmp_path, dtype):
+    """Any dataset reads them, and no transform of its own is needed."""
+    pair = np.random.default_rng(0).integers(0, 256, (6, 8, 4), np.uint8)
+    (tmp_path / 'images').mkdir()
+    cv2.imwrite(str(tmp_path / 'images' / 'a.png'), pair.astype(dtype) * (257 if dtype == np.uint16 else 1))
+    prefix = dict(rgbt_path='images')
+    for dataset in (
+        FusionDataset(data_root=str(tmp_path), data_prefix=prefix, pipeline=LOAD),
+        TNODataset(data_root=str(tmp_path), data_prefix=prefix, pipeline=LOAD),
+        MFNetDataset(data_root=str(tmp_path), data_prefix=prefix, pipeline=LOAD, ann_file=''),
+    ):
+        np.testing.assert_array_equal(dataset[0]['img'], pair)
+        assert dataset[0]['companions'] == []
+    both = dict(vi_path='images', ir_path='images')
+    with pytest.raises(ValueError, match=r'images: given as the visible and as the infrared images.*rgbt_path'):
+        FusionDataset(data_root=str(tmp_path), data_prefix=both, pipeline=LOAD)
+    with pytest.raises(ValueError, match='has vi_path, rgbt_path; expected vi_path and ir_path, or rgbt_path'):
+        FusionDataset(data_root=str(tmp_path), data_prefix=dict(prefix, vi_path='images'), pipeline=LOAD)
+    (tmp_path / 'names.txt').write_text('b')
+    with pytest.raises(ValueError, match=r'names\.txt: 1 of its 1 names have no pair under .*images'):
+        FusionDataset(data_root=str(tmp_path), data_prefix=prefix, ann_file='names.txt')
+
+
 def test_mfnet_refuses_three_channels(tmp_path):
     write_image(tmp_path / 'a.png', np.zeros((8, 8, 3), np.uint8))
     with pytest.raises(ImageReadError, match=r'a\.png: expected four channels'):

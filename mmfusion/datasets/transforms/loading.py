@@ -6,7 +6,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from mmfusion.registry import TRANSFORMS
-from mmfusion.utils import read_infrared, read_mask, read_visible
+from mmfusion.utils import DEPTH16, read_infrared, read_mask, read_pair
 
 
 @TRANSFORMS.register_module()
@@ -15,7 +15,8 @@ class LoadImagePair(BaseTransform):
 
     One array is what lets the stock geometric transforms of mmcv, mmseg and mmdet treat both modalities alike.
 
-    Required keys: ``img_path`` (visible), ``ir_path``. Added keys: ``img``, ``img_shape``, ``ori_shape``.
+    Required keys: ``img_path`` (visible), ``ir_path``; where both are one file, its four channels are R, G, B and thermal.
+    Added keys: ``img``, ``img_shape``, ``ori_shape``.
 
     Args:
         depth16 (str): How images of more than 8 bits become 8: ``'full'`` scale, or ``'stretch'`` between the image's
@@ -27,14 +28,13 @@ class LoadImagePair(BaseTransform):
     """
 
     def __init__(self, depth16='full'):
-        if depth16 not in ('full', 'stretch'):
+        if depth16 not in DEPTH16:
             raise ValueError(f"depth16 must be 'full' or 'stretch', got {depth16!r}")
         self.depth16 = depth16
 
     def transform(self, results):
         """Read both files and stack them."""
-        vi = read_visible(results['img_path'], self.depth16)
-        ir = read_infrared(results['ir_path'], self.depth16)
+        vi, ir = read_pair(results['img_path'], results['ir_path'], self.depth16)
         results['img'] = stack_pair(vi, ir, results['img_path'], results['ir_path'])
         results['img_shape'] = results['ori_shape'] = vi.shape[:2]
         return results
