@@ -1,18 +1,32 @@
 """Fusing images by a trained model: paths, folders or arrays in, fused arrays out."""
 
+from contextlib import contextmanager
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
-from PIL import Image
 from tqdm import tqdm
 
 from mmfusion.datasets.transforms.loading import stack_pair
-from mmfusion.models.hub import RANDOM, init_model, load_model_config
+from mmfusion.models.hub import RANDOM, build_model, find_device, init_model, load_model_config
 from mmfusion.registry import INFERENCERS
-from mmfusion.utils import pair_images, read_infrared, read_visible, to_bgr, write_image
+from mmfusion.utils import (
+    DEPTH16,
+    image_size,
+    infrared_array,
+    pair_images,
+    read_four_channels,
+    read_infrared,
+    read_visible,
+    refuse_same,
+    rgbt_array,
+    to_bgr,
+    visible_array,
+    write_image,
+)
 from mmfusion.utils.checkpoint import read_checkpoint
 
 from .task_results import TaskResults
@@ -69,23 +83,38 @@ class FusionInferencer:
     ):
         self.cfg = load_model_config(model, cfg_options, tile, task)
         self.depth16 = depth16 or depth16_of(self.cfg) or 'full'
-        if self.depth16 not in ('full', 'stretch'):
+        if self.depth16 not in DEPTH16:
             raise ValueError(f"depth16 must be 'full' or 'stretch', got {self.depth16!r}")
         meta = None
         if task and weights is not None and str(weights) != RANDOM:
             meta = read_checkpoint(weights)[1].get('dataset_meta')
         self.task_results = TaskResults(self.cfg, task, meta, score_thr) if task else None
+        self.device = str(find_device(device))
         self.model = init_model(self.cfg, weights, device)
         self.show_progress = show_progress
 
-    def __call__(self, vi, ir, batch_size=1, out_dir=None, suffix='.png'):
+    def __getstate__(self):
+        """The config and the parameters: not every network can be pickled as it is."""
+        parameters = {name: value.cpu() for name, value in self.model.state_dict().items()}
+        return {**self.__dict__, 'model': parameters}
+
+    def __setstate__(self, state):
+        """Build the model again, on a device of the same name."""
+        self.__dict__.update(state)
+        self.model = build_model(self.cfg)
+        self.model.load_state_dict(state['model'])
+        self.model.to(find_device(self.device)).eval()
+
+    def __call__(self, vi, ir=None, batch_size=1, out_dir=None, suffix='.png'):
         """Fuse.
 
         Args:
-            vi (str | Path | np.ndarray | Sequence): Visible: a file, an array (H×W×3 uint8, B, G, R, or H×W grey), a
-                folder, or a sequence of files and arrays.
-            ir (str | Path | np.ndarray | Sequence): Infrared, of the same kind; an array is H×W uint8. Folders are paired
-                by file name without suffix, sequences by position.
+            vi (str | Path | np.ndarray | Sequence): Visible: a file, an array (H×W×3, B, G, R, or H×W grey), a folder, or a
+                sequence of files and arrays. An array is uint8, uint16 or floating point in [0, 1]; with
+                ``depth16='stretch'`` of any range.
+            ir (str | Path | np.ndarray | Sequence, optional): Infrared, of the same kind; an array is H×W. Folders are
+                paired by file name without suffix, sequences by position. Without ``ir``, each of ``vi`` is a pair in four
+                channels: files of R, G, B and thermal, arrays H×W×4 of B, G, R, IR.
             batch_size (int): Pairs that go to the model together; of these, those of one size share a pass.
             out_dir (str | Path, optional): Where to write the fused images, under the names of the visible ones; arrays
                 are numbered by their position.
@@ -113,7 +142,7 @@ class FusionInferencer:
         """Fuse many pairs and keep none: each is handed on when it is done.
 
         Args:
-            pairs (Sequence[tuple]): (visible, infrared) of each pair, files or arrays.
+            pairs (Sequence[tuple]): (visible, infrared) of each pair, files or arrays; (pair, None) of one in four channels.
             batch_size (int): As in :meth:`__call__`. With more than one, pairs are taken in the order of their size, so
                 that equal sizes meet.
 
@@ -124,7 +153,8 @@ class FusionInferencer:
             raise ValueError(f'batch_size must be at least 1, got {batch_size}')
         order = range(len(pairs))
         if batch_size > 1:
-            order = sorted(order, key=lambda i: _size(pairs[i][0]))
+            sizes = [vi.shape[:2] if isinstance(vi, np.ndarray) else image_size(vi) for vi, _ in pairs]
+            order = sorted(order, key=sizes.__getitem__)
         with tqdm(total=len(pairs), desc='fusing', unit='pair', disable=not self.show_progress) as bar:
             for start in range(0, len(pairs), batch_size):
                 index = order[start : start + batch_size]
@@ -147,9 +177,11 @@ class FusionInferencer:
     def _fuse_batch(self, pairs, index):
         """Load and fuse one batch; a list of H×W×3 uint8."""
         names = [_name(vi, f'pair {i}') for (vi, _), i in zip(pairs, index, strict=True)]
-        return self._fuse_stacked([self._load(*pair, i) for pair, i in zip(pairs, index, strict=True)], names)
+        with self._memory(names):
+            loaded = [self._load(*pair, i) for pair, i in zip(pairs, index, strict=True)]
+        return self._fuse_stacked(loaded, names)
 
-    def predict(self, vi, ir):
+    def predict(self, vi, ir=None):
         """What a cascade finds in one pair.
 
         Args:
@@ -164,9 +196,10 @@ class FusionInferencer:
     def _fuse_stacked(self, pairs, names):
         """Fuse pairs H×W×4 uint8; a list of H×W×3 uint8, with a task's findings drawn on them."""
         samples = self._samples(pairs, names)
-        if self.task_results:
-            return [self.task_results.draw(sample) for sample in samples]
-        return [to_bgr(sample.fused.data) for sample in samples]
+        with self._memory(names):
+            if self.task_results:
+                return [self.task_results.draw(sample) for sample in samples]
+            return [to_bgr(sample.fused.data) for sample in samples]
 
     @torch.no_grad()
     def _samples(self, pairs, names):
@@ -176,15 +209,11 @@ class FusionInferencer:
         else:
             packed = [dict(inputs=torch.from_numpy(np.ascontiguousarray(pair.transpose(2, 0, 1)))) for pair in pairs]
         inputs = [item['inputs'] for item in packed]
+        height, width = inputs[0].shape[1:]
         try:
-            data = self.model.data_preprocessor(pseudo_collate(packed), False)
-            samples = self.model(**data, mode='predict')
-        except torch.OutOfMemoryError as e:
-            height, width = inputs[0].shape[1:]
-            raise RuntimeError(
-                f'out of memory at {", ".join(names)} ({width}×{height}, batch_size {len(names)}): use a smaller '
-                'batch_size, or tile=(512, 512) (--tile 512 512).'
-            ) from e
+            with self._memory(names, f'{width}×{height}, '):
+                data = self.model.data_preprocessor(pseudo_collate(packed), False)
+                samples = self.model(**data, mode='predict')
         except ValueError as e:  # such as an image too small for the network, which knows no file names
             raise ValueError(f'{", ".join(names)}: {e}') from e
         for name, sample in zip(names, samples, strict=True):
@@ -192,34 +221,72 @@ class FusionInferencer:
                 raise ValueError(f'{name}: the fused image holds NaN or infinite values. Did the training diverge?')
         return samples
 
+    @contextmanager
+    def _memory(self, names, size=''):
+        """Say which images did not fit the memory, of a GPU or of the machine, and what to do."""
+        try:
+            yield
+        except (RuntimeError, MemoryError, cv2.error) as e:
+            if not is_out_of_memory(e):
+                raise
+            fuser = getattr(self.model, 'fuser', self.model)
+            tile = (getattr(fuser, 'test_cfg', None) or {}).get('crop_size')
+            cure = f'windows smaller than {tuple(tile)} (tile, --tile)' if tile else 'tile=(512, 512) (--tile 512 512)'
+            cure = f'a smaller batch_size (--batch-size), or {cure}' if len(names) > 1 else cure
+            raise RuntimeError(
+                f'out of memory at {", ".join(names)} ({size}batch_size {len(names)}): use {cure}.'
+            ) from e
+
     def _load(self, vi, ir, position):
         """One pair as H×W×4 uint8 (B, G, R, IR)."""
+        if ir is None:
+            if isinstance(vi, np.ndarray):
+                return rgbt_array(vi, f'array {position}', self.depth16)
+            return read_four_channels(vi, self.depth16)
         vi_name, ir_name = _name(vi, f'visible array {position}'), _name(ir, f'infrared array {position}')
-        vi = _visible(vi, vi_name) if isinstance(vi, np.ndarray) else read_visible(vi, self.depth16)
-        ir = _infrared(ir, ir_name) if isinstance(ir, np.ndarray) else read_infrared(ir, self.depth16)
+        if not isinstance(vi, np.ndarray) and not isinstance(ir, np.ndarray):
+            refuse_same(vi, ir)
+        vi = visible_array(vi, vi_name, self.depth16) if isinstance(vi, np.ndarray) else read_visible(vi, self.depth16)
+        ir = (
+            infrared_array(ir, ir_name, self.depth16) if isinstance(ir, np.ndarray) else read_infrared(ir, self.depth16)
+        )
         return stack_pair(vi, ir, vi_name, ir_name)
 
 
-def collect_pairs(vi, ir):
+_OUT_OF_MEMORY = (
+    "can't allocate memory", 'cannot allocate memory', 'not enough memory', 'out of memory', 'insufficient memory',
+    'failed to allocate', 'bad_alloc',
+)  # fmt: skip
+
+
+def is_out_of_memory(error):
+    """Whether an error says that memory ran out: on a GPU, or in the allocators of PyTorch, NumPy or OpenCV on a CPU."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return any(words in str(error).lower() for words in _OUT_OF_MEMORY)
+
+
+def collect_pairs(vi, ir=None):
     """Bring the inputs of :class:`FusionInferencer` to one form.
 
     Returns:
-        tuple[list[tuple], bool]: (visible, infrared) of each pair, files or arrays; and whether a single pair was given
-        by itself.
+        tuple[list[tuple], bool]: (visible, infrared) of each pair, files or arrays, (pair, None) in four channels; and
+        whether a single pair was given by itself.
 
     Raises:
         ValueError: The two inputs are of different kinds, differ in number, or folders hold unpaired images, by name.
         FileNotFoundError: A folder holds no image.
         TypeError: An input that is none of the kinds.
     """
-    kinds = _kind(vi, 'vi'), _kind(ir, 'ir')
+    kinds = _kind(vi, 'vi'), _kind(vi if ir is None else ir, 'ir')
     if kinds[0] != kinds[1]:
         raise ValueError(
             f'vi is {kinds[0]} but ir is {kinds[1]}. Give two files or arrays, two folders, or two sequences.'
         )
     if kinds[0] == 'a folder':
-        return [(v, i) for _, v, i in pair_images(vi, ir)], False
+        return [(v, None if ir is None else i) for _, v, i in pair_images(vi, ir)], False
     if kinds[0] == 'a sequence':
+        ir = [None] * len(vi) if ir is None else ir
         if len(vi) != len(ir):
             raise ValueError(
                 f'{len(vi)} visible but {len(ir)} infrared images: sequences are paired by position and must be of one '
@@ -227,7 +294,7 @@ def collect_pairs(vi, ir):
             )
         for name, items in (('vi', vi), ('ir', ir)):
             for k, item in enumerate(items):
-                if _kind(item, f'{name}[{k}]') != 'an image':
+                if item is not None and _kind(item, f'{name}[{k}]') != 'an image':
                     raise ValueError(
                         f'{name}[{k}] is {_kind(item, name)}: a sequence holds files and arrays. Give folders by '
                         'themselves, one pair of folders a call.'
@@ -243,43 +310,11 @@ def _kind(item, name):
         return 'a folder' if Path(item).is_dir() else 'an image'
     if isinstance(item, (list, tuple)):
         return 'a sequence'
-    raise TypeError(f'{name}: expected a path, a uint8 array, or a list of these, got {type(item).__name__}')
+    raise TypeError(f'{name}: expected a path, a NumPy array, or a list of these, got {type(item).__name__}')
 
 
 def _name(item, otherwise):
     return otherwise if isinstance(item, np.ndarray) else str(item)
-
-
-def _visible(array, name):
-    """Check a visible array; grey becomes H×W×3."""
-    if array.dtype != np.uint8 or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)):
-        raise ValueError(
-            f'{name}: expected H×W×3 uint8 (B, G, R) or H×W uint8, got shape {array.shape} of type {array.dtype}.'
-        )
-    return np.repeat(array[..., None], 3, axis=2) if array.ndim == 2 else array
-
-
-def _infrared(array, name):
-    """Check an infrared array; H×W×1 becomes H×W."""
-    if array.ndim == 3 and array.shape[2] == 1:
-        array = array[..., 0]
-    if array.dtype != np.uint8 or array.ndim != 2:
-        raise ValueError(
-            f'{name}: expected H×W uint8, got shape {array.shape} of type {array.dtype}. Take one channel of a grey '
-            'picture saved in colour; bring raw thermal data to 8 bits first.'
-        )
-    return array
-
-
-def _size(item):
-    """(height, width) of an image for sorting, from the header of a file; it may be turned by EXIF."""
-    if isinstance(item, np.ndarray):
-        return item.shape[:2]
-    try:
-        with Image.open(item) as img:
-            return img.size[::-1]
-    except OSError:
-        return (0, 0)  # comes first, and is refused with its name when it is read
 
 
 def _targets(pairs, out_dir, suffix):
@@ -291,7 +326,7 @@ def _targets(pairs, out_dir, suffix):
             f'{out_dir}: several visible images are called {", ".join(twice[:5])}; fuse them in several calls'
         )
     targets = [out_dir / f'{stem}{suffix}' for stem in stems]
-    sources = {Path(item).resolve() for pair in pairs for item in pair if not isinstance(item, np.ndarray)}
+    sources = {Path(item).resolve() for pair in pairs for item in pair if isinstance(item, (str, Path))}
     for target in targets:
         if target.resolve() in sources:
             raise ValueError(f'{target}: the fused image would overwrite its source. Choose another out_dir.')

@@ -10,7 +10,7 @@ from mmfusion.utils import to_bgr
 
 TASKS = {'seg': 'mmseg.SegLocalVisualizer', 'det': 'mmdet.DetLocalVisualizer'}
 # What a test pipeline loads is given here; what it does with the image stays.
-_LOADING = ('LoadImagePair', 'LoadAnnotations', 'LoadSegLabels', 'RenderSyntheticPair')
+_LOADING = ('LoadImagePair', 'LoadMFNetPair', 'LoadAnnotations', 'LoadSegLabels', 'RenderSyntheticPair')
 
 
 class TaskResults:

@@ -376,15 +376,16 @@ def place_before_loading(model: nn.Module) -> None:
     Args:
         model: With a method ``place_state_dict(state) -> state``.
     """
+    model.register_load_state_dict_pre_hook(_place)
 
-    def place(module, state, prefix, *_):
-        if prefix:  # it is part of a larger model
-            return
-        placed = module.place_state_dict(dict(state))
-        state.clear()
-        state.update(placed)
 
-    model.register_load_state_dict_pre_hook(place)
+def _place(module: nn.Module, state: dict, prefix: str, *_: object) -> None:
+    """The hook; by name in this module, or a model could not be pickled."""
+    if prefix:  # it is part of a larger model
+        return
+    placed = module.place_state_dict(dict(state))
+    state.clear()
+    state.update(placed)
 
 
 def _read_for(model: nn.Module, source: str | Path | Sequence[str | Path]) -> tuple[State, dict]:

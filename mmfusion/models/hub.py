@@ -165,18 +165,23 @@ def init_model(
         weights = find_weights(cfg)
     elif isinstance(weights, list | tuple) and len(weights) == 1:
         weights = weights[0]
+    model = build_model(cfg)
+    if str(weights) == RANDOM:
+        print_log('The weights are RANDOM, as asked for: the fused images mean nothing.', 'current', logging.WARNING)
+    else:
+        load_weights(model, weights if isinstance(weights, dict) else name_files(cfg, weights))
+    return model.to(device).eval()
+
+
+def build_model(cfg: Config) -> nn.Module:
+    """Build the model of a config without weights, the same one in every process."""
     # In a pipeline the model is built in the middle of an augmentation, by each of several workers.
     with (
         torch.random.fork_rng(devices=[]),
         DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmfusion'),
     ):
         torch.default_generator.manual_seed(0)
-        model = MODELS.build(cfg.model)
-    if str(weights) == RANDOM:
-        print_log('The weights are RANDOM, as asked for: the fused images mean nothing.', 'current', logging.WARNING)
-    else:
-        load_weights(model, weights if isinstance(weights, dict) else name_files(cfg, weights))
-    return model.to(device).eval()
+        return MODELS.build(cfg.model)
 
 
 def find_device(device: str | int | torch.device | None) -> torch.device:

@@ -1,5 +1,7 @@
 """FusionInferencer: forms of input, equality with the model, and refusals."""
 
+import pickle
+
 import cv2
 import numpy as np
 import pytest
@@ -134,17 +136,15 @@ def test_unpaired_and_mismatched(inferencer, arrays, folders, tmp_path):
 
 def test_arrays_of_another_kind(inferencer, arrays):
     vi, ir = arrays[0][0], arrays[1][0]
-    with pytest.raises(
-        ValueError, match=r'visible array 0: expected H×W×3 uint8 .* got shape \(16, 24, 3\) of type float'
-    ):
-        inferencer(vi / 255, ir)
+    with pytest.raises(ValueError, match=r'visible array 0: floating-point values from 0 to 255 have no full scale'):
+        inferencer(vi.astype(np.float32), ir)
+    with pytest.raises(ValueError, match=r'visible array 0: expected uint8, uint16 or floating point .* int64'):
+        inferencer(vi.astype(np.int64), ir)
     with pytest.raises(ValueError, match=r'visible array 0: expected .* got shape \(16, 24, 4\)'):
         inferencer(np.zeros((16, 24, 4), np.uint8), ir)
-    with pytest.raises(ValueError, match=r'infrared array 0: expected H×W uint8, got shape \(16, 24, 3\)'):
+    with pytest.raises(ValueError, match=r'infrared array 0: expected H×W, got shape \(16, 24, 3\)'):
         inferencer(vi, vi)
-    with pytest.raises(ValueError, match=r'infrared array 0: expected .* of type uint16'):
-        inferencer(vi, ir.astype(np.uint16))
-    with pytest.raises(TypeError, match='vi: expected a path, a uint8 array, or a list of these, got Tensor'):
+    with pytest.raises(TypeError, match='vi: expected a path, a NumPy array, or a list of these, got Tensor'):
         inferencer(torch.zeros(3), ir)
 
 
@@ -154,15 +154,86 @@ def test_the_models_own_refusal_names_the_file(inferencer, tmp_path):
         inferencer(tmp_path / 'tiny.png', np.zeros((5, 9), np.uint8))
 
 
-def test_out_of_memory_says_what_to_do(inferencer, arrays, monkeypatch):
+def test_deep_arrays_are_files_of_the_same_values(inferencer, weights, arrays, tmp_path):
+    """uint16, floats in [0, 1], and, stretched, any numbers."""
+    vi, ir = arrays[0][0], arrays[1][0]
+    expected = inferencer(vi, ir)
+    assert close(inferencer(vi.astype(np.uint16) * 257, ir.astype('>u2') * 257), expected, 0)
+    assert close(inferencer(vi / 255, (ir / 255).astype(np.float32)), expected, 0)
+    stretching = FusionInferencer('occo_fmb', weights, 'cpu', NARROW, depth16='stretch', show_progress=False)
+    raw = 7000 + ir.astype(np.uint16) * 4
+    cv2.imwrite(str(tmp_path / 'raw.tiff'), raw)
+    np.save(tmp_path / 'raw.npy', raw)
+    for given in (raw, raw.astype(np.int64), raw.astype(np.float64) - 9000, raw[..., None], tmp_path / 'raw.npy'):
+        assert close(stretching(vi, given), stretching(vi, tmp_path / 'raw.tiff'), 0)
+    with pytest.raises(ValueError, match='infrared array 0: holds NaN'):
+        stretching(vi, np.full(ir.shape, np.nan))
+
+
+def test_pairs_in_four_channels(inferencer, arrays, tmp_path):
+    vi, ir = arrays[0][0], arrays[1][0]
+    expected = inferencer(vi, ir)
+    pair = np.dstack([vi, ir])
+    write_image(tmp_path / 'rgbt' / 'a.png', pair)
+    file = tmp_path / 'rgbt' / 'a.png'
+    assert close(inferencer(pair), expected, 0)
+    assert close(inferencer(file), expected, 0)
+    for many in (tmp_path / 'rgbt', [str(file)], [pair]):
+        [fused] = inferencer(many, out_dir=tmp_path / 'out')
+        assert close(fused, expected, 0)
+    assert sorted(f.name for f in (tmp_path / 'out').iterdir()) == ['000000.png', 'a.png']
+    for given in ((file, file), (tmp_path / 'rgbt', str(tmp_path / 'rgbt')), ([file], [str(file)])):
+        with pytest.raises(ValueError, match=r'rgbt.*: given as the visible and as the infrared image.* --rgbt DIR'):
+            inferencer(*given)
+    with pytest.raises(ValueError, match=r'a\.png: an infrared image with a fourth channel'):
+        inferencer(vi, file)
+    with pytest.raises(ValueError, match=r'array 0: expected H×W×4 .* got shape \(16, 24, 3\)'):
+        inferencer(vi)
+
+
+@pytest.mark.parametrize('error', [
+    torch.OutOfMemoryError('CUDA out of memory'),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory: you tried to allocate"),
+    RuntimeError('DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes.'),
+    MemoryError('Unable to allocate 9. GiB for an array'),
+    cv2.error('Failed to allocate 9 bytes in function OutOfMemoryError'),
+])  # fmt: skip
+def test_out_of_memory_says_what_to_do(inferencer, arrays, monkeypatch, error):
     def full(*args, **kwargs):
-        raise torch.OutOfMemoryError('CUDA out of memory')
+        raise error
 
     monkeypatch.setattr(inferencer.model, 'forward', full)
-    with pytest.raises(
-        RuntimeError, match=r'out of memory at pair 0 \(24×16, batch_size 1\): use a smaller batch_size'
-    ):
+    with pytest.raises(RuntimeError, match=r'out of memory at pair 0 \(24×16, batch_size 1\): use tile=.*--tile'):
         inferencer(arrays[0][0], arrays[1][0])
+    with pytest.raises(RuntimeError, match=r'pair 0, pair 2 .*batch_size 2\): use a smaller batch_size .*--tile 512'):
+        inferencer(*arrays, batch_size=2)
+    monkeypatch.setattr(inferencer.model, 'test_cfg', dict(crop_size=[64, 64]))
+    with pytest.raises(RuntimeError, match=r'use windows smaller than \(64, 64\)'):
+        inferencer(arrays[0][0], arrays[1][0])
+
+
+def test_another_error_of_the_model_stays_what_it_is(inferencer, arrays, monkeypatch):
+    def wrong(*args, **kwargs):
+        raise RuntimeError('size mismatch')
+
+    monkeypatch.setattr(inferencer.model, 'forward', wrong)
+    with pytest.raises(RuntimeError, match=r'^size mismatch$'):
+        inferencer(arrays[0][0], arrays[1][0])
+
+
+@pytest.mark.parametrize('model', ['occo_fmb', 'fusiongan_roadscene'])
+def test_pickled(model, arrays):
+    """For joblib and spawned processes; FusionGAN's parametrized convolutions cannot be pickled as they are."""
+    options = NARROW if model == 'occo_fmb' else None
+    inferencer = FusionInferencer(
+        model, 'random', 'cpu', options, tile=(12, 12), depth16='stretch', show_progress=False
+    )
+    with torch.no_grad():
+        next(inferencer.model.network.parameters()).mul_(2)  # its parameters, not those of a new model
+    copy = pickle.loads(pickle.dumps(inferencer))
+    assert (copy.depth16, copy.show_progress, copy.model.training) == ('stretch', False, False)
+    vi, ir = arrays[0][3], arrays[1][3]
+    assert close(copy(vi, ir), inferencer(vi, ir), 0)
 
 
 def test_checkpoint_of_nan(weights, arrays, tmp_path):
