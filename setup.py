@@ -99,6 +99,7 @@ if __name__ == '__main__':
         python_requires='>=3.10,<3.14',
         install_requires=read_requirements('runtime'),
         extras_require=read_extras(),
+        entry_points={'console_scripts': ['mmfusion=mmfusion.cli:main']},
         cmdclass={'build_py': BuildWithMim},
         zip_safe=False,
     )

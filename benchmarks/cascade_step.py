@@ -21,9 +21,9 @@ from mmengine.optim import OptimWrapper
 from mmengine.registry import DefaultScope
 
 import mmfusion  # noqa: F401
+from mmfusion.cli.common import without_sync_bn
 from mmfusion.registry import DATASETS, MODELS
 from mmfusion.utils import to_uint8
-from mmfusion.utils.cli import without_sync_bn
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs/cascades'
 FILES = dict(seg='occo_deeplabv3plus_synthetic.py', det='occo_yolox_synthetic.py')

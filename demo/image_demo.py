@@ -4,8 +4,8 @@ import argparse
 import sys
 
 from mmfusion.apis import FusionInferencer
+from mmfusion.cli.common import add_inference_arguments, inference_options, report
 from mmfusion.utils import write_image
-from mmfusion.utils.cli import add_inference_arguments, inference_options, report
 
 
 def fuse(args):

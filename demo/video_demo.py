@@ -5,7 +5,7 @@ import sys
 
 from mmfusion.apis import FusionInferencer
 from mmfusion.apis.video import fuse_video
-from mmfusion.utils.cli import add_inference_arguments, inference_options, report
+from mmfusion.cli.common import add_inference_arguments, inference_options, report
 
 
 def fuse(args):

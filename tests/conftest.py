@@ -6,13 +6,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from mmengine.registry import DefaultScope
 
 import mmfusion  # noqa: F401  (applies the compatibility points before any mm* import)
+from mmfusion.apis import init_model, load_model_config
+from mmfusion.utils import write_image
 
 ROOT = Path(__file__).resolve().parents[1]
+NARROW = 'model.network.channels=(4,4,8,8)'
 
 
 def pytest_configure():
@@ -99,3 +103,29 @@ def two_processes(tmp_path_factory):
         return [torch.load(f'{folder}/{rank}.pt', weights_only=True) for rank in (0, 1)]
 
     return run
+
+
+@pytest.fixture(scope='session')
+def narrow():
+    """Overrides that make FIFN narrow, for the command line."""
+    return ['--cfg-options', NARROW]
+
+
+@pytest.fixture(scope='session')
+def checkpoint(tmp_path_factory):
+    """Checkpoint of a narrow OCCO with random weights, in mmengine's form."""
+    torch.manual_seed(7)
+    model = init_model(load_model_config('occo_fmb', {'model.network.channels': (4, 4, 8, 8)}), 'random', 'cpu')
+    file = tmp_path_factory.mktemp('checkpoint') / 'narrow.pth'
+    torch.save(dict(state_dict=model.state_dict(), meta=dict(epoch=1, iter=2, experiment_name='a_run')), file)
+    return file
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    """Folders ``vi`` and ``ir`` with pairs a, b, c, of which b has another size."""
+    rng = np.random.default_rng(0)
+    for name, size in (('a', (16, 24)), ('b', (19, 17)), ('c', (16, 24))):
+        write_image(tmp_path / 'vi' / f'{name}.png', rng.integers(0, 256, (*size, 3), np.uint8))
+        write_image(tmp_path / 'ir' / f'{name}.bmp', rng.integers(0, 256, size, np.uint8))
+    return tmp_path

@@ -1,7 +1,7 @@
 """Comparing what a task model sees: variants of one cascade config, trained and tested cell by cell.
 
 A *variant* is the config with another fuser in front of the task model; a *cell* is a variant with a seed. Each cell runs
-in a process of its own, by tools/train.py, and leaves a ``result.json``. See docs/cascades.md.
+in a process of its own, by ``mmfusion train``, and leaves a ``result.json``. See docs/cascades.md.
 """
 
 import fcntl
@@ -94,7 +94,7 @@ def parse_variant(text):
         if not source:
             raise ValueError(f'{text!r}: expected {KINDS[kind]}')
         if not Path(source).is_dir():
-            raise FileNotFoundError(f'{text!r}: {source} is no folder. Fuse the images by tools/fuse.py first.')
+            raise FileNotFoundError(f'{text!r}: {source} is no folder. Fuse the images by mmfusion fuse first.')
     elif source and '://' not in source and not Path(source).is_file():
         raise FileNotFoundError(f'{text!r}: no such checkpoint: {source}')
     if source and '://' not in source:
@@ -131,7 +131,7 @@ def cell_config(base, variant, seed, folder, weights='last'):
         variant (Variant): The variant.
         seed (int): The seed.
         folder (str | Path): Of the cell.
-        weights (str): ``'last'``: the test is part of the training; ``'best'``: it is not, tools/test.py runs it.
+        weights (str): ``'last'``: the test is part of the training; ``'best'``: it is not, ``mmfusion test`` runs it.
 
     Returns:
         Config: To be dumped.
@@ -346,13 +346,13 @@ def open_folder(out, base, config_name, variants, seeds, weights='last'):
     return [Cell(v, seed, out / 'cells' / v.name / f'seed_{seed}') for seed in seeds for v in variants]
 
 
-def run_cell(cell, cfg, tools, weights='last', say=print):
+def run_cell(cell, cfg, tools=None, weights='last', say=print):
     """Train and test a cell that has no result yet; goes on where it was cut off.
 
     Args:
         cell (Cell): The cell.
         cfg (Config): Of :func:`cell_config`.
-        tools (str | Path): Folder of train.py and test.py.
+        tools (str | Path, optional): Folder of train.py and test.py. Default: ``mmfusion train`` and ``mmfusion test``.
         weights (str): ``'last'`` or ``'best'``: which checkpoint is tested.
         say (Callable): Gets a line about each step.
 
@@ -372,13 +372,13 @@ def run_cell(cell, cfg, tools, weights='last', say=print):
         say(f'{cell}: training' + (f', resumed from {checkpoint.name}' if checkpoint else ''))
         # Resumed at its end, a training only tests.
         resume = ['--resume', checkpoint] if checkpoint else []
-        run_tool(Path(tools) / 'train.py', [config, *resume], cell.folder / 'train.log', claim)
+        run_tool(_command('train', tools), [config, *resume], cell.folder / 'train.log', claim)
         checkpoint = last_checkpoint(train)
         if weights == 'best':
             checkpoint = _best_checkpoint(train)
             say(f'{cell}: testing {checkpoint.name}')
             arguments = [config, checkpoint, '--work-dir', cell.folder / 'test']
-            run_tool(Path(tools) / 'test.py', arguments, cell.folder / 'test.log', claim)
+            run_tool(_command('test', tools), arguments, cell.folder / 'test.log', claim)
         result = dict(
             variant=cell.variant.name,
             seed=cell.seed,
@@ -388,11 +388,15 @@ def run_cell(cell, cfg, tools, weights='last', say=print):
         write_bytes(cell.file, (json.dumps(result, indent=1, ensure_ascii=False) + '\n').encode())
 
 
-def run_tool(script, arguments, log, claim):
+def _command(verb, tools):
+    return ['-m', 'mmfusion', verb] if tools is None else [str(Path(tools) / f'{verb}.py')]
+
+
+def run_tool(command, arguments, log, claim):
     """Run a tool with this Python, its output appended to ``log``.
 
     Args:
-        script (Path): The tool.
+        command (Sequence[str]): The tool: what follows the name of the interpreter.
         arguments (Sequence[str | Path]): Its arguments.
         log (Path): File for what it prints.
         claim (int): Descriptor of the cell's lock, which lives as long as the process: should this one be killed, the
@@ -401,13 +405,16 @@ def run_tool(script, arguments, log, claim):
     Raises:
         CellError: It failed.
     """
-    command = [sys.executable, str(script), *map(str, arguments)]
     with open(log, 'ab') as file:
         done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, pass_fds=[claim]
+            [sys.executable, *command, *map(str, arguments)],
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            pass_fds=[claim],
         )
     if done.returncode:
-        raise CellError(f'{script.name} ended with code {done.returncode}. The end of {log}:\n{_tail(log)}')
+        raise CellError(f'{" ".join(command[-2:])} ended with code {done.returncode}. The end of {log}:\n{_tail(log)}')
 
 
 def _tail(log, lines=12):

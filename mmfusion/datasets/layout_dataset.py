@@ -19,7 +19,7 @@ class LayoutDataset(FusionDataset):
 
     Labels, boxes and masks are looked for only when asked, so that a folder that holds images alone can be used.
     Masks of salient objects belong to no distributed dataset; they are expected in ``mask_vi`` and ``mask_ir`` beside
-    the images, where ``tools/generate_masks.py`` can write them (see ``docs/datasets.md``).
+    the images, where ``mmfusion masks`` can write them (see ``docs/datasets.md``).
 
     Args:
         split (str): One of ``SPLITS``.

@@ -9,7 +9,7 @@ from .layout_dataset import LayoutDataset
 class OCCODataset(LayoutDataset):
     """Pairs with masks of salient objects: ``vi/NAME``, ``ir/NAME``, ``mask_vi/mask_NAME``, ``mask_ir/mask_NAME``.
 
-    Masks are 0 and 255. Any pairs can be brought into this layout by ``tools/generate_masks.py``.
+    Masks are 0 and 255. Any pairs can be brought into this layout by ``mmfusion masks``.
 
     Args:
         with_masks (bool): As in :class:`LayoutDataset`, but True by default.

@@ -27,6 +27,8 @@ from mmfusion.version import __version__
 from .priors.frozen import held_priors
 
 State = dict[str, Tensor]
+# A file, an address, or several files; see read_checkpoint.
+Source = str | Path | Sequence[str | Path] | Mapping[str, str | Path]
 # Share of tensors, by name and shape, from which on a file is taken for weights of a method.
 _ALIKE = 0.6
 
@@ -147,9 +149,7 @@ def check_priors(model: nn.Module, meta: Mapping, source: str | Path, training: 
                 )
 
 
-def check_weights(
-    model: nn.Module, source: str | Path | Sequence[str | Path], training: bool = False
-) -> tuple[State, dict]:
+def check_weights(model: nn.Module, source: Source, training: bool = False) -> tuple[State, dict]:
     """Make sure that a checkpoint is one of exactly this model, frozen priors included.
 
     Args:
@@ -168,20 +168,21 @@ def check_weights(
     fit = compare(model, state, training)
     if not fit.exact:
         raise CheckpointError(
-            f'{source}: not a checkpoint of this model. {_describe(model, state, fit)}. {_advice(state, meta, model, fit)}'
+            f'{_name(source)}: not a checkpoint of this model. {_describe(model, state, fit)}. '
+            f'{_advice(state, meta, model, fit)}'
         )
     frozen = frozen_state(model)
     other = [n for n, v in frozen.items() if n in state and not _same(v, state[n])]
     if other:
         raise CheckpointError(
-            f'{source}: has other weights than the frozen backbone of this model: {some(other)}. Build the model with the '
-            'weights of this file: give the backbone by itself to FrozenBackbone (weights=FILE).'
+            f'{_name(source)}: has other weights than the frozen backbone of this model: {some(other)}. Build the model '
+            'with the weights of this file: give the backbone by itself to FrozenBackbone (weights=FILE).'
         )
-    check_priors(model, meta, source, training)
+    check_priors(model, meta, _name(source), training)
     return {name: value for name, value in state.items() if name not in frozen}, meta
 
 
-def load_weights(model: nn.Module, source: str | Path | Sequence[str | Path]) -> dict:
+def load_weights(model: nn.Module, source: Source) -> dict:
     """Load a checkpoint into exactly the model that it belongs to.
 
     Args:
@@ -199,7 +200,8 @@ def load_weights(model: nn.Module, source: str | Path | Sequence[str | Path]) ->
     left = [name for name in own if name not in state and not name.endswith('.num_batches_tracked')]
     if left:
         print_log(
-            f'{source}: has no {some(left)}, which only training needs; they keep their initial values.', 'current'
+            f'{_name(source)}: has no {some(left)}, which only training needs; they keep their initial values.',
+            'current',
         )
     unwrap(model).load_state_dict({k: v for k, v in state.items() if k in own}, strict=False)
     return meta
@@ -269,12 +271,12 @@ def check_start(model: nn.Module, cfg: Config) -> None:
         print_log(f'load_from={str(path)!r}: all {len(fit.fitting)} tensors of the model are loaded.', 'current')
 
 
-def for_runner(model: nn.Module, source: str | Path, work_dir: str | Path) -> str:
+def for_runner(model: nn.Module, source: Source, work_dir: str | Path) -> str:
     """Give a file that mmengine's Runner, which reads its own form alone, can load into a model.
 
     Args:
         model: The model, or its DDP wrapper.
-        source: Checkpoint, or the authors' file of the model's network.
+        source: Checkpoint, or the authors' files of the model's network.
         work_dir: Where the authors' weights are written, converted.
 
     Returns:
@@ -283,17 +285,26 @@ def for_runner(model: nn.Module, source: str | Path, work_dir: str | Path) -> st
     Raises:
         CheckpointError: If ``source`` cannot be read.
     """
-    if '://' in str(source):
+    if isinstance(source, str | Path) and re.match(r'(?!file:|https?:)[\w-]+://', str(source)):
         return str(source)
     state, _ = read_checkpoint(source)
     converted = authors_state(unwrap(model), state)
     if converted is None:
         return str(source)
-    target = Path(work_dir) / f'{Path(source).stem}-converted.pth'
+    files = [Path(file) for file in ([source] if isinstance(source, str | Path) else _values(source))]
+    target = Path(work_dir) / f'{files[0].stem}-converted.pth'
     if is_main_process():
-        save_checkpoint(target, converted, dict(converted_from=Path(source).name))
+        save_checkpoint(target, converted, dict(converted_from=[file.name for file in files]))
     barrier()
     return str(target)
+
+
+def _name(source: Source) -> str:
+    return str(source) if isinstance(source, str | Path) else ', '.join(map(str, _values(source)))
+
+
+def _values(source: Source) -> list[str | Path]:
+    return list(source.values() if isinstance(source, Mapping) else source)
 
 
 def save_checkpoint(file: str | Path, state: Mapping[str, Tensor], meta: Mapping) -> None:
@@ -388,7 +399,7 @@ def _place(module: nn.Module, state: dict, prefix: str, *_: object) -> None:
     state.update(placed)
 
 
-def _read_for(model: nn.Module, source: str | Path | Sequence[str | Path]) -> tuple[State, dict]:
+def _read_for(model: nn.Module, source: Source) -> tuple[State, dict]:
     """Read a checkpoint for a model.
 
     One of a cascade's part gets the cascade's names, one of the authors of the model's network the model's.
@@ -400,8 +411,7 @@ def _read_for(model: nn.Module, source: str | Path | Sequence[str | Path]) -> tu
         state = {f'model.{name}': value for name, value in state.items()}
     converted = authors_state(model, state)
     if converted is not None:
-        names = source if isinstance(source, str | Path) else ', '.join(map(str, source))
-        print_log(f"{names}: the authors' weights, converted.", 'current')
+        print_log(f"{_name(source)}: the authors' weights, converted.", 'current')
         return converted, meta
     place = getattr(model, 'place_state_dict', None)
     return (place(state) if place else state), meta

@@ -1,6 +1,5 @@
 """Records of how the files in a folder were made, written beside them, so that two kinds are never mixed."""
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 from mmfusion.version import __version__
 
+from .checkpoint import sha256_of
 from .image_io import write_bytes
 
 RECORD = 'fuse.json'
@@ -16,7 +16,7 @@ CURE = 'Choose another --out, or say --overwrite to fuse images of these names a
 
 def model_settings(
     config: str | Path,
-    checkpoint: str | Path,
+    checkpoint: str | Path | Sequence[str | Path] | Mapping[str, str | Path],
     cfg_options: Mapping | None = None,
     tile: Sequence[int] | None = None,
     depth16: str | None = None,
@@ -25,7 +25,7 @@ def model_settings(
 
     Args:
         config: Name or file; of a file the name counts, not the folder.
-        checkpoint: File (its SHA-256 counts), or the word ``'random'``.
+        checkpoint: File or files (their SHA-256 count), or the word ``'random'``.
         cfg_options: Overrides of the config.
         tile: Height and width of windows.
         depth16: How more than 8 bits become 8.
@@ -33,12 +33,14 @@ def model_settings(
     Returns:
         As it comes back from a JSON file.
     """
-    checkpoint = Path(checkpoint)
-    digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest() if checkpoint.is_file() else None
+    files = list(checkpoint.values() if isinstance(checkpoint, Mapping) else checkpoint)
+    files = [Path(file) for file in ([checkpoint] if isinstance(checkpoint, str | Path) else files)]
+    digests = [sha256_of(file) if file.is_file() else None for file in files]
+    one = len(files) == 1
     settings = {
         'config': Path(config).stem,
-        'checkpoint': checkpoint.name,
-        'checkpoint_sha256': digest,
+        'checkpoint': files[0].name if one else [file.name for file in files],
+        'checkpoint_sha256': digests[0] if one else digests,
         'cfg_options': cfg_options,
         'tile': tile,
         'depth16': depth16,

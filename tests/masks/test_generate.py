@@ -1,6 +1,5 @@
 """Mask generation: real GroundingDINO, BERT and SAM classes, tiny and random; files, resuming, refusals."""
 
-import importlib.util
 import json
 import sys
 from functools import partial
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from mmfusion.cli import masks
 from mmfusion.datasets.boxes import AnnotatedBoxes
 from mmfusion.masks import grounded_sam
 from mmfusion.masks.contrast import ContrastMasks
@@ -24,8 +24,6 @@ from mmfusion.masks.grounded_sam import (
     prompt_spans,
 )
 from mmfusion.utils import ImageReadError, read_infrared, read_mask, read_visible
-
-TOOL = Path(__file__).resolve().parents[2] / 'tools' / 'generate_masks.py'
 
 # Grounding DINO's text positions are 256 wide whatever the config says: that width stays.
 TINY_DETECTOR = """
@@ -61,11 +59,8 @@ def _one_thread(one_thread):
 
 @pytest.fixture(scope='module')
 def tool():
-    """The command-line tool as a module."""
-    spec = importlib.util.spec_from_file_location('generate_masks_tool', TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    """The command-line tool."""
+    return masks
 
 
 def tiny_sam(checkpoint=None):

@@ -209,7 +209,7 @@ def test_authors_file_of_the_network(tmp_path, said):
     assert converted == str(tmp_path / 'work' / 'a-converted.pth')
     content = torch.load(converted, weights_only=True)
     assert torch.equal(content['state_dict']['network.stem.weight'], first)
-    assert content['meta']['converted_from'] == 'a.pth'
+    assert content['meta']['converted_from'] == ['a.pth']
     assert for_runner(model, converted, tmp_path) == converted
     with pytest.raises(CheckpointError, match=r'not a checkpoint of this model\. Missing in the file: network\.stem'):
         load_weights(model, authors_file(tmp_path / 'wide.pth', width=5))

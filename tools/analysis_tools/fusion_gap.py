@@ -21,9 +21,9 @@ from rich.progress import track
 from torchvision.transforms.v2.functional import center_crop, horizontal_flip, resize
 
 from mmfusion.apis import find_config, init_model, load_model_config
+from mmfusion.cli.common import report, without_sync_bn
 from mmfusion.comparison.cells import named_metrics, per_class_evaluators, task_of
 from mmfusion.utils import to_uint8
-from mmfusion.utils.cli import report, without_sync_bn
 
 TASKS = dict(segmentor='seg', detector='det')
 AUGMENTATIONS = {

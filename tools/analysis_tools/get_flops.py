@@ -5,40 +5,15 @@ MACs as "FLOPs". Element-wise work, pooling and interpolation are not counted.
 """
 
 import argparse
-import math
 import sys
 
 import torch
 from mmengine.config import DictAction
 from rich.console import Console
 from rich.table import Table
-from torch.utils.flop_counter import FlopCounterMode
 
-from mmfusion.apis import init_model, load_model_config
-
-
-def _product(self_shape, a_shape, b_shape, *args, out_shape=None, **kwargs):
-    """FLOPs of self + a b, where a and b are matrices or batches of them."""
-    return 2 * math.prod(a_shape) * b_shape[-1]
-
-
-# torch counts these products only in the form that makes a new tensor.
-_IN_PLACE = {torch.ops.aten.addmm_: _product, torch.ops.aten.baddbmm_: _product}
-
-
-def count_flops(module, *args, **kwargs):
-    """Run ``module(*args, **kwargs)`` once and count.
-
-    Returns:
-        dict[str, int]: FLOPs under ``''`` for the whole, and under the name of each submodule that was called.
-    """
-    root = type(module).__name__
-    counter = FlopCounterMode(display=False, custom_mapping=_IN_PLACE)
-    with counter, torch.no_grad():
-        module(*args, **kwargs)
-    counts = {name: sum(ops.values()) for name, ops in counter.get_flop_counts().items()}
-    by_name = {name.removeprefix(f'{root}.'): n for name, n in counts.items() if name.startswith(f'{root}.')}
-    return {**by_name, '': counts['Global']}
+from mmfusion.models.cost import count_flops, count_parameters
+from mmfusion.models.hub import init_model, load_model_config
 
 
 def analyse(cfg, height, width):
@@ -56,14 +31,9 @@ def analyse(cfg, height, width):
         # A container such as a ModuleList is never called itself: what it holds is added up.
         called = [n for n in counts if n == f'network.{name}' or n.startswith(f'network.{name}.')]
         outermost = [n for n in called if not any(n.startswith(f'{other}.') for other in called)]
-        rows.append((f'network.{name}', parameters(part), sum(counts[n] for n in outermost)))
-    rows.append(('all', parameters(model), counts['']))
+        rows.append((f'network.{name}', count_parameters(part), sum(counts[n] for n in outermost)))
+    rows.append(('all', count_parameters(model), counts['']))
     return rows, sum(p.numel() for p in model.parameters() if not p.requires_grad)
-
-
-def parameters(module):
-    """Number of a module's parameters."""
-    return sum(p.numel() for p in module.parameters())
 
 
 def main(argv=None):

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import torch
 
+from mmfusion.cli.common import report
 from mmfusion.evaluation.report import make_panel
 from mmfusion.masks.box_pca import to_picture
 from mmfusion.masks.feature_pca import build_prior, pca_colours
 from mmfusion.utils import read_visible, to_bgr, write_image
-from mmfusion.utils.cli import report
 
 
 def parse_args(argv=None):

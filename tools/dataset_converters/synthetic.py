@@ -17,10 +17,10 @@ from xml.etree import ElementTree
 import numpy as np
 from rich.progress import track
 
+from mmfusion.cli.common import report
 from mmfusion.datasets.synthetic import BOX_CLASSES, render_scene, scene_name
 from mmfusion.datasets.synthetic.scene import CLASSES
 from mmfusion.utils import write_bytes, write_image
-from mmfusion.utils.cli import report
 from mmfusion.utils.run_record import check_record, write_record
 
 # Index of the first scene of each part.

@@ -10,12 +10,12 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
 import mmfusion  # noqa: F401
+from mmfusion.cli.common import report
 from mmfusion.models.cascades import TaskCascade
 from mmfusion.models.checkpoint import full_state_dict, load_weights
 from mmfusion.models.hub import drop_losses
 from mmfusion.registry import MODELS
 from mmfusion.utils import write_bytes
-from mmfusion.utils.cli import report
 
 
 def split(config, checkpoint, fuser=None, task=None):

@@ -72,7 +72,7 @@ class ForegroundCrop(BaseTransform):
         if self._skipped >= self.max_skips:
             raise ValueError(
                 f'{name}, like the {self._skipped - 1} pairs before it. Look at the masks (0 and 255), or make them anew '
-                'with tools/generate_masks.py.'
+                'with mmfusion masks.'
             )
         warnings.warn(f'{name}; another pair takes its place, as in OCCO', stacklevel=2)
         return None

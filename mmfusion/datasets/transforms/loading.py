@@ -77,7 +77,7 @@ class LoadSaliencyMasks(BaseTransform):
             if path is None:
                 raise KeyError(
                     f'{results["img_path"]}: no {name}_path. Set data_prefix of the dataset to the folders of the '
-                    'masks (mask_vi_path, mask_ir_path), or make them with tools/generate_masks.py.'
+                    'masks (mask_vi_path, mask_ir_path), or make them with mmfusion masks.'
                 )
             mask = read_mask(path)
             if mask.shape != results['img'].shape[:2]:

@@ -329,7 +329,7 @@ def load(file):
         }
     except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as e:
         raise ValueError(
-            f'{file}: not a metrics.json of tools/evaluate.py ({e!r}). Remove it, or name another --out.'
+            f'{file}: not a metrics.json of mmfusion evaluate ({e!r}). Remove it, or name another --out.'
         ) from e
     unknown = [name for name in results.metrics if name not in METRIC_SPECS]
     if unknown:

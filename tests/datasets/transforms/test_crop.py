@@ -113,7 +113,7 @@ def test_too_many_skips_in_a_row_are_an_error():
     assert crop(sample(vi=[(1, 1)])) is not None  # one that fits starts the count anew
     assert crop(sample()) is None
     assert crop(sample()) is None
-    with pytest.raises(ValueError, match=r'neither mask has a salient pixel, like the 2 pairs before.*generate_masks'):
+    with pytest.raises(ValueError, match=r'neither mask has a salient pixel, like the 2 pairs before.*mmfusion masks'):
         crop(sample())
 
 

@@ -152,5 +152,5 @@ def test_masks_are_binary_and_listed(tmp_path, rgb):
     np.testing.assert_array_equal(results['gt_mask_ir'], mask != 255)
     assert results['seg_fields'] == ['gt_mask_vi', 'gt_mask_ir']
     assert results['gt_mask_vi'].dtype == np.uint8
-    with pytest.raises(KeyError, match=r'a\.png: no mask_ir_path.*tools/generate_masks\.py'):
+    with pytest.raises(KeyError, match=r'a\.png: no mask_ir_path.*mmfusion masks'):
         LoadSaliencyMasks()(dict(img=rgb, img_path='a.png', mask_vi_path=paths['mask_vi_path']))

@@ -8,7 +8,7 @@ from mmfusion.models.layers.min_max import min_max_normalize
 from mmfusion.registry import MODELS
 
 from .fast import FastFIFB, fold_norm
-from .official import from_official
+from .official import from_official, to_official
 from .tiled import TiledFusion
 
 
@@ -128,6 +128,7 @@ class FIFN(nn.Module):
         self.final = nn.Conv2d(channels[0], 1, 1)
 
     from_authors = staticmethod(from_official)
+    to_authors = staticmethod(to_official)
 
     def encode(self, name, x):
         """The four features of one modality, before their pooling, finest first."""

@@ -1,4 +1,4 @@
-"""tools/downstream.py: the table, going on, failures, refusals, and two real cells."""
+"""mmfusion downstream: the table, going on, failures, refusals, and two real cells."""
 
 import json
 import math
@@ -8,6 +8,8 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from mmfusion import cli
+from mmfusion.cli import downstream
 from mmfusion.comparison import cells
 from mmfusion.registry import MODELS
 
@@ -43,10 +45,9 @@ def config(tmp_path):
 
 
 @pytest.fixture
-def compare(load_tool, config, tmp_path):
+def compare(config, tmp_path):
     """Runs the tool with more arguments; the exit code."""
-    tool = load_tool('tools/downstream.py')
-    return lambda *args, name=config: tool.main([str(name), '--out', str(tmp_path / 'out'), *map(str, args)])
+    return lambda *args, name=config: downstream.main([str(name), '--out', str(tmp_path / 'out'), *map(str, args)])
 
 
 class Trainings:
@@ -55,7 +56,7 @@ class Trainings:
     def __init__(self):
         self.calls, self.fate = [], lambda cell: None
 
-    def __call__(self, script, arguments, log, claim):
+    def __call__(self, command, arguments, log, claim):
         folder = Path(arguments[0]).parent
         cell = folder.parent.name, int(folder.name.removeprefix('seed_'))
         self.calls.append((*cell, *(Path(a).name for a in arguments[1:])))
@@ -176,7 +177,7 @@ def test_wrong_configs(compare, trainings, config, capsys):
 
 
 @pytest.mark.slow
-def test_two_real_cells(compare, load_tool, tmp_path, monkeypatch):
+def test_two_real_cells(compare, tmp_path, monkeypatch):
     """Trained and tested by the tools themselves, in this process; a test of the checkpoint gives the same numbers."""
     config = tmp_path / 'tiny.py'
     config.write_text(CONFIG.format(base=str(ROOT / 'configs/cascades/occo_deeplabv3plus_synthetic.py')))
@@ -186,7 +187,7 @@ def test_two_real_cells(compare, load_tool, tmp_path, monkeypatch):
     monkeypatch.setattr(
         cells,
         'run_tool',
-        lambda script, arguments, log, claim: load_tool(f'tools/{script.name}').main(list(map(str, arguments))),
+        lambda command, arguments, log, claim: cli.main([*command[2:], *map(str, arguments)]),
     )
     assert compare('--variants', 'infrared', f'F=frozen:{tmp_path / "fuser.pth"}', name=config) == 0
     root = tmp_path / 'out/cells'
@@ -203,5 +204,5 @@ def test_two_real_cells(compare, load_tool, tmp_path, monkeypatch):
         assert got['metrics']['mIoU'] == pytest.approx(math.fsum(defined) / len(defined), abs=0.006)
     (folder / cells.METRICS_FILE).unlink()
     checkpoint = folder / 'train/epoch_1.pth'
-    load_tool('tools/test.py').main([str(folder / 'config.py'), str(checkpoint), '--work-dir', str(tmp_path / 'test')])
+    cli.main(['test', str(folder / 'config.py'), str(checkpoint), '--work-dir', str(tmp_path / 'test')])
     assert json.loads((folder / cells.METRICS_FILE).read_text()) == pytest.approx(got['metrics'], nan_ok=True)

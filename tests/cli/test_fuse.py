@@ -1,4 +1,4 @@
-"""tools/fuse.py and demo/image_demo.py: names, sizes, resuming, refusals."""
+"""mmfusion fuse and demo/image_demo.py: names, sizes, resuming, refusals."""
 
 import json
 
@@ -7,15 +7,15 @@ import pytest
 import torch
 
 from mmfusion.apis import FusionInferencer
+from mmfusion.cli.fuse import main
 from mmfusion.utils import read_visible, write_image
 
 
 @pytest.fixture
-def fuse(load_tool, checkpoint, narrow, pairs):
+def fuse(checkpoint, narrow, pairs):
     """Runs the tool on ``pairs`` with more arguments; the exit code."""
-    tool = load_tool('tools/fuse.py')
     folders = ['--vi', str(pairs / 'vi'), '--ir', str(pairs / 'ir'), '--out', str(pairs / 'out'), '--device', 'cpu']
-    return lambda *args, weights=checkpoint: tool.main(['occo_fmb', str(weights), *folders, *args, *narrow])
+    return lambda *args, weights=checkpoint: main(['occo_fmb', str(weights), *folders, *args, *narrow])
 
 
 def states(folder):
@@ -117,7 +117,7 @@ def test_unpaired(fuse, pairs, capsys):
     assert 'c, lonely. Visible and infrared images are paired by file name' in err
     assert not (pairs / 'out').exists()
     assert fuse('--allow-missing') == 0
-    assert 'left out for want of a counterpart: 2 visible, 0 infrared images' in capsys.readouterr().out
+    assert 'left out without a counterpart: 2 visible, 0 infrared images' in capsys.readouterr().out
     assert set(states(pairs / 'out')) == {'a.png', 'b.png'}
     for file in (pairs / 'ir').iterdir():
         file.rename(file.with_stem(f'{file.stem}_ir'))
@@ -128,7 +128,7 @@ def test_unpaired(fuse, pairs, capsys):
 def test_sources_are_never_overwritten(load_tool, checkpoint, narrow, pairs, capsys):
     files = {file: file.read_bytes() for file in (pairs / 'vi').iterdir()}
     folders = ['--vi', str(pairs / 'vi'), '--ir', str(pairs / 'ir'), '--out', str(pairs / 'ir' / '..' / 'vi')]
-    assert load_tool('tools/fuse.py').main(['occo_fmb', str(checkpoint), *folders, '--overwrite', *narrow]) == 1
+    assert main(['occo_fmb', str(checkpoint), *folders, '--overwrite', *narrow]) == 1
     assert 'is the folder of the source images' in capsys.readouterr().err
     assert {file: file.read_bytes() for file in (pairs / 'vi').iterdir()} == files
 
@@ -162,3 +162,31 @@ def test_demo(load_tool, checkpoint, narrow, pairs, capsys):
     pair[1] = str(pairs / 'ir' / 'a.bmp')
     assert demo.main([*pair, 'occo_fmb', str(checkpoint), '--out', str(out), *narrow]) == 1
     assert 'b.png is 17×19 but' in capsys.readouterr().err
+
+
+def test_weights_by_option(fuse, pairs, checkpoint, narrow, capsys):
+    folders = ['--vi', str(pairs / 'vi'), '--ir', str(pairs / 'ir'), '--out', str(pairs / 'out'), *narrow]
+    assert main(['occo_fmb', '--weights', str(checkpoint), *folders]) == 0
+    assert fuse() == 0
+    assert '0 images fused, 3 skipped' in capsys.readouterr().out
+    assert main(['occo_fmb', str(checkpoint), '--weights', str(checkpoint), *folders]) == 1
+    assert 'give the weights once' in capsys.readouterr().err
+    assert main(['occo_fmb', *folders]) == 1
+    assert 'occo_fmb: give its weights (--weights FILE): none are published for this config.' in capsys.readouterr().err
+    assert main(['oco_fmb', *folders]) == 1
+    assert "'oco_fmb' is no config of mmfusion. Did you mean occo_fmb" in capsys.readouterr().err
+
+
+@pytest.mark.data
+def test_authors_files_as_they_are(data_dir, pairs, monkeypatch, capsys):
+    """Given by --weights, and found by their hash: the same images."""
+    folders = ['--vi', str(pairs / 'vi'), '--ir', str(pairs / 'ir'), '--device', 'cpu']
+    zoo = data_dir / 'zoo'
+    assert main(['pmgi', *folders, '--out', str(pairs / 'given'), '--weights', str(zoo / 'PMGI')]) == 0
+    monkeypatch.setenv('MMFUSION_WEIGHTS', str(zoo))
+    assert main(['PMGI', *folders, '--out', str(pairs / 'found')]) == 0
+    assert all(
+        (pairs / 'found' / f'{k}.png').read_bytes() == (pairs / 'given' / f'{k}.png').read_bytes() for k in 'abc'
+    )
+    assert main(['sdnet', *folders, '--out', str(pairs / 'wrong'), '--weights', str(zoo / 'PMGI')]) == 1
+    assert "It looks like the authors' weights of pmgi (PMGI)" in capsys.readouterr().err

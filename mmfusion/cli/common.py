@@ -1,0 +1,246 @@
+"""Arguments, configs and errors that the command-line tools share."""
+
+import argparse
+import os
+import re
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from mmengine.config import Config, DictAction
+from mmengine.logging import MMLogger, print_log
+
+from mmfusion.models.hub import find_config
+
+_STOCK_HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint')
+
+
+# What a user can mend.
+ERRORS = (ValueError, FileNotFoundError, FileExistsError, RuntimeError, KeyError)
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def add_config_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add ``config``, ``--work-dir``, ``--cfg-options`` and ``--launcher``: how every tool takes a config."""
+    parser.add_argument('config', metavar='METHOD', help='config file, or the name of one of mmfusion (occo_fmb)')
+    parser.add_argument('--work-dir', help='folder of logs and checkpoints (default: work_dirs/<config name>)')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        help='overrides, such as train_cfg.max_epochs=1 train_dataloader.batch_size=4',
+    )
+    parser.add_argument('--launcher', choices=('none', 'pytorch', 'slurm', 'mpi'), default='none', help='job launcher')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+
+
+def add_weights_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add ``checkpoint``, which may be left out, and ``--weights``, which is the same; see :func:`weights_of`."""
+    parser.add_argument(
+        'checkpoint', nargs='?', metavar='CHECKPOINT', help="as --weights; the word 'random' is an untrained model"
+    )
+    parser.add_argument(
+        '--weights',
+        nargs='+',
+        metavar='FILE',
+        help="checkpoint, or the authors' own file or files. Default: the authors' weights, from the folder "
+        'MMFUSION_WEIGHTS or from where they are published',
+    )
+
+
+def weights_of(args: argparse.Namespace) -> str | list[str] | None:
+    """The weights that :func:`add_weights_arguments` were given.
+
+    Returns:
+        A file, several files, or None for the published ones.
+
+    Raises:
+        ValueError: If they are given twice.
+    """
+    if args.checkpoint and args.weights:
+        raise ValueError(f'{args.checkpoint} and --weights {" ".join(args.weights)}: give the weights once')
+    weights = args.weights or args.checkpoint
+    return weights[0] if isinstance(weights, list) and len(weights) == 1 else weights
+
+
+def add_inference_arguments(parser: argparse.ArgumentParser, task: bool = False) -> None:
+    """Add the arguments of :class:`~mmfusion.apis.FusionInferencer`; see :func:`inference_options`.
+
+    Args:
+        parser: Gets ``config``, weights and options.
+        task: Whether findings of a cascade can be drawn.
+    """
+    parser.add_argument(
+        'config', metavar='METHOD', help='a method (seafusion), the name of a config of mmfusion (occo_fmb), or a file'
+    )
+    add_weights_arguments(parser)
+    parser.add_argument('--device', help='cpu, cuda, cuda:1 or the number of a GPU; default: a GPU where there is one')
+    parser.add_argument(
+        '--tile',
+        nargs=2,
+        type=int,
+        metavar=('H', 'W'),
+        help='fuse window by window: for images too large for the memory',
+    )
+    parser.add_argument(
+        '--depth16', choices=('full', 'stretch'), help='how more than 8 bits become 8; stretch is for raw thermal data'
+    )
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='overrides of the config')
+    if task:
+        parser.add_argument(
+            '--task', choices=('seg', 'det'), help="draw what the cascade's segmenter or detector finds"
+        )
+        parser.add_argument(
+            '--score-thr', type=float, default=0.3, help='least score of a drawn box (default: %(default)s)'
+        )
+
+
+def inference_options(args: argparse.Namespace) -> dict:
+    """Keyword arguments of :class:`~mmfusion.apis.FusionInferencer` from those of :func:`add_inference_arguments`."""
+    keys = ('device', 'tile', 'depth16', 'cfg_options', 'task', 'score_thr')
+    return dict(model=args.config, weights=weights_of(args), **{k: getattr(args, k) for k in keys if k in args})
+
+
+def report(run: Callable[..., str | None], *args) -> int:
+    """Run a tool: print the sentence that it returns, or its error.
+
+    Args:
+        run: The tool.
+        *args: What it takes.
+
+    Returns:
+        The exit code: 1 after an error that a user can mend.
+    """
+    try:
+        text = run(*args)
+    except ERRORS as e:
+        print(f'error: {message_of(e)}', file=sys.stderr)
+        return 1
+    if text is not None:
+        print(text)
+    return 0
+
+
+def report_own(run: Callable[..., object], *args) -> int:
+    """Run a tool that runs much code of others: print the errors that mmfusion raises, and let the others through.
+
+    Returns:
+        The exit code.
+    """
+    try:
+        run(*args)
+    except ERRORS as e:
+        own = next(filter(None, map(_own_message, _chain(e))), None)
+        if own is None:
+            raise
+        print(f'error: {own}', file=sys.stderr)
+        return 1
+    return 0
+
+
+def message_of(error: BaseException) -> str:
+    """The text of an error; of a KeyError without the quotation marks."""
+    return str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, and those in whose handling it was raised: a registry wraps those of a constructor."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _own_message(error: BaseException) -> str | None:
+    """The text of an error that is meant for users: of mmfusion, here or in a worker of a dataloader, or of a registry."""
+    frames = traceback.extract_tb(error.__traceback__)
+    if not frames or not isinstance(error, ERRORS):
+        return None
+    if _meant_for_users(frames[-1].filename):
+        return message_of(error)
+    text = str(error)
+    files = re.findall(r'^ *File "(.+?)", line \d+', text, re.MULTILINE)
+    if 'Original Traceback' in text and files and _meant_for_users(files[-1]):
+        return re.split(r'^[\w.]+(?:Error|Exception): ', text, flags=re.MULTILINE)[-1].strip()
+    return None
+
+
+def _meant_for_users(file: str) -> bool:
+    return Path(file).is_relative_to(_PACKAGE) or Path(file).parts[-3:-1] == ('mmengine', 'registry')
+
+
+@contextmanager
+def log_level(level: int) -> Iterator[None]:
+    """Let only messages of this level and above into mmengine's log."""
+    logger = MMLogger.get_current_instance()
+    before = logger.level
+    logger.setLevel(level)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+def load_config(args: argparse.Namespace) -> Config:
+    """Load the config of :func:`add_config_arguments`, with its overrides, ready for ``Runner.from_cfg``.
+
+    On machines without CUDA a distributed run uses gloo, with a wrapper that asks for no device. Stock models are
+    written for several GPUs: in one process, or without CUDA, their ``SyncBN`` is read as ``BN``, which the log says.
+
+    Raises:
+        FileNotFoundError: If there is no such config; near names are proposed.
+    """
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    file = find_config(args.config)
+    cfg = Config.fromfile(file)
+    cfg.merge_from_dict(args.cfg_options or {})
+    # A child config takes an inherited hook away by None; mmengine knows that of its own hooks only.
+    cfg.default_hooks = {
+        k: v for k, v in (cfg.get('default_hooks') or {}).items() if v is not None or k in _STOCK_HOOKS
+    }
+    cfg.launcher = args.launcher
+    cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(Path('work_dirs') / file.stem)
+    if args.launcher == 'none' or not torch.cuda.is_available():
+        without_sync_bn(cfg.get('model'))
+    if args.launcher == 'pytorch' and not torch.cuda.is_available():
+        # mmengine's own launcher sets a CUDA device; it leaves a process group alone that already exists.
+        torch.distributed.init_process_group('gloo')
+        unused = cfg.get('find_unused_parameters', False)
+        cfg.setdefault(
+            'model_wrapper_cfg',
+            dict(
+                type='MMDistributedDataParallel',
+                device_ids=None,
+                broadcast_buffers=False,
+                find_unused_parameters=unused,
+            ),
+        )
+    return cfg
+
+
+def without_sync_bn(node: object) -> int:
+    """Write ``BN`` for ``SyncBN`` in a model's config, in place; it raises without a process group on GPUs.
+
+    Args:
+        node: A config, or part of one.
+
+    Returns:
+        How many were replaced; where there are any, the log says so.
+    """
+    count = _replace_sync_bn(node)
+    if count:
+        print_log(f'SyncBN stands {count} times in the model and needs several processes on GPUs: using BN.', 'current')
+    return count
+
+
+def _replace_sync_bn(node):
+    if isinstance(node, dict):
+        own = node.get('type') == 'SyncBN'
+        if own:
+            node['type'] = 'BN'
+        return own + sum(_replace_sync_bn(value) for value in node.values())
+    if isinstance(node, list | tuple):
+        return sum(_replace_sync_bn(value) for value in node)
+    return 0

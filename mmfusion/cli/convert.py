@@ -1,0 +1,122 @@
+"""Turn the authors' weights of a method into a checkpoint of mmfusion, or back where the method says how.
+
+    mmfusion convert u2fusion model.ckpt u2fusion.pth
+    mmfusion convert didfuse Encoder_weight_IJCAI.pkl Decoder_weight_IJCAI.pkl didfuse.pth
+    mmfusion convert occo --to-authors occo.pth OCCO.pth
+
+Every tensor must fit the method's network as it is configured. The result holds weights alone: it can be tested, fused
+with, or trained on from (load_from), but not resumed. Commands that fuse or test take the authors' files as they are, too.
+"""
+
+import argparse
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from mmengine.config import DictAction
+
+from mmfusion.models.checkpoint import authors_state, check_weights, resembling, save_checkpoint
+from mmfusion.models.hub import find_config, init_model, load_model_config, name_files, published
+from mmfusion.utils import write_bytes
+from mmfusion.utils.checkpoint import CheckpointError, read_checkpoint, sha256_of
+from mmfusion.utils.tf_checkpoint import tf_prefix
+
+from .common import report
+
+
+def make_parser(prog: str | None = None) -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('config', metavar='METHOD', help='a method (u2fusion), the name of a config, or a file')
+    parser.add_argument('src', nargs='+', metavar='SRC', help="the authors' file, files or folder")
+    parser.add_argument('dst', metavar='DST', help='checkpoint to write')
+    parser.add_argument('--to-authors', action='store_true', help="from mmfusion's form to the authors'")
+    parser.add_argument('--overwrite', action='store_true', help='replace DST if it exists')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='overrides of the config')
+    return parser
+
+
+def convert(
+    config: str | Path,
+    sources: Sequence[str | Path],
+    dst: str | Path,
+    back: bool = False,
+    overwrite: bool = False,
+    cfg_options: dict | None = None,
+) -> int:
+    """Convert weights; arguments as on the command line.
+
+    Returns:
+        Number of tensors written.
+
+    Raises:
+        FileExistsError: If ``dst`` exists.
+        CheckpointError: If the files cannot be read, or are not those of the method.
+        ValueError: If the method has no such conversion.
+    """
+    if Path(dst).exists() and not overwrite:
+        raise FileExistsError(f'{dst} exists; say --overwrite to replace it')
+    cfg = load_model_config(config, cfg_options)
+    model = init_model(cfg, 'random', 'cpu')
+    network = type(model.network)
+    if not hasattr(network, 'to_authors' if back else 'from_authors'):
+        way = "to its authors' form" if back else "from its authors' form"
+        raise ValueError(f'{config}: {network.__name__} says no way {way}')
+    source = sources[0] if len(sources) == 1 else list(sources)
+    shown = ', '.join(map(str, sources))
+    if back:
+        state, _ = check_weights(model, source)
+        kept = model.network.state_dict()
+        given = {name.removeprefix('network.'): value for name, value in state.items()}
+        try:
+            content = network.to_authors({name: given[name] for name in kept if name in given})
+        except KeyError as e:
+            raise ValueError(f'{shown}: {e.args[0]}') from e
+        buffer = io.BytesIO()
+        torch.save(content, buffer)
+        write_bytes(dst, buffer.getvalue())
+        return len(content)
+    state, _ = read_checkpoint(name_files(cfg, source))
+    converted = authors_state(model, state)
+    if converted is None:
+        found = resembling(state)
+        raise CheckpointError(
+            f"{shown}: not the authors' weights of {find_config(config).stem} ({network.__name__}) as it is configured. "
+            + (f'It looks like {found}.' if found else 'Give all files that its authors publish.')
+        )
+    save_checkpoint(dst, converted, _meta(Path(cfg.filename).stem, sources))
+    return len(converted)
+
+
+def _meta(name: str, sources: Sequence[str | Path]) -> dict:
+    """What a converted checkpoint says about its source: the files, their hashes and their licence."""
+    files = []
+    for source in map(Path, sources):
+        prefix = tf_prefix(source)
+        if prefix:
+            files += sorted(prefix.parent.glob(f'{prefix.name}.index')) + sorted(
+                prefix.parent.glob(f'{prefix.name}.data-*')
+            )
+        else:
+            files += sorted(f for f in source.iterdir() if f.is_file()) if source.is_dir() else [source]
+    authors = published().get(name, {}).get('Authors Weights', {})
+    return dict(
+        config=name,
+        converted_from={file.name: sha256_of(file) for file in files},
+        license=authors.get('License', 'unknown'),
+        page=authors.get('Page'),
+    )
+
+
+def run(args: argparse.Namespace) -> str:
+    """Convert, and say what was written."""
+    count = convert(args.config, args.src, args.dst, args.to_authors, args.overwrite, args.cfg_options)
+    return f'{args.dst}: written; {count} tensors'
+
+
+def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
+    """Run; returns the exit code."""
+    return report(run, make_parser(prog).parse_args(argv))

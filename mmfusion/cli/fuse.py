@@ -1,0 +1,84 @@
+"""Fuse a folder of visible and a folder of infrared images by a trained model.
+
+    mmfusion fuse seafusion --vi VI --ir IR --out OUT [--weights SeAFusion.pth]
+
+See docs/inference.md.
+"""
+
+import argparse
+from pathlib import Path
+
+from mmfusion.apis import FusionInferencer
+from mmfusion.models.hub import find_weights, load_model_config
+from mmfusion.utils import IMG_SUFFIXES, list_images, pair_images, write_image
+from mmfusion.utils.run_record import CURE, RECORD, check_record, model_settings, write_record
+
+from .common import add_inference_arguments, inference_options, report
+
+
+def make_parser(prog=None):
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_inference_arguments(parser)
+    parser.add_argument('--vi', required=True, help='folder of visible images')
+    parser.add_argument('--ir', required=True, help='folder of infrared images, of the same names')
+    parser.add_argument('--out', required=True, help='folder of the fused images; names are kept')
+    parser.add_argument('--suffix', default='.png', choices=IMG_SUFFIXES, help='format; default: %(default)s')
+    parser.add_argument('--batch-size', type=int, default=1, help='pairs at a time; default: %(default)s')
+    parser.add_argument('--allow-missing', action='store_true', help='leave out images without a counterpart')
+    parser.add_argument('--overwrite', action='store_true', help='fuse anew what is there already')
+    return parser
+
+
+def find_pairs(vi_dir, ir_dir, allow_missing):
+    """Pairs of two folders by stem: [(stem, visible, infrared), …]; says what ``allow_missing`` leaves out."""
+    if not allow_missing:
+        return pair_images(vi_dir, ir_dir)
+    vi, ir = list_images(vi_dir), list_images(ir_dir)
+    stems = sorted(vi.keys() & ir.keys())
+    if not stems:
+        raise FileNotFoundError(
+            f'{vi_dir} and {ir_dir}: no image of the one has a counterpart of its name in the other'
+        )
+    print(f'left out without a counterpart: {len(vi) - len(stems)} visible, {len(ir) - len(stems)} infrared images')
+    return [(stem, vi[stem], ir[stem]) for stem in stems]
+
+
+def fuse(args):
+    """Fuse what is still to be done; returns a sentence about it."""
+    out = Path(args.out)
+    for source in (args.vi, args.ir):
+        if out.resolve() == Path(source).resolve():
+            raise ValueError(f'--out {out} is the folder of the source images; choose another one')
+    if args.batch_size < 1:
+        raise ValueError(f'--batch-size must be at least 1, got {args.batch_size}')
+    pairs = find_pairs(args.vi, args.ir, args.allow_missing)
+    targets = [out / f'{stem}{args.suffix}' for stem, _, _ in pairs]
+    existing = [] if args.overwrite else [target for target in targets if target.is_file()]
+    options = inference_options(args)
+    if options['weights'] is None:  # found once: an address is fetched here
+        options['weights'] = find_weights(load_model_config(args.config, args.cfg_options))
+    settings = model_settings(args.config, options['weights'], args.cfg_options, args.tile, args.depth16)
+    images = [file for file in sorted(out.glob('[!.]*')) if file.suffix.lower() in IMG_SUFFIXES]
+    kept = sorted(set(images) - set(targets)) if args.overwrite else images
+    if kept:
+        check_record(out / RECORD, settings, kept, CURE)
+    if existing:
+        print(f'{len(existing)} of {len(pairs)} images are finished and skipped (--overwrite fuses them anew)')
+    done = set(existing)
+    todo = [(target, vi, ir) for target, (_, vi, ir) in zip(targets, pairs, strict=True) if target not in done]
+    if todo:
+        inferencer = FusionInferencer(**options)
+        for target, _, _ in todo:
+            target.unlink(missing_ok=True)  # before the record changes: what is there must always be what it says
+        write_record(out / RECORD, settings)
+        for i, image in inferencer.fuse_pairs([(vi, ir) for _, vi, ir in todo], args.batch_size):
+            write_image(todo[i][0], image)
+    return f'{len(todo)} images fused, {len(existing)} skipped, in {out}'
+
+
+def main(argv=None, prog=None):
+    """Run; returns the exit code."""
+    return report(fuse, make_parser(prog).parse_args(argv))

@@ -1,0 +1,141 @@
+"""List the methods: paper, size, licence of the authors' weights, and whether these are here.
+
+    mmfusion models               a row a method
+    mmfusion models --all         a row a config
+    mmfusion models u2fusion      all about one
+
+Weights are looked for in the folder MMFUSION_WEIGHTS, by their SHA-256, and among those that were fetched before.
+"""
+
+import argparse
+import logging
+from collections.abc import Iterator, Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from mmfusion.models.cost import measure
+from mmfusion.models.hub import find_config, init_model, load_model_config, local_files, published
+
+from .common import log_level, report
+
+_LEGEND = """\
+parameters, GFLOPs: of what fuses one pair of 640×480 (2 FLOPs a multiply-add).
+seconds: of that pair on this machine, where --time is given.
+licence: of the authors' weights. None of these is part of mmfusion; where no licence is stated, they may not be passed on.
+weights: here; fetched on first use; by hand, from the page that `mmfusion models NAME` names; – where none are published.
+"""
+
+
+def make_parser(prog: str | None = None) -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('method', nargs='?', metavar='METHOD', help='say all about this one')
+    parser.add_argument('--time', action='store_true', help='measure the seconds on this machine, with random weights')
+    parser.add_argument('--device', help='where --time runs; default: a GPU where there is one')
+    parser.add_argument('--all', action='store_true', help='every config, those for training among them')
+    return parser
+
+
+def weights_state(name: str) -> str:
+    """Whether the published weights of a config are here: one word or two for the table."""
+    authors = published()[name].get('Authors Weights')
+    if not authors:
+        return 'fetched' if published()[name].get('Weights') else '–'
+    here = local_files(name)
+    missing = [item for item in authors['Files'] if item['Name'] not in here]
+    if not missing:
+        return 'here'
+    return 'fetched' if all(item.get('URL') and item.get('SHA256') for item in missing) else 'by hand'
+
+
+def list_methods(every: bool = False, seconds: bool = False, device: str | None = None) -> str:
+    """Print the table; returns what its columns mean."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column('name', no_wrap=True)
+    table.add_column('paper')
+    for title in ('parameters', 'GFLOPs', 'seconds') if seconds else ('parameters', 'GFLOPs'):
+        table.add_column(title, justify='right', no_wrap=True)
+    table.add_column('licence')
+    table.add_column('weights', no_wrap=True)
+    seen = set()
+    for name, entry in published().items():
+        if every or entry.get('Authors Weights') or entry['In Collection'] not in seen:
+            paper, parameters, flops, licence, weights = _row(name, entry)
+            timed = [_seconds(name, device)] if seconds else []
+            table.add_row(name, paper, parameters, flops, *timed, licence, weights)
+        seen.add(entry['In Collection'])
+    Console().print(table)
+    return _LEGEND.rstrip()
+
+
+def _row(name: str, entry: dict) -> Iterator[str]:
+    paper = entry['Collection'].get('Paper') or {}
+    values = entry.get('Metadata') or {}
+    yield ' '.join(str(paper[key]) for key in ('Venue', 'Year') if key in paper) or '–'
+    yield f'{values["Parameters"]:,}' if 'Parameters' in values else '–'
+    yield f'{values["FLOPs"] / 1e9:,.1f}' if 'FLOPs' in values else '–'
+    yield (entry.get('Authors Weights') or {}).get('License', '–')
+    yield weights_state(name)
+
+
+def _seconds(name: str, device: str | None) -> str:
+    """Seconds of one pair; none for a config with priors, whose weights would have to be fetched."""
+    cfg = load_model_config(name)
+    if cfg.model.get('priors'):
+        return '–'
+    with log_level(logging.ERROR):
+        return f'{measure(init_model(cfg, "random", device)).seconds:.3f}'
+
+
+def describe(method: str) -> str:
+    """All that the metafile says about one method, its configs and weights."""
+    name = find_config(method).stem
+    if name not in published():
+        raise ValueError(
+            f'{name}: no metafile has an entry of this config; `mmfusion models --all` lists those that have'
+        )
+    entry = published()[name]
+    collection, values = entry['Collection'], entry.get('Metadata') or {}
+    paper, code, authors = (
+        collection.get('Paper') or {},
+        collection.get('Code') or {},
+        entry.get('Authors Weights') or {},
+    )
+    state = weights_state(name)
+    siblings = [n for n, e in published().items() if e['In Collection'] == entry['In Collection']]
+    lines = {
+        'method': entry['In Collection'],
+        'paper': paper.get('Title'),
+        'published': ', '.join(str(paper[key]) for key in ('Venue', 'Year', 'URL') if key in paper),
+        'code': ', '.join(str(code[key]) for key in ('URL', 'Version', 'Framework') if key in code),
+        'config': entry['Config'],
+        'configs': ', '.join(siblings),
+        'trained on': values.get('Training Data'),
+        'parameters': f'{values["Parameters"]:,}' if 'Parameters' in values else None,
+        'GFLOPs': f'{values["FLOPs"] / 1e9:,.1f} (one pair of 640×480)' if 'FLOPs' in values else None,
+        'weights': {'fetched': 'fetched on first use', '–': 'none published'}.get(state, state),
+        'licence': authors.get('License'),
+        'page': authors.get('Page'),
+    }
+    text = [f'{key:<11} {value}' for key, value in lines.items() if value]
+    here = local_files(name) if authors else {}
+    for item in authors.get('Files', ()):
+        size = f', {item["Bytes"]:,} bytes' if 'Bytes' in item else ''
+        text.append(
+            f'{"file":<11} {item["Name"]}{size}{", " + str(here[item["Name"]]) if item["Name"] in here else ""}'
+        )
+    return '\n'.join(text)
+
+
+def run(args: argparse.Namespace) -> str:
+    """Print what is asked for."""
+    return describe(args.method) if args.method else list_methods(args.all, args.time, args.device)
+
+
+def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
+    """Run; returns the exit code."""
+    return report(run, make_parser(prog).parse_args(argv))

@@ -1,0 +1,43 @@
+"""Test a checkpoint: metrics of the fused images, panels and, if asked, the images themselves."""
+
+import argparse
+from collections.abc import Sequence
+
+from mmengine.runner import Runner
+
+from mmfusion.models.checkpoint import check_weights, for_runner
+from mmfusion.models.hub import drop_losses, find_weights, name_files
+
+from .common import add_config_arguments, add_weights_arguments, load_config, report_own, weights_of
+
+
+def make_parser(prog: str | None = None) -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog=prog, description=__doc__)
+    add_config_arguments(parser)
+    add_weights_arguments(parser)
+    return parser
+
+
+def test(args: argparse.Namespace) -> None:
+    """Test.
+
+    Raises:
+        CheckpointError: If the weights are not those of the config's model.
+        FileNotFoundError: If none are given, and none are found.
+    """
+    cfg = load_config(args)
+    weights = weights_of(args)
+    weights = find_weights(cfg) if weights is None else name_files(cfg, weights)
+    cfg.resume = False
+    drop_losses(cfg.model)  # their priors need weights that a test does not
+    runner = Runner.from_cfg(cfg)
+    # The Runner loads what fits and warns about the rest. It does load it by itself, since hooks (EMA) take part in that.
+    check_weights(runner.model, weights)
+    runner._load_from = for_runner(runner.model, weights, cfg.work_dir)
+    runner.test()
+
+
+def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
+    """Run; returns the exit code."""
+    return report_own(test, make_parser(prog).parse_args(argv))

@@ -1,0 +1,65 @@
+"""Train a fusion network, or a cascade, from a config."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from mmfusion.engine.optim import use_amp
+from mmfusion.models.checkpoint import check_start, for_runner, latest_checkpoint
+
+from .common import add_config_arguments, load_config, report_own
+
+
+def make_parser(prog: str | None = None) -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog=prog, description=__doc__)
+    add_config_arguments(parser)
+    parser.add_argument(
+        '--resume', nargs='?', const='auto', help='go on from the latest checkpoint of the work dir, or from this one'
+    )
+    parser.add_argument('--amp', action='store_true', help='automatic mixed precision')
+    parser.add_argument(
+        '--auto-scale-lr', action='store_true', help='scale the learning rate with the global batch size'
+    )
+    return parser
+
+
+def train(args: argparse.Namespace) -> None:
+    """Train.
+
+    Raises:
+        ValueError: If the config has nothing to train with.
+    """
+    cfg = load_config(args)
+    if not cfg.get('train_dataloader') or not cfg.get('optim_wrapper'):
+        raise ValueError(
+            f'{cfg.filename}: has no train_dataloader and optim_wrapper, and is for testing.{_others(cfg)}'
+        )
+    if args.amp:
+        use_amp(cfg.optim_wrapper)
+    if args.auto_scale_lr:
+        cfg.setdefault('auto_scale_lr', dict(base_batch_size=cfg.train_dataloader.batch_size))
+        cfg.auto_scale_lr.enable = True
+    if args.resume:
+        cfg.resume = True
+        cfg.load_from = latest_checkpoint(cfg.work_dir) if args.resume == 'auto' else args.resume
+    runner = Runner.from_cfg(cfg)
+    check_start(runner.model, cfg)
+    if cfg.get('load_from'):
+        runner._load_from = for_runner(runner.model, cfg.load_from, cfg.work_dir)
+    runner.train()
+
+
+def _others(cfg: Config) -> str:
+    """Configs beside this one, which may train."""
+    file = Path(cfg.filename)
+    names = [f.stem for f in sorted(file.parent.glob('*.py')) if f.stem != file.stem]
+    return f' Beside it are {", ".join(names)}.' if names else ''
+
+
+def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
+    """Run; returns the exit code."""
+    return report_own(train, make_parser(prog).parse_args(argv))

@@ -1,0 +1,96 @@
+"""The console script: verbs, near names, help, the scripts in tools/ that are the same; and the table of methods."""
+
+import runpy
+import sys
+from importlib import import_module
+
+import pytest
+
+from mmfusion import cli
+from mmfusion.cli import models
+from mmfusion.models import hub
+from mmfusion.version import __version__
+
+SCRIPTS = {'fuse': 'fuse', 'train': 'train', 'test': 'test', 'evaluate': 'evaluate', 'downstream': 'downstream'}
+SCRIPTS |= {'masks': 'generate_masks', 'convert': 'model_converters/from_authors'}
+
+
+def test_version_and_unknown_verbs(capsys):
+    with pytest.raises(SystemExit) as e:
+        cli.main(['--version'])
+    assert e.value.code == 0
+    assert capsys.readouterr().out == f'mmfusion {__version__}\n'
+    with pytest.raises(SystemExit) as e:
+        cli.main(['evalate', '--ir', 'x'])
+    assert e.value.code == 2
+    assert "'evalate' is no verb. Did you mean evaluate?" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as e:
+        cli.main([])
+    assert e.value.code == 0
+    out = capsys.readouterr().out
+    assert all(f'\n  {verb} ' in out for verb in cli.VERBS)
+
+
+@pytest.mark.parametrize('verb', cli.VERBS)
+def test_help_of_each_verb(verb, capsys):
+    with pytest.raises(SystemExit) as e:
+        cli.main([verb, '--help'])
+    assert e.value.code == 0
+    assert f'usage: mmfusion {verb} ' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('verb', SCRIPTS)
+def test_scripts_are_the_verbs(verb, load_tool):
+    assert load_tool(f'tools/{SCRIPTS[verb]}.py').main is import_module(f'mmfusion.cli.{verb}').main
+
+
+def test_as_a_module(monkeypatch, capsys):
+    monkeypatch.setattr(sys, 'argv', ['mmfusion', '--version'])
+    with pytest.raises(SystemExit, match=r'^0$'):
+        runpy.run_module('mmfusion', run_name='__main__')
+    assert capsys.readouterr().out == f'mmfusion {__version__}\n'
+
+
+def test_table_of_methods(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv('COLUMNS', '80')
+    monkeypatch.setenv('MMFUSION_WEIGHTS', str(tmp_path))
+    assert models.main([]) == 0
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines()[:-4])) <= 80
+    (row,) = [line.split() for line in out.splitlines() if 'u2fusion_tno' in line]
+    assert {'TPAMI', '659,217', '404.7', 'none', 'fetched'} <= set(row)
+    assert 'u2fusion_roadscene' not in out
+    assert models.main(['--all']) == 0
+    assert 'u2fusion_roadscene' in capsys.readouterr().out
+
+
+def test_one_method(monkeypatch, tmp_path, capsys):
+    monkeypatch.delenv('MMFUSION_WEIGHTS', raising=False)
+    monkeypatch.setattr(hub.torch.hub, 'get_dir', lambda: str(tmp_path))
+    assert models.main(['U2Fusion']) == 0
+    out = capsys.readouterr().out
+    assert 'configs     u2fusion_tno, u2fusion_roadscene\n' in out
+    assert 'weights     fetched on first use\n' in out
+    assert 'licence     none stated\n' in out
+    assert 'file        model.ckpt.index, 905 bytes' in out
+    assert models.main(['u3fusion']) == 1
+    assert 'Did you mean U2Fusion' in capsys.readouterr().err
+
+
+@pytest.mark.data
+def test_weights_that_are_here(monkeypatch, data_dir, capsys):
+    monkeypatch.setenv('MMFUSION_WEIGHTS', str(data_dir / 'zoo'))
+    assert models.weights_state('u2fusion_tno') == 'here'
+    assert models.weights_state('u2fusion_roadscene') == '–'
+
+
+def test_seconds_on_this_machine(monkeypatch, capsys):
+    """Of small images here; none for a model whose prior would have to be fetched."""
+    measure = models.measure
+    monkeypatch.setattr(models, 'measure', lambda model: measure(model, 32, 32, 1))
+    entries = {name: hub.published()[name] for name in ('pmgi_tno', 'mgfusion_unified')}
+    monkeypatch.setattr(models, 'published', lambda: entries)
+    assert models.main(['--time', '--device', 'cpu']) == 0
+    rows = {line.split()[0]: line.split() for line in capsys.readouterr().out.splitlines() if '_' in line}
+    assert float(rows['pmgi_tno'][5]) > 0
+    assert rows['mgfusion_unified'][2:5] == ['–', '–', '–']

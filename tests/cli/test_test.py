@@ -1,0 +1,109 @@
+"""mmfusion test and mmfusion train refuse a checkpoint that mmengine would only warn about."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.runner import Runner
+
+from mmfusion.apis import find_config
+from mmfusion.cli import common, test, train
+from mmfusion.models.methods.occo.official import to_official
+from mmfusion.registry import MODELS
+
+SMALL = (
+    'test_dataloader.dataset.num=1',
+    'test_dataloader.dataset.size=(32,48)',
+    'test_dataloader.num_workers=0',
+    'test_dataloader.persistent_workers=False',
+    "test_evaluator.metric=['EN']",
+)
+
+
+@pytest.fixture
+def arguments(narrow, tmp_path):
+    """Arguments of mmfusion test for a checkpoint."""
+    work_dir = ['--work-dir', str(tmp_path / 'work')]
+    return lambda file: [
+        str(find_config('occo_synthetic')),
+        str(file),
+        *work_dir,
+        *narrow,
+        *SMALL,
+        f'experiment_name={Path(file).stem}',
+    ]
+
+
+def test_test_loads_strictly(arguments, checkpoint, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv('MMFUSION_VGG19', '/nowhere/vgg19.pth')  # a test needs no losses
+    assert test.main(arguments(checkpoint)) == 0
+    assert list((tmp_path / 'work').glob('*/*.json'))
+    state = torch.load(checkpoint, weights_only=True)
+    del state['state_dict']['network.final.bias']
+    torch.save(state, tmp_path / 'less.pth')
+    assert test.main(arguments(tmp_path / 'less.pth')) == 1
+    err = capsys.readouterr().err
+    assert 'less.pth: not a checkpoint of this model. Missing in the file: network.final.bias' in err
+
+
+def test_authors_file(arguments, checkpoint, tmp_path, monkeypatch):
+    """Tested with the authors' file is what is tested with ours: mmengine alone would test random weights."""
+    ours = torch.load(checkpoint, weights_only=True)['state_dict']
+    public = to_official({name.removeprefix('network.'): value for name, value in ours.items()})
+    torch.save({'params': public}, tmp_path / 'public.pth')
+    seen = []
+
+    def remember(runner):
+        runner.load_or_resume()
+        seen.append(runner.model.state_dict())
+
+    monkeypatch.setattr(Runner, 'test', remember)
+    assert test.main(arguments(tmp_path / 'public.pth')) == 0
+    assert all(torch.equal(seen[0][name], value) for name, value in ours.items())
+
+
+def test_train_looks_at_load_from(narrow, tmp_path, capsys):
+    torch.save({'backbone.weight': torch.zeros(3)}, tmp_path / 'other.pth')
+    options = ['model.losses=None', f'load_from={tmp_path / "other.pth"}', 'experiment_name=train']
+    assert train.main(['occo_synthetic', '--work-dir', str(tmp_path / 'work'), *narrow, *options]) == 1
+    assert 'nothing in it fits this model' in capsys.readouterr().err
+
+
+def test_train_refuses_a_config_for_tests(capsys):
+    assert train.main(['u2fusion']) == 1
+    err = capsys.readouterr().err
+    assert 'u2fusion_tno.py: has no train_dataloader and optim_wrapper' in err
+    assert 'Beside it are u2fusion_roadscene.' in err
+
+
+def test_errors_of_a_run(capsys):
+    """Those that mmfusion raises are one sentence, also where a registry or a worker wraps them; others come through."""
+    report = common.report_own
+    assert report(find_config, 'nothing_like_it') == 1
+    assert report(MODELS.build, dict(type='mmfusion.ImageFuser', network=dict(type='FIFN'), output=['none'])) == 1
+    assert report(MODELS.build, dict(type='mmfusion.NoSuchNet')) == 1
+    first, second, third = capsys.readouterr().err.splitlines()
+    assert first.startswith("error: 'nothing_like_it' is no config of mmfusion.")
+    assert second.startswith('error: output: ')
+    assert third.startswith('error: mmfusion.NoSuchNet is not in the mmfusion::model registry')
+    with pytest.raises(ValueError, match='Expecting value'):
+        report(json.loads, 'x')
+
+
+def test_error_of_a_worker(capsys):
+    def raises():
+        raise ValueError(WORKER.format(file=Path(common.__file__).parents[1] / 'datasets' / 'mfnet.py'))
+
+    assert common.report_own(raises) == 1
+    assert capsys.readouterr().err == 'error: a.png: no such image. Fetch it.\n'
+
+
+WORKER = """Caught ValueError in DataLoader worker process 0.
+Original Traceback (most recent call last):
+  File "/somewhere/torch/utils/data/_utils/worker.py", line 349, in _worker_loop
+    data = fetcher.fetch(index)
+  File "{file}", line 9, in __getitem__
+    raise ValueError('a.png: no such image. Fetch it.')
+ValueError: a.png: no such image. Fetch it.
+"""
