@@ -6,6 +6,8 @@ Importing the package makes the stack usable and mmfusion known to it: the two c
 a registry is first asked for one.
 """
 
+from pathlib import Path
+
 from . import compat
 from .version import __version__
 
@@ -19,5 +21,6 @@ from . import registry  # noqa: E402
 # distribution for `<its location>/mmfusion`, which is wrong for an editable installation (that is in site-packages).
 # For a name that is no distribution it takes the folder of that module's file, which is right for every installation.
 MODULE2PACKAGE.setdefault('mmfusion', 'mmfusion.version')
+compat.link_configs(Path(__file__).parent)
 
 __all__ = ['__version__', 'compat', 'registry']

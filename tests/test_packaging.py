@@ -107,6 +107,12 @@ def test_metadata(site):
                 group.add(requirement.name)
     assert {'torch', 'torchvision', 'mmengine', 'mmdet', 'mmsegmentation', 'setuptools'} <= by_extra['']
     assert 'mmcv-lite' not in by_extra['']
+    assert (info / 'entry_points.txt').read_text().split() == [
+        '[console_scripts]',
+        'mmfusion',
+        '=',
+        'mmfusion.cli:main',
+    ]
     assert by_extra['lite'] - by_extra[''] == {'mmcv-lite'}
     assert {'pytest', 'ruff', 'segment-anything'} <= by_extra['tests'] & by_extra['all']
 
@@ -121,6 +127,22 @@ def test_editable_installation_links_to_the_checkout(checkout):
         assert path.is_symlink()
         assert path.resolve() == checkout / path.name
     shutil.rmtree(mim)
+
+
+def test_checkout_that_is_not_installed(checkout, tmp_path):
+    """On PYTHONPATH alone: its configs are inherited by `_base_`, twice, as the links are made once."""
+    (tmp_path / 'child.py').write_text("_base_ = ['mmfusion::occo/occo_fmb.py']\n")
+    code = (
+        'import mmfusion\n'
+        'from mmengine.config import Config\n'
+        'from mmfusion.compat import link_configs\n'
+        'from pathlib import Path\n'
+        'link_configs(Path(mmfusion.__file__).parent)\n'
+        'print(mmfusion.__file__, Config.fromfile("child.py").model.network.type, sep="\\n")\n'
+    )
+    package, network = _run('-c', code, cwd=tmp_path, PYTHONPATH=str(checkout)).splitlines()[-2:]
+    assert (package, network) == (str(checkout / 'mmfusion' / '__init__.py'), 'mmfusion.FIFN')
+    shutil.rmtree(checkout / 'mmfusion' / '.mim')
 
 
 def test_model_index_names_configs_that_exist():
@@ -153,9 +175,12 @@ def test_configs_can_be_inherited_from_the_wheel(site, tmp_path):
         'Config.fromfile("child.py").dump("by_base.py")\n'
         'config = get_config("mmfusion::occo/occo_fmb.py")\n'
         'config.dump("by_hub.py")\n'
+        'from mmfusion.cli import main\n'
+        'main(["models"])\n'
         'print(mmfusion.__file__, config.filename, sep="\\n")\n'
     )
-    package, file = _run('-c', code, cwd=tmp_path, PYTHONPATH=str(site)).splitlines()[-2:]
+    *listed, package, file = _run('-c', code, cwd=tmp_path, PYTHONPATH=str(site)).splitlines()
+    assert any(line.startswith(' u2fusion_tno ') for line in listed)  # the console script needs no checkout
     assert package == str(site / 'mmfusion' / '__init__.py')
     assert file == str(site / 'mmfusion' / '.mim' / 'configs' / 'occo' / 'occo_fmb.py')
     ours = _without_scopes(Config.fromfile(ROOT / 'configs' / 'occo' / 'occo_fmb.py').to_dict())

@@ -4,11 +4,15 @@
 - :mod:`.mmcv_ext`: ``mmcv._ext`` for mmcv-lite, backed by torchvision
 - :mod:`.serialization`: resuming under torch >= 2.6
 - :mod:`.environment`: paths in MMFUSION_* variables that mmengine's configs could not hold
+- :mod:`.checkout`: configs of a checkout that is not installed
 
-Nothing of the stack is altered: each of them uses the extension point that Python or torch has for it.
+Nothing of the stack is altered: each of them uses the extension point that Python, torch or mmengine has for it.
 """
 
 from . import environment, mmcv_ext, requirements, serialization
+from .checkout import link_configs
+
+__all__ = ['environment', 'link_configs', 'mmcv_ext', 'requirements', 'serialization', 'setup']
 
 
 def setup() -> None:
