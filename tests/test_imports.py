@@ -13,7 +13,7 @@ BELOW = {
     'structures': set(),
     'utils': {'version'},
     'datasets': {'registry', 'structures', 'utils'},
-    'models': {'registry', 'structures', 'utils', 'version'},
+    'models': {'compat', 'registry', 'structures', 'utils', 'version'},
     'evaluation': {'registry', 'structures', 'utils', 'version'},
     'visualization': {'registry', 'structures', 'utils'},
     'engine': {'registry', 'structures', 'utils', 'models', 'datasets', 'visualization'},
