@@ -83,7 +83,7 @@ def main(argv=None, prog=None):
             sys.exit(f'error: {error}')
     for line in missing:
         print(f'warning: {line}', file=sys.stderr)
-    table_of(results).transposed().print()
+    table_of(results).print()
     out = Path(args.out)
     written = [out / 'metrics.csv', out / 'metrics.json']
     if not args.no_report:

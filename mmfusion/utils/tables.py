@@ -3,11 +3,18 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import rich.table
+from rich.cells import cell_len
+from rich.console import Console
+from rich.text import Text
+
 _LATEX = str.maketrans(
     {c: f'\\{c}' for c in '&%$#_{}'}
     | {'~': r'\textasciitilde{}', '^': r'\textasciicircum{}', '\\': r'\textbackslash{}', '–': '--', '−': '$-$'}
     | {'±': r'$\pm$', '∞': r'$\infty$', '↑': r'$\uparrow$', '↓': r'$\downarrow$', '†': r'$^\dagger$'}
 )
+
+_BEST, _SECOND = '① {}'.format, '② {}'.format  # in a terminal, which may have no colours
 
 
 @dataclass
@@ -27,13 +34,6 @@ class Table:
     places: list[list[int | None]]
     caption: str = ''
     notes: tuple[str, ...] = ()
-
-    def transposed(self) -> 'Table':
-        """Exchange rows and columns."""
-        names, *columns = zip(*self.rows, strict=True)
-        rows = [[title, *column] for title, column in zip(self.head[1:], columns, strict=True)]
-        places = [list(column) for column in zip(*self.places, strict=True)]
-        return Table(['', *names], rows, places, self.caption, self.notes)
 
     def _marked(self, best: Callable, second: Callable, plain: Callable) -> Iterator[list]:
         for (name, *values), places in zip(self.rows, self.places, strict=True):
@@ -70,21 +70,51 @@ class Table:
         ]
         return '\n'.join(lines)
 
-    def print(self, console=None) -> None:
-        """Print to a terminal (a rich ``Console``): best in bold green, second best underlined."""
-        from rich import table
-        from rich.console import Console
-        from rich.text import Text
+    def blocks(self, width: int) -> list['Table']:
+        """Fold into tables that are no wider than a terminal: some of the columns each, all of the rows.
 
-        grid = table.Table()
-        for k, title in enumerate(self.head):
-            grid.add_column(Text(title), justify='right' if k else 'left')
-        for row in self._marked(lambda t: Text(f'① {t}', 'bold green'), lambda t: Text(f'② {t}', 'underline'), Text):
-            grid.add_row(*row)
+        Args:
+            width: In characters. A column that is wider stands alone.
+        """
+        cells = [list(column) for column in zip(self.head, *self._marked(_BEST, _SECOND, str), strict=True)]
+        widths = [max(map(cell_len, column)) + 3 for column in cells]  # with a space on either side, and a line
+        groups, room = [], 0
+        for k, needed in enumerate(widths[1:]):
+            if not groups or needed > room:
+                groups.append([])
+                room = width - widths[0] - 1
+            groups[-1].append(k)
+            room -= needed
+        return [
+            Table(
+                [self.head[0], *(self.head[k + 1] for k in group)],
+                [[row[0], *(row[k + 1] for k in group)] for row in self.rows],
+                [[places[k] for k in group] for places in self.places],
+            )
+            for group in groups
+        ]
+
+    def print(self, console: Console | None = None) -> None:
+        """Print to a terminal: best in bold green, second best underlined; a wide table in blocks of columns.
+
+        Args:
+            console: Where to. Default: standard output. What is no terminal gets the table in one block.
+        """
         console = console or Console()
-        if not console.is_terminal:  # a file has any width
-            console.width = console.measure(grid, options=console.options.update(max_width=10_000)).maximum
-        console.print(f'{self.caption}:', markup=False, highlight=False, soft_wrap=True)
-        console.print(grid)
+        parts = self.blocks(console.width) if console.is_terminal else [self]
+        if self.caption:
+            console.print(f'{self.caption}:', markup=False, highlight=False, soft_wrap=True)
+        for part in parts:
+            part._print_grid(console)
         for line in self.notes:
             console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def _print_grid(self, console: Console) -> None:
+        grid = rich.table.Table()
+        for k, title in enumerate(self.head):
+            grid.add_column(Text(title), justify='right' if k else 'left')
+        for row in self._marked(lambda t: Text(_BEST(t), 'bold green'), lambda t: Text(_SECOND(t), 'underline'), Text):
+            grid.add_row(*row)
+        if not console.is_terminal:  # a file has any width
+            console.width = console.measure(grid, options=console.options.update(max_width=10_000)).maximum
+        console.print(grid)
