@@ -17,7 +17,6 @@ from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
-from pytorch_msssim.ssim import _fspecial_gauss_1d, _ssim
 from torch import Tensor, nn
 from torchvision.models import DenseNet, DenseNet121_Weights
 
@@ -25,6 +24,8 @@ from mmfusion.models.priors import FrozenPrior, PriorHolder
 from mmfusion.models.priors.frozen import load_exactly, seeded
 from mmfusion.models.priors.weights import read_weights
 from mmfusion.registry import MODELS
+
+from .mufusion import ms_ssim
 
 _OTHER = dict(modal='focus', focus='modal')
 
@@ -329,29 +330,6 @@ class GIFNetLoss(PriorHolder):
         weight = torch.stack([self.prior('densenet')(x) for x in (vi, ir)]).softmax(0)
         modal = weight[0] * F.mse_loss(fused, vi) + weight[1] * F.mse_loss(fused, ir)
         focus = F.mse_loss(focus_fused, vi)
-        rebuilt = sum(1 - multi_scale_ssim(x, vi) + F.mse_loss(x, vi) for x in (reconstruction, focus_reconstruction))
+        rebuilt = sum(1 - ms_ssim(x, vi) + F.mse_loss(x, vi) for x in (reconstruction, focus_reconstruction))
         log = dict(modal=modal.detach(), focus=focus.detach(), reconstruction=rebuilt.detach(), weight_vi=weight[0])
         return self.loss_weight * (modal + focus + rebuilt), log
-
-
-def multi_scale_ssim(x: Tensor, y: Tensor) -> Tensor:
-    """Compute MS-SSIM with each level's value mapped to [0, 1] by (v + 1) / 2, as the public code does.
-
-    Five levels, 11×11 Gaussian windows of σ 1.5, smaller at levels that are smaller. The public code multiplies by the last
-    level's power four times; here once, as Wang et al. (2003) define it.
-
-    Args:
-        x, y: N×1×H×W in [0, 1], 16 pixels a side or more.
-
-    Returns:
-        A scalar.
-    """
-    result = x.new_ones(())
-    weights = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
-    for level, weight in enumerate(weights):
-        window = _fspecial_gauss_1d(min(11, *x.shape[2:]), 1.5)[None].to(x)
-        values = _ssim(x, y, 1.0, window)  # SSIM, and its contrast and structure alone
-        value = values[0 if level == len(weights) - 1 else 1].mean()
-        result = result * ((value + 1) / 2) ** weight
-        x, y = F.avg_pool2d(x, 2), F.avg_pool2d(y, 2)
-    return result

@@ -2,7 +2,7 @@ import pytest
 import torch
 from mmengine.structures import PixelData
 
-from mmfusion.models.methods.gifnet import DenseNetInformation, TaskBlock, multi_scale_ssim
+from mmfusion.models.methods.gifnet import DenseNetInformation, TaskBlock
 from mmfusion.structures import FusionDataSample
 
 from .zoo import PublishedMethod, build
@@ -57,13 +57,6 @@ def test_crossed_block_answers_the_tasks_queries():
     torch.testing.assert_close(block(x, 'modal')['focus'], before)
     block.crossed = False
     assert not torch.allclose(block(x, 'modal')['focus'], before)
-
-
-def test_multi_scale_ssim():
-    x, y = torch.rand(2, 2, 1, 32, 32)
-    torch.testing.assert_close(multi_scale_ssim(x, x), torch.tensor(1.0))
-    assert 0.4 < multi_scale_ssim(x, y) < 0.9
-    assert multi_scale_ssim(x, 0.9 * x + 0.1 * y) > multi_scale_ssim(x, 0.5 * x + 0.5 * y)
 
 
 def test_information_of_densenet():
