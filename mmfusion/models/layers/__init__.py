@@ -5,6 +5,7 @@ from .laplacian import laplacian
 from .min_max import min_max_normalize, rescale
 from .precision import at_least_float32
 from .restormer import MDTA, ChannelLayerNorm, RestormerBlock
+from .saliency import visual_saliency
 from .sobel import sobel, sobel_magnitude
 from .unit_tanh import UnitTanh
 
@@ -20,4 +21,5 @@ __all__ = [
     'rescale',
     'sobel',
     'sobel_magnitude',
+    'visual_saliency',
 ]

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmfusion.models.layers import ChannelLayerNorm, at_least_float32
+from mmfusion.models.layers import ChannelLayerNorm, at_least_float32, visual_saliency
 from mmfusion.registry import MODELS
 
 
@@ -293,23 +293,3 @@ class SHIPSaliencyLoss(nn.Module):
         """
         mask = visual_saliency(vi) if saliency_vi is None else saliency_vi
         return self.loss_weight * (F.l1_loss(mask * vi, fused) + F.l1_loss((mask != 1) * ir, fused))
-
-
-def visual_saliency(image: Tensor) -> Tensor:
-    """Compute a visual saliency map: how far a pixel's level is from those of all others (Zhai and Shah, ACM MM 2006).
-
-    S(p) = Σ_q |I(p) − I(q)| over 256 levels, scaled to [0, 1] in each image.
-
-    Args:
-        image: N×1×H×W in [0, 1].
-
-    Returns:
-        N×1×H×W, without gradient.
-    """
-    levels = (image.detach() * 255).round().long().flatten(1)
-    axis = torch.arange(256, device=image.device, dtype=torch.float32)
-    counts = torch.stack([torch.bincount(row, minlength=256) for row in levels]).float()
-    contrast = counts @ (axis[:, None] - axis).abs() / levels.shape[1]
-    saliency = contrast.gather(1, levels)
-    low, high = saliency.amin(1, keepdim=True), saliency.amax(1, keepdim=True)
-    return ((saliency - low) / (high - low).clamp_min(1e-6)).view_as(image)
