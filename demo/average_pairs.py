@@ -4,24 +4,40 @@ python demo/average_pairs.py --vi DIR --ir DIR --out DIR
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 import cv2
+from mmfusion.utils.cli import add_source_arguments, report, source_folders
 
-from mmfusion.utils import pair_images, read_infrared, read_visible, write_image
+from mmfusion.datasets.transforms.loading import stack_pair
+from mmfusion.utils import DEPTH16, pair_images, read_pair, write_image
+
+
+def average(args):
+    """Average all pairs; returns a sentence about it."""
+    pairs = pair_images(*source_folders(args))
+    for name, *files in pairs:
+        vi, ir = read_pair(*files, args.depth16)
+        pair = stack_pair(vi, ir, *files)
+        vi, ir = pair[..., :3], cv2.cvtColor(pair[..., 3], cv2.COLOR_GRAY2BGR)
+        write_image(args.out / f'{name}.png', cv2.addWeighted(vi, 0.5, ir, 0.5, 0))
+    return f'{len(pairs)} images averaged, in {args.out}'
 
 
 def main(argv=None):
-    """Run."""
+    """Run; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--vi', required=True, help='folder of visible images')
-    parser.add_argument('--ir', required=True, help='folder of infrared images, of the same names')
+    add_source_arguments(parser)
     parser.add_argument('--out', required=True, type=Path, help='folder to write')
-    args = parser.parse_args(argv)
-    for name, vi, ir in pair_images(args.vi, args.ir):
-        vi, ir = read_visible(vi), cv2.cvtColor(read_infrared(ir), cv2.COLOR_GRAY2BGR)
-        write_image(args.out / f'{name}.png', cv2.addWeighted(vi, 0.5, ir, 0.5, 0))
+    parser.add_argument(
+        '--depth16',
+        choices=DEPTH16,
+        default='full',
+        help='how more than 8 bits become 8; stretch is for raw thermal data',
+    )
+    return report(average, parser.parse_args(argv))
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

@@ -2,14 +2,23 @@
 
 import argparse
 import sys
+from pathlib import Path
 
 from mmfusion.apis import FusionInferencer
 from mmfusion.cli.common import add_inference_arguments, inference_options, report
-from mmfusion.utils import write_image
+from mmfusion.utils import WRITE_SUFFIXES, write_image
 
 
 def fuse(args):
     """Fuse, write the image, and return its name."""
+    for name in ('vi', 'ir'):
+        if Path(getattr(args, name)).is_dir():
+            raise ValueError(
+                f'{getattr(args, name)}: a folder; expected one {"visible" if name == "vi" else "infrared"} image. Fuse '
+                'folders by tools/fuse.py CONFIG CKPT --vi DIR --ir DIR --out DIR.'
+            )
+    if Path(args.out).suffix.lower() not in WRITE_SUFFIXES or Path(args.out).is_dir():
+        raise ValueError(f'--out {args.out}: expected a file that ends in one of {", ".join(WRITE_SUFFIXES)}')
     inferencer = FusionInferencer(**inference_options(args), show_progress=False)
     write_image(args.out, inferencer(args.vi, args.ir))
     return args.out

@@ -19,7 +19,7 @@ _STOCK_HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_schedu
 
 
 # What a user can mend.
-ERRORS = (ValueError, FileNotFoundError, FileExistsError, RuntimeError, KeyError)
+ERRORS = (ValueError, OSError, RuntimeError, KeyError)
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -96,6 +96,31 @@ def add_inference_arguments(parser: argparse.ArgumentParser, task: bool = False)
         parser.add_argument(
             '--score-thr', type=float, default=0.3, help='least score of a drawn box (default: %(default)s)'
         )
+
+
+def add_source_arguments(
+    parser: argparse.ArgumentParser,
+    vi: str = 'folder of visible images',
+    ir: str = 'folder of infrared images, of the same names',
+) -> None:
+    """Add ``--vi`` and ``--ir``, or ``--rgbt`` in place of both; see :func:`source_folders`."""
+    parser.add_argument('--vi', help=vi)
+    parser.add_argument('--ir', help=ir)
+    parser.add_argument(
+        '--rgbt', metavar='DIR', help='in place of both: folder of files whose four channels are R, G, B and thermal'
+    )
+
+
+def source_folders(args: argparse.Namespace) -> tuple[str, str | None]:
+    """Folders of :func:`add_source_arguments`: visible and infrared; or four channels and None.
+
+    Raises:
+        ValueError: If neither both nor ``--rgbt`` alone are given.
+    """
+    given = [f'--{name}' for name in ('vi', 'ir', 'rgbt') if getattr(args, name)]
+    if given not in (['--vi', '--ir'], ['--rgbt']):
+        raise ValueError(f'got {", ".join(given) or "no images"}; expected --vi DIR and --ir DIR, or --rgbt DIR.')
+    return (args.rgbt, None) if args.rgbt else (args.vi, args.ir)
 
 
 def inference_options(args: argparse.Namespace) -> dict:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from mmfusion.apis import FusionInferencer
 from mmfusion.models.hub import find_weights, load_model_config
-from mmfusion.utils import IMG_SUFFIXES, list_images, pair_images, write_image
+from mmfusion.utils import IMG_SUFFIXES, WRITE_SUFFIXES, list_images, pair_images, refuse_same, shorten, write_image
 from mmfusion.utils.run_record import CURE, RECORD, check_record, model_settings, write_record
 
-from .common import add_inference_arguments, inference_options, report
+from .common import add_inference_arguments, add_source_arguments, inference_options, report, source_folders
 
 
 def make_parser(prog=None):
@@ -22,10 +22,9 @@ def make_parser(prog=None):
         prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add_inference_arguments(parser)
-    parser.add_argument('--vi', required=True, help='folder of visible images')
-    parser.add_argument('--ir', required=True, help='folder of infrared images, of the same names')
+    add_source_arguments(parser)
     parser.add_argument('--out', required=True, help='folder of the fused images; names are kept')
-    parser.add_argument('--suffix', default='.png', choices=IMG_SUFFIXES, help='format; default: %(default)s')
+    parser.add_argument('--suffix', default='.png', choices=WRITE_SUFFIXES, help='format; default: %(default)s')
     parser.add_argument('--batch-size', type=int, default=1, help='pairs at a time; default: %(default)s')
     parser.add_argument('--allow-missing', action='store_true', help='leave out images without a counterpart')
     parser.add_argument('--overwrite', action='store_true', help='fuse anew what is there already')
@@ -34,27 +33,34 @@ def make_parser(prog=None):
 
 def find_pairs(vi_dir, ir_dir, allow_missing):
     """Pairs of two folders by stem: [(stem, visible, infrared), …]; says what ``allow_missing`` leaves out."""
+    if ir_dir is None:
+        return [(stem, file, None) for stem, file, _ in pair_images(vi_dir)]
     if not allow_missing:
         return pair_images(vi_dir, ir_dir)
+    refuse_same(vi_dir, ir_dir)
     vi, ir = list_images(vi_dir), list_images(ir_dir)
-    stems = sorted(vi.keys() & ir.keys())
+    stems = [stem for stem in vi if stem in ir]
     if not stems:
         raise FileNotFoundError(
             f'{vi_dir} and {ir_dir}: no image of the one has a counterpart of its name in the other'
         )
-    print(f'left out without a counterpart: {len(vi) - len(stems)} visible, {len(ir) - len(stems)} infrared images')
+    for kind, found in (('visible', vi), ('infrared', ir)):
+        alone = [stem for stem in found if stem not in stems]
+        if alone:
+            print(f'left out, as they have no counterpart: {len(alone)} {kind} images: {shorten(alone, 10)}')
     return [(stem, vi[stem], ir[stem]) for stem in stems]
 
 
 def fuse(args):
     """Fuse what is still to be done; returns a sentence about it."""
     out = Path(args.out)
-    for source in (args.vi, args.ir):
+    vi_dir, ir_dir = source_folders(args)
+    for source in filter(None, (vi_dir, ir_dir)):
         if out.resolve() == Path(source).resolve():
             raise ValueError(f'--out {out} is the folder of the source images; choose another one')
     if args.batch_size < 1:
         raise ValueError(f'--batch-size must be at least 1, got {args.batch_size}')
-    pairs = find_pairs(args.vi, args.ir, args.allow_missing)
+    pairs = find_pairs(vi_dir, ir_dir, args.allow_missing)
     targets = [out / f'{stem}{args.suffix}' for stem, _, _ in pairs]
     existing = [] if args.overwrite else [target for target in targets if target.is_file()]
     options = inference_options(args)

@@ -14,8 +14,9 @@ from mmfusion.masks.grounded_sam import (
     SamBoxMasks,
 )
 from mmfusion.models.priors.weights import SAM_URLS
+from mmfusion.utils import DEPTH16
 
-from .common import report
+from .common import add_source_arguments, report, source_folders
 
 
 def parse_span(text):
@@ -29,8 +30,13 @@ def parse_span(text):
 def make_parser(prog=None):
     """The command line."""
     parser = argparse.ArgumentParser(prog=prog, description=__doc__)
-    parser.add_argument('--vi', required=True, help='folder of visible images')
-    parser.add_argument('--ir', required=True, help='folder of infrared images')
+    add_source_arguments(parser)
+    parser.add_argument(
+        '--depth16',
+        choices=DEPTH16,
+        default='full',
+        help='how more than 8 bits become 8; stretch is for raw thermal data',
+    )
     parser.add_argument('--out', help='folder for mask_vi/, mask_ir/ and masks.json')
     parser.add_argument('--mask-vi-dir', help='folder of the visible masks, instead of OUT/mask_vi')
     parser.add_argument('--mask-ir-dir', help='folder of the infrared masks, instead of OUT/mask_ir')
@@ -117,7 +123,10 @@ def run(args):
     if bool(args.mask_vi_dir) != bool(args.mask_ir_dir):
         raise ValueError('Give --mask-vi-dir and --mask-ir-dir together, or neither.')
     mask_dirs = (args.mask_vi_dir, args.mask_ir_dir) if args.mask_vi_dir else None
-    return generate_masks(args.vi, args.ir, make_backend(args), args.out, mask_dirs, overwrite=args.overwrite)
+    folders = source_folders(args)
+    return generate_masks(
+        *folders, make_backend(args), args.out, mask_dirs, overwrite=args.overwrite, depth16=args.depth16
+    )
 
 
 def main(argv=None, prog=None):

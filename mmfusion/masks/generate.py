@@ -13,7 +13,7 @@ import numpy as np
 from mmengine.logging import print_log
 from tqdm import tqdm
 
-from mmfusion.utils import ImageReadError, pair_images, read_infrared, read_mask, read_visible, write_image
+from mmfusion.utils import ImageReadError, pair_images, read_mask, read_pair, write_image
 from mmfusion.utils.run_record import check_record, write_record
 
 SIDECAR = 'masks.json'
@@ -60,11 +60,12 @@ class MaskSummary:
         self.coverage_ir += (ir - self.coverage_ir) / seen
 
 
-def generate_masks(vi_dir, ir_dir, backend, out=None, mask_dirs=None, overwrite=False, progress=True):
+def generate_masks(vi_dir, ir_dir, backend, out=None, mask_dirs=None, overwrite=False, progress=True, depth16='full'):
     """Make the masks that are not there yet.
 
     Args:
-        vi_dir, ir_dir (str | Path): Folders of images, paired by name without suffix.
+        vi_dir, ir_dir (str | Path): Folders of images, paired by name without suffix; ``ir_dir=None``: of files whose four
+            channels are R, G, B and thermal.
         backend: A :class:`~mmfusion.masks.grounded_sam.SamBoxMasks` or
             :class:`~mmfusion.masks.contrast.ContrastMasks`, or anything with ``settings`` (a dict that JSON can
             hold), ``note`` (a warning or None), ``load(stems)`` and ``backend(stem, img, modality) -> mask``.
@@ -73,6 +74,7 @@ def generate_masks(vi_dir, ir_dir, backend, out=None, mask_dirs=None, overwrite=
         mask_dirs (tuple[str | Path, str | Path], optional): Folders of the visible and the infrared masks.
         overwrite (bool): Delete the masks of these images and begin anew, whatever made them.
         progress (bool): Show a bar.
+        depth16 (str): How more than 8 bits become 8, as in :func:`mmfusion.utils.read_visible`.
 
     Returns:
         MaskSummary: Counts.
@@ -85,7 +87,7 @@ def generate_masks(vi_dir, ir_dir, backend, out=None, mask_dirs=None, overwrite=
     pairs = pair_images(vi_dir, ir_dir)
     out, mask_dirs = _folders(out, mask_dirs)
     targets = {stem: tuple(d / f'mask_{stem}.png' for d in mask_dirs) for stem, _, _ in pairs}
-    settings, sidecar = backend.settings, out / SIDECAR
+    settings, sidecar = backend.settings | (dict(depth16=depth16) if depth16 != 'full' else {}), out / SIDECAR
     existing = [f for files in targets.values() for f in files if f.exists()]
     if overwrite:
         for file in existing:
@@ -105,7 +107,7 @@ def generate_masks(vi_dir, ir_dir, backend, out=None, mask_dirs=None, overwrite=
     summary = MaskSummary(pairs=len(pairs))
     for stem, vi, ir in tqdm(pairs, desc='masks', unit='pair', disable=not progress):
         if None in kept[stem]:
-            coverages = _make(backend, stem, (vi, ir), targets[stem], kept[stem])
+            coverages = _make(backend, stem, (vi, ir), targets[stem], kept[stem], depth16)
             summary.made += 1
         else:
             coverages = kept[stem]
@@ -143,9 +145,9 @@ def _read_complete(files):
     return shares
 
 
-def _make(backend, stem, sources, files, kept):
+def _make(backend, stem, sources, files, kept, depth16):
     """Make what is missing of one pair; the masked share of both images."""
-    vi, ir = read_visible(sources[0]), read_infrared(sources[1])
+    vi, ir = read_pair(*sources, depth16)
     if vi.shape[:2] != ir.shape:
         raise ValueError(
             f'{sources[0]} is {vi.shape[1]}×{vi.shape[0]} but {sources[1]} is {ir.shape[1]}×{ir.shape[0]} '

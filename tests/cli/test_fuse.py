@@ -117,7 +117,7 @@ def test_unpaired(fuse, pairs, capsys):
     assert 'c, lonely. Visible and infrared images are paired by file name' in err
     assert not (pairs / 'out').exists()
     assert fuse('--allow-missing') == 0
-    assert 'left out without a counterpart: 2 visible, 0 infrared images' in capsys.readouterr().out
+    assert 'left out, as they have no counterpart: 2 visible images: c, lonely' in capsys.readouterr().out
     assert set(states(pairs / 'out')) == {'a.png', 'b.png'}
     for file in (pairs / 'ir').iterdir():
         file.rename(file.with_stem(f'{file.stem}_ir'))
@@ -190,3 +190,54 @@ def test_authors_files_as_they_are(data_dir, pairs, monkeypatch, capsys):
     )
     assert main(['sdnet', *folders, '--out', str(pairs / 'wrong'), '--weights', str(zoo / 'PMGI')]) == 1
     assert "It looks like the authors' weights of pmgi (PMGI)" in capsys.readouterr().err
+
+
+@pytest.fixture
+def rgbt(tmp_path):
+    """A folder of one pair in four channels, and the same in two folders."""
+    pair = np.random.default_rng(5).integers(0, 256, (32, 40, 4), np.uint8)
+    for name, image in (('rgbt', pair), ('vi', pair[..., :3]), ('ir', pair[..., 3])):
+        write_image(tmp_path / name / 'a.png', image)
+    return tmp_path
+
+
+def test_four_channels(rgbt, load_tool, capsys):
+    """Files of R, G, B and thermal give what their parts give; one folder for both is refused."""
+    tool, average = load_tool('tools/fuse.py'), load_tool('demo/average_pairs.py')
+    model = ['occo_fmb', 'random', '--device', 'cpu', '--cfg-options', 'model.network.channels=(4,4,4,4)']
+    two = ['--vi', f'{rgbt}/vi', '--ir', f'{rgbt}/ir']
+    for k, sources in enumerate((two, ['--rgbt', f'{rgbt}/rgbt'])):
+        assert tool.main([*model, *sources, '--out', f'{rgbt}/fused{k}']) == 0
+        assert average.main([*sources, '--out', f'{rgbt}/average{k}']) == 0
+    for kind in ('fused', 'average'):
+        a, b = (read_visible(rgbt / f'{kind}{k}' / 'a.png') for k in (0, 1))
+        np.testing.assert_array_equal(a, b)
+    capsys.readouterr()
+    for sources, message in (
+        (['--vi', f'{rgbt}/rgbt', '--ir', f'{rgbt}/rgbt'], 'given as the visible and as the infrared images'),
+        (['--vi', f'{rgbt}/vi', '--ir', f'{rgbt}/rgbt'], 'a.png: an infrared image with a fourth channel'),
+        (['--rgbt', f'{rgbt}/vi'], 'a.png: expected four channels (R, G, B, thermal), found an image of mode RGB'),
+        (['--rgbt', f'{rgbt}/vi', '--ir', f'{rgbt}/ir'], 'got --ir, --rgbt; expected --vi DIR and --ir DIR, or --rgbt'),
+        ([], 'got no images; expected'),
+    ):
+        for allow in ([], ['--allow-missing']):
+            assert tool.main([*model, *sources, *allow, '--out', f'{rgbt}/none']) == 1
+            assert message in capsys.readouterr().err
+        assert average.main([*sources, '--out', f'{rgbt}/none']) == 1
+        assert message in capsys.readouterr().err
+
+
+def test_the_demo_of_one_pair_refuses_folders(rgbt, load_tool, capsys):
+    demo = load_tool('demo/image_demo.py')
+    model = ['occo_fmb', 'random', '--device', 'cpu', '--cfg-options', 'model.network.channels=(4,4,4,4)']
+    file, folder = f'{rgbt}/vi/a.png', f'{rgbt}/ir'
+    for vi, ir, out, message in (
+        (f'{rgbt}/vi', folder, 'x.png', 'vi: a folder; expected one visible image. Fuse folders by tools/fuse.py'),
+        (file, folder, 'x.png', 'ir: a folder; expected one infrared image'),
+        (file, file, 'x.png', 'given as the visible and as the infrared image'),
+        (file, f'{rgbt}/gone.png', 'x.png', 'gone.png: no such file. Check the path'),
+        (file, f'{folder}/a.png', 'x', '/x: expected a file that ends in one of .png'),
+    ):
+        assert demo.main([vi, ir, *model, '--out', f'{rgbt}/{out}']) == 1
+        assert message in capsys.readouterr().err
+    assert not (rgbt / 'x.png').exists()
