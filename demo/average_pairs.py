@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import cv2
-from mmfusion.utils.cli import add_source_arguments, report, source_folders
 
+from mmfusion.cli.common import add_source_arguments, report, source_folders
 from mmfusion.datasets.transforms.loading import stack_pair
 from mmfusion.utils import DEPTH16, pair_images, read_pair, write_image
 

@@ -28,6 +28,7 @@ from mmfusion.utils import (
     write_image,
 )
 from mmfusion.utils.checkpoint import read_checkpoint
+from mmfusion.utils.memory import is_out_of_memory
 
 from .task_results import TaskResults
 
@@ -251,19 +252,6 @@ class FusionInferencer:
             infrared_array(ir, ir_name, self.depth16) if isinstance(ir, np.ndarray) else read_infrared(ir, self.depth16)
         )
         return stack_pair(vi, ir, vi_name, ir_name)
-
-
-_OUT_OF_MEMORY = (
-    "can't allocate memory", 'cannot allocate memory', 'not enough memory', 'out of memory', 'insufficient memory',
-    'failed to allocate', 'bad_alloc',
-)  # fmt: skip
-
-
-def is_out_of_memory(error):
-    """Whether an error says that memory ran out: on a GPU, or in the allocators of PyTorch, NumPy or OpenCV on a CPU."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return any(words in str(error).lower() for words in _OUT_OF_MEMORY)
 
 
 def collect_pairs(vi, ir=None):

@@ -17,6 +17,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from mmfusion.evaluation import METRIC_SPECS, PROTOCOLS
 from mmfusion.evaluation.report import evaluate_folders, table_of, write_html
+from mmfusion.utils import DEPTH16
+
+from .common import add_source_arguments, source_folders
 
 
 def method_folder(text):
@@ -33,8 +36,7 @@ def parse_args(argv=None, prog=None):
     parser = argparse.ArgumentParser(
         prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('--ir', required=True, help='folder of infrared images')
-    parser.add_argument('--vi', required=True, help='folder of visible images')
+    add_source_arguments(parser)
     parser.add_argument('--fused', required=True, nargs='+', type=method_folder, metavar='NAME=DIR')
     parser.add_argument(
         '--metrics', nargs='+', default=['all'], help=f"'all', or names of: {', '.join(METRIC_SPECS)} (or with commas)"
@@ -42,7 +44,12 @@ def parse_args(argv=None, prog=None):
     parser.add_argument('--protocol', choices=PROTOCOLS, default='tang')
     parser.add_argument('--out', required=True, help='folder for metrics.csv, metrics.json and report.html')
     parser.add_argument('--allow-missing', action='store_true', help='evaluate what is there where files are missing')
-    parser.add_argument('--depth16', choices=('full', 'stretch'), default='full', help='how 16-bit images become 8-bit')
+    parser.add_argument(
+        '--depth16',
+        choices=DEPTH16,
+        default='full',
+        help='how sources of more than 8 bits become 8; stretch is for raw thermal data, never for fused images',
+    )
     parser.add_argument('--workers', type=int, default=os.cpu_count(), help='processes (default: one a core)')
     parser.add_argument('--no-report', action='store_true', help='no report.html')
     parser.add_argument(
@@ -66,9 +73,10 @@ def main(argv=None, prog=None):
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task('', total=None)
         try:
+            vi_dir, ir_dir = source_folders(args)
             results, missing = evaluate_folders(
-                args.ir,
-                args.vi,
+                ir_dir,
+                vi_dir,
                 dict(args.fused),
                 args.metrics,
                 args.protocol,
@@ -78,7 +86,7 @@ def main(argv=None, prog=None):
                 workers=args.workers,
                 progress=lambda done, total, text: bar.update(task, completed=done, total=total, description=text),
             )
-        except (ValueError, FileNotFoundError) as error:
+        except (ValueError, OSError, RuntimeError, MemoryError) as error:
             bar.stop()
             sys.exit(f'error: {error}')
     for line in missing:

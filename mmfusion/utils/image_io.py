@@ -296,12 +296,10 @@ def read_infrared(path, depth16='full'):
     if isinstance(img, np.ndarray):
         if img.ndim == 2 or img.shape[2] == 1 or Path(path).suffix.lower() == '.npy':
             return infrared_array(img, path, depth16)
-        if img.shape[2] == 4:
-            opaque = (img[..., 3] == (np.iinfo(img.dtype).max if img.dtype.kind in 'iu' else 1)).all()
-            _refuse_fourth(opaque, path)
+        _refuse_fourth(img, path)
         img = Image.fromarray(np.ascontiguousarray(visible_array(img[..., :3], path, depth16)[..., ::-1]))
-    if img.mode in ('RGBA', 'LA', 'PA', 'RGBa', 'La'):
-        _refuse_fourth(img.getchannel(len(img.getbands()) - 1).getextrema() == (255, 255), path)
+    else:
+        _refuse_fourth(img, path)
     if img.mode not in ('L', '1', 'RGB'):
         img = _convert(img, 'RGB', path)
     return np.array(img.convert('L'))
@@ -344,8 +342,13 @@ def _checked(values, name, depth16):
 _FOUR = ' Files whose fourth channel is thermal are given alone: ir=None, data_prefix=dict(rgbt_path=…), or --rgbt DIR.'
 
 
-def _refuse_fourth(opaque, path):
-    if not opaque:
+def _refuse_fourth(img, path):
+    """Refuse an infrared image whose last channel, if it is transparency, is not opaque throughout."""
+    if isinstance(img, np.ndarray):
+        last = img[..., 3] if img.ndim == 3 and img.shape[2] == 4 else None
+    else:
+        last = np.asarray(img)[..., -1] if img.mode in ('RGBA', 'LA', 'PA', 'RGBa', 'La') else None
+    if last is not None and (last != (np.iinfo(last.dtype).max if last.dtype.kind in 'iu' else 1)).any():
         raise ImageReadError(
             f'{path}: an infrared image with a fourth channel, or with transparency, that would be dropped; expected one or '
             f'three channels.{_FOUR}'
@@ -465,12 +468,13 @@ def read_pair(vi, ir=None, depth16='full'):
     return read_visible(vi, depth16), read_infrared(ir, depth16)
 
 
-def read_shown(path, depth16='full'):
+def read_shown(path, depth16='full', infrared=False):
     """Read an image as it is measured or shown: grey stays one channel.
 
     Args:
         path (str | Path): The file.
         depth16 (str): As in :func:`read_visible`; ``'result'`` for a fused image, which is never stretched.
+        infrared (bool): Refuse a fourth channel, as :func:`read_infrared` does.
 
     Returns:
         np.ndarray: H×W×3 (B, G, R) uint8, or H×W where the file has one channel.
@@ -479,6 +483,8 @@ def read_shown(path, depth16='full'):
         ImageReadError: If the file is missing, damaged, or has values without a scale.
     """
     img = _open(path)
+    if infrared:
+        _refuse_fourth(img, path)
     if isinstance(img, np.ndarray):
         grey = img.ndim == 2 or img.shape[2] == 1
         img = img[..., :3] if img.ndim == 3 and img.shape[2] == 4 else img

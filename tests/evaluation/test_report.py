@@ -24,6 +24,7 @@ from mmfusion.evaluation.report import (
     split_day_night,
     summarize,
     table_of,
+    write_html,
 )
 from mmfusion.utils import read_visible, write_image
 
@@ -94,6 +95,57 @@ def test_missing_images_are_listed(fused_folders):
     assert results.images == ['00002N', '00003N']
     assert math.isnan(results.value('b', 'EN', '00003N'))
     assert results.mean('b', 'EN') == results.value('b', 'EN', '00002N')
+
+
+def test_images_that_no_method_of_one_has(fused_folders):
+    """A method alone that has one of three images is not a method on one image."""
+    for name in ('00001D', '00003N'):
+        (fused_folders / 'a' / f'{name}.png').unlink()
+    with pytest.raises(ValueError, match=r'a \(a\) lacks 2 of 3 images: 00001D, 00003N\. .*--allow-missing'):
+        _run(fused_folders, methods=['a'])
+    results, missing = _run(fused_folders, methods=['a'], allow_missing=True)
+    assert (results.images, len(missing)) == (['00002N'], 1)
+
+
+@pytest.mark.parametrize('suffix', ['tif', 'npy', '16.png', 'f8.tif'])
+def test_a_fused_image_is_never_stretched(fused_folders, suffix):
+    """Deeper files of the same fused images have the same values, raw sources or not."""
+    suffix, dtype = suffix.split('.')[-1], np.float64 if suffix == 'f8.tif' else np.float32
+    (fused_folders / 'deep').mkdir()
+    for file in (fused_folders / 'a').iterdir():
+        image = cv2.imread(str(file)) // 2 + 60  # not the full range, which a stretched image would have
+        write_image(file, image)
+        deep = image.astype(np.uint16) * 257 if suffix == 'png' else image.astype(dtype) / dtype(255)
+        target = fused_folders / 'deep' / f'{file.stem}.{suffix}'
+        np.save(target, deep) if suffix == 'npy' else cv2.imwrite(str(target), deep)
+        ir = cv2.imread(str(fused_folders / 'ir' / file.name), cv2.IMREAD_GRAYSCALE)
+        cv2.imwrite(str(fused_folders / 'ir' / file.name), 7000 + 4 * ir.astype(np.uint16))
+    results, _ = _run(fused_folders, methods=['a', 'deep'], metrics=['SF', 'Qabf'], depth16='stretch')
+    assert results.values['deep'] == results.values['a']
+    write_html(results, fused_folders / 'report.html')
+    np.save(fused_folders / 'deep' / '00001D.npy', np.full((48, 56), 300.0))
+    for file in (fused_folders / 'deep').glob('00001D.[!n]*'):
+        file.unlink()
+    with pytest.raises(
+        ValueError, match=r'00001D\.npy: .* from 300 to 300 have no full scale.*Save the fused image with 8'
+    ):
+        _run(fused_folders, methods=['deep'], depth16='stretch')
+
+
+def test_sources_in_four_channels(fused_folders):
+    """Values are those of the two folders; one folder for both sources is refused."""
+    for file in (fused_folders / 'vi').iterdir():
+        ir = cv2.imread(str(fused_folders / 'ir' / file.name), cv2.IMREAD_GRAYSCALE)
+        write_image(fused_folders / 'rgbt' / file.name, np.dstack([cv2.imread(str(file)), ir]))
+    expected, _ = _run(fused_folders)
+    folders = {m: fused_folders / m for m in 'ab'}
+    results, _ = evaluate_folders(None, fused_folders / 'rgbt', folders, expected.metrics)
+    assert results.values == expected.values
+    write_html(results, fused_folders / 'report.html')
+    with pytest.raises(ValueError, match=r'rgbt: given as the visible and as the infrared images.*--rgbt DIR'):
+        evaluate_folders(fused_folders / 'rgbt', fused_folders / 'rgbt', folders, ['EN'])
+    with pytest.raises(ValueError, match=r'rgbt.00001D\.png: an infrared image with a fourth channel'):
+        evaluate_folders(fused_folders / 'rgbt', fused_folders / 'vi', folders, ['EN'])
 
 
 def test_sizes_and_folders_are_named(fused_folders):

@@ -53,6 +53,22 @@ def test_evaluate_ends_in_one_sentence(evaluated):
     assert len((root / 'new' / 'metrics.csv').read_text().splitlines()) == 3
 
 
+@pytest.mark.parametrize(('changes', 'message'), [
+    (dict(ir=None), 'got --vi; expected --vi DIR and --ir DIR, or --rgbt DIR'),
+    (dict(ir='vi'), 'given as the visible and as the infrared images'),
+    (dict(ir='none'), 'none: no such folder'),
+    (dict(ir='empty'), 'empty .ir. lacks 3 of 3 images'),
+    (dict(out='vi/00001D.png'), '00001D.png'),
+])  # fmt: skip
+def test_mistakes_end_in_one_sentence(fused_folders, changes, message):
+    """No traceback, whatever the folders are."""
+    (fused_folders / 'empty').mkdir()
+    folders = dict(ir='ir', vi='vi', out='new') | changes
+    arguments = [x for name, f in folders.items() if f for x in (f'--{name}', f'{fused_folders}/{f}')]
+    with pytest.raises(SystemExit, match=f'error: .*{message}'):
+        _main('evaluate.py')([*arguments, '--fused', f'a={fused_folders}/a', '--metrics', 'EN', '--workers', '1'])
+
+
 def test_tables_by_day_and_night(evaluated, capsys):
     root, _ = evaluated
     _main('analysis_tools/metric_table.py')([f'{root}/out/metrics.json', '--metrics', 'EN'])

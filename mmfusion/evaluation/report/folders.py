@@ -9,16 +9,15 @@ from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 
+import numpy as np
 import torch
-from PIL import Image
 
-from mmfusion.utils import list_images, read_visible, write_bytes
+from mmfusion.utils import list_images, natural_key, read_pair, read_shown, refuse_same, shorten, write_bytes
+from mmfusion.utils.memory import is_out_of_memory
 from mmfusion.version import __version__
 
 from ..protocols import evaluate_images
 from ..specs import METRIC_SPECS, PROTOCOLS, resolve_metrics
-
-_GREY_MODES = ('1', 'L', 'LA', 'I', 'F', 'I;16', 'I;16L', 'I;16B', 'I;16N')
 
 
 @dataclass
@@ -32,7 +31,7 @@ class Results:
         reasons (dict[str, dict[str, dict[str, str]]]): The same keys → why the value is NaN.
         files (dict[str, dict[str, str]]): ``'ir'``, ``'vi'`` and each method → image → path.
         signatures (dict[str, dict[str, list]]): method → image → sizes and times of the files the values are from.
-        depth16 (str): How more than 8 bits were read.
+        depth16 (str): How sources of more than 8 bits were read.
     """
 
     protocol: str
@@ -65,7 +64,7 @@ def pair_folders(ir_dir, vi_dir, fused_dirs, allow_missing=False):
     """Find the images that both sources and every method have, by file name without suffix.
 
     Args:
-        ir_dir, vi_dir (str | Path): The sources.
+        ir_dir, vi_dir (str | Path): The sources; with ``ir_dir=None``, files whose four channels are R, G, B and thermal.
         fused_dirs (dict[str, str | Path]): Method → folder.
         allow_missing (bool): Take what is there: images that miss a source are left out, and a method is evaluated on
             the images that it has.
@@ -76,32 +75,59 @@ def pair_folders(ir_dir, vi_dir, fused_dirs, allow_missing=False):
 
     Raises:
         FileNotFoundError: A folder does not exist, or there is no image to evaluate.
-        ValueError: Images without a counterpart (all of them named).
+        ValueError: Images without a counterpart, by name; one folder for both sources.
     """
-    files = {name: list_images(folder) for name, folder in {'ir': ir_dir, 'vi': vi_dir, **fused_dirs}.items()}
-    folders = {'ir': ir_dir, 'vi': vi_dir, **fused_dirs}
-    wanted = sorted(set().union(*(files[name] for name in fused_dirs)))
+    folders = {'ir': vi_dir if ir_dir is None else ir_dir, 'vi': vi_dir, **fused_dirs}
+    files = {name: list_images(folder) for name, folder in folders.items()}
+    if ir_dir is not None:
+        refuse_same(vi_dir, ir_dir)
+    wanted = sorted(set().union(*files.values()), key=natural_key)
     missing = []
     for name in ('ir', 'vi', *fused_dirs):
         absent = [stem for stem in wanted if stem not in files[name]]
-        if absent:
-            missing.append(f'{folders[name]} ({name}) lacks {len(absent)} of {len(wanted)} images: {", ".join(absent)}')
+        if absent and not (name == 'ir' and ir_dir is None):
+            missing.append(f'{folders[name]} ({name}) lacks {len(absent)} of {len(wanted)} images: {shorten(absent)}')
     if missing and not allow_missing:
         raise ValueError(
             '; '.join(missing) + '. Images are paired by file name without suffix. Add them, or evaluate what is there '
             'with --allow-missing.'
         )
-    images = [stem for stem in wanted if stem in files['ir'] and stem in files['vi']]
+    fused = set().union(*(files[name] for name in fused_dirs))
+    images = [stem for stem in wanted if stem in files['ir'] and stem in files['vi'] and stem in fused]
     if not images:
         raise FileNotFoundError(f'no fused image of {", ".join(map(str, fused_dirs.values()))} has both sources')
     return images, files, missing
 
 
+def read_part(name, files, depth16='full'):
+    """Read a source or a fused image for measuring and showing.
+
+    Args:
+        name (str): ``'ir'``, ``'vi'``, or a method.
+        files (dict[str, str | Path]): Files of one image by name; one file for both sources has four channels.
+        depth16 (str): How sources of more than 8 bits become 8; a fused image always has its full scale.
+
+    Returns:
+        np.ndarray: H×W×3 (B, G, R) uint8, or H×W where there is one channel.
+
+    Raises:
+        ImageReadError: If the file cannot be read.
+    """
+    if name not in ('ir', 'vi'):
+        return read_shown(files[name], 'result')
+    if str(files['ir']) == str(files['vi']):
+        return read_pair(files['vi'], depth16=depth16)[name == 'ir']
+    return read_shown(files[name], depth16, infrared=name == 'ir')
+
+
 def load_image(path, depth16='full'):
     """Read an image as the protocols want it: 1×C×H×W uint8, R, G, B, or one channel where the file has one."""
-    image = torch.from_numpy(read_visible(path, depth16)[..., ::-1].copy()).permute(2, 0, 1)[None]
-    with Image.open(path) as header:
-        return image[:, :1] if header.mode in _GREY_MODES else image
+    return _tensor(read_shown(path, depth16))
+
+
+def _tensor(image):
+    image = image[..., None] if image.ndim == 2 else image[..., ::-1]
+    return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None]
 
 
 def evaluate_files(fused, ir, vi, metrics, protocol, depth16='full'):
@@ -111,7 +137,7 @@ def evaluate_files(fused, ir, vi, metrics, protocol, depth16='full'):
         fused, ir, vi (str | Path): Files.
         metrics (list[str]): Names.
         protocol (str): ``'tang'`` or ``'vifb'``.
-        depth16 (str): As in :func:`mmfusion.utils.read_visible`.
+        depth16 (str): How sources of more than 8 bits become 8, as in :func:`mmfusion.utils.read_visible`.
 
     Returns:
         tuple[dict[str, float], dict[str, str]]: Metric → value, and metric → reason where it is NaN.
@@ -120,11 +146,22 @@ def evaluate_files(fused, ir, vi, metrics, protocol, depth16='full'):
         ImageReadError: A file cannot be read.
         ValueError: The sizes differ; all three files are named.
     """
-    images = [load_image(path, depth16) for path in (fused, ir, vi)]
+    files = dict(fused=fused, ir=ir, vi=vi)
+    images = [_tensor(read_part(name, files, depth16)) for name in files]
     if len({image.shape[-2:] for image in images}) > 1:
         sizes = ', '.join(f'{p} is {x.shape[-1]}×{x.shape[-2]}' for p, x in zip((fused, ir, vi), images, strict=True))
         raise ValueError(f'{sizes} (width×height): fused and source images must be of one size')
-    values, reasons = evaluate_images(*images, metrics, protocol)
+    try:
+        values, reasons = evaluate_images(*images, metrics, protocol)
+    except ValueError as e:  # such as an image too small for a metric, which knows no file names
+        raise ValueError(f'{fused}: {e}') from e
+    except (RuntimeError, MemoryError) as e:
+        if not is_out_of_memory(e):
+            raise
+        raise RuntimeError(
+            f'out of memory at {fused} ({images[0].shape[-1]}×{images[0].shape[-2]}, {", ".join(metrics)}): use fewer '
+            '--workers, fewer --metrics, or parts of the image.'
+        ) from e
     values = {name: value.item() for name, value in values.items()}
     return values, {name: reason for name, reason in reasons.items() if math.isnan(values[name])}
 
@@ -158,14 +195,14 @@ def evaluate_folders(
     """Evaluate methods' folders of fused images, going on where an interrupted run stopped.
 
     Args:
-        ir_dir, vi_dir (str | Path): The sources.
+        ir_dir, vi_dir (str | Path): The sources; see :func:`pair_folders`.
         fused_dirs (dict[str, str | Path]): Method → folder.
         metrics (str | list[str]): Names, or ``'all'``.
         protocol (str): ``'tang'`` or ``'vifb'``.
         out_dir (str | Path, optional): Where ``metrics.csv`` and ``metrics.json`` are kept. Values found there are
             taken over if the protocol is the same and their files have not changed.
         allow_missing (bool): See :func:`pair_folders`.
-        depth16 (str): ``'full'`` or ``'stretch'``, see :func:`mmfusion.utils.read_visible`.
+        depth16 (str): ``'full'`` or ``'stretch'``, of the sources; see :func:`read_part`.
         workers (int): Processes; each computes with one thread. 1 computes here.
         progress (Callable, optional): Called with (done, total, text) after each image.
 

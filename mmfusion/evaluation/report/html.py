@@ -8,10 +8,10 @@ from pathlib import Path
 
 import cv2
 
-from mmfusion.utils import read_visible, write_bytes
+from mmfusion.utils import write_bytes
 
 from ..specs import METRIC_SPECS
-from .folders import as_dict
+from .folders import as_dict, read_part
 from .tables import notes, summarize
 
 
@@ -40,9 +40,8 @@ def choose_pictures(results, limit):
     return [image for image in results.images if image in kept]
 
 
-def _picture(path, size, quality):
-    """An image file as a data URI, JPEG, no side longer than ``size``."""
-    img = read_visible(path)
+def _picture(img, size, quality):
+    """An image as a data URI, JPEG, no side longer than ``size``."""
     factor = size / max(img.shape[:2])
     if factor < 1:
         new = max(1, round(img.shape[1] * factor)), max(1, round(img.shape[0] * factor))
@@ -71,11 +70,10 @@ def write_html(results, file, gallery=60, picture_size=720, quality=88):
     data['notes'] = notes(results, summary)
     del data['signatures']
     columns = data.pop('files')
+    by_image = {image: {n: found[image] for n, found in columns.items() if image in found} for image in results.images}
     data['pictures'] = {
-        image: {
-            name: _picture(found[image], picture_size, quality) for name, found in columns.items() if image in found
-        }
-        for image in choose_pictures(results, gallery)
+        image: {name: _picture(read_part(name, paths, results.depth16), picture_size, quality) for name in paths}
+        for image, paths in ((image, by_image[image]) for image in choose_pictures(results, gallery))
     }
     # In a script element only "</" and "<!--" could end the data early.
     text = json.dumps(data, ensure_ascii=False, allow_nan=False).replace('<', '\\u003c')
