@@ -11,7 +11,7 @@ from mmfusion.cli.common import add_inference_arguments, inference_options, repo
 def fuse(args):
     """Fuse, write the video, and return a sentence about it."""
     inferencer = FusionInferencer(**inference_options(args), show_progress=False)
-    count = fuse_video(inferencer, args.vi, args.ir, args.out, args.fps, args.batch_size)
+    count = fuse_video(inferencer, args.vi, args.ir, args.out, args.fps, args.batch_size, by_order=args.by_order)
     return f'{args.out}: {count} frames'
 
 
@@ -24,6 +24,11 @@ def main(argv=None):
     parser.add_argument('--out', default='fused.mp4', help='.mp4, .avi or .mkv (default: %(default)s)')
     parser.add_argument('--fps', type=float, help="frames a second (default: the videos'; 25 for folders)")
     parser.add_argument('--batch-size', type=int, default=1, help='frames that go to the model together')
+    parser.add_argument(
+        '--by-order',
+        action='store_true',
+        help='pair frames by their order, whatever their names or the rates of videos',
+    )
     return report(fuse, parser.parse_args(argv))
 
 

@@ -1,84 +1,144 @@
 """Fusing videos, or folders of frames, into a video."""
 
+import logging
+import math
 from contextlib import contextmanager
+from itertools import zip_longest
 from pathlib import Path
 
 import cv2
+from mmcv import VideoReader
+from mmengine.logging import print_log
 from tqdm import tqdm
 
-from mmfusion.utils import list_images, read_infrared, read_visible
+from mmfusion.datasets.transforms.loading import stack_pair
+from mmfusion.utils import IMG_SUFFIXES, list_images, pair_images, read_infrared, read_visible
+from mmfusion.utils.image_io import other_files
 
 CODECS = {'.mp4': 'mp4v', '.avi': 'MJPG', '.mkv': 'mp4v'}
 
 
 class Frames:
-    """Frames of a video file, or of a folder of images in the order of their names.
+    """Frames of a video file, or of a folder of images in the natural order of their names.
 
     Args:
         source (str | Path): File or folder.
-        infrared (bool): Give H×W instead of H×W×3; a video has three channels that are alike but for its compression.
+        infrared (bool): Give H×W instead of H×W×3; a video has three channels that are equal but for its compression.
+        depth16 (str): How images of more than 8 bits become 8, as in :func:`mmfusion.utils.read_visible`.
 
     Attributes:
         fps (float | None): Frames a second; None for a folder.
+        files (list[Path] | None): Images of a folder; None for a video.
 
     Raises:
         FileNotFoundError: No such file or folder, or a folder without images.
         ValueError: The file is no video that OpenCV reads.
     """
 
-    def __init__(self, source, infrared=False):
-        self.source, self.infrared = Path(source), infrared
-        self.fps, self._files = None, None
+    def __init__(self, source, infrared=False, depth16='full'):
+        self.source, self.infrared, self.depth16 = Path(source), infrared, depth16
+        self.fps, self.files = None, None
         if self.source.is_dir():
-            self._files = list(list_images(self.source).values())
-            self._length = len(self._files)
+            self.files = list(list_images(self.source).values())
+            if not self.files:
+                raise FileNotFoundError(f'{source}: no image in this folder{other_files(source)}; expected frames')
+            self._length = len(self.files)
             return
         if not self.source.is_file():
             raise FileNotFoundError(f'{source}: no such video or folder of frames')
-        video = cv2.VideoCapture(str(source))
-        self.fps, self._length = video.get(cv2.CAP_PROP_FPS), int(video.get(cv2.CAP_PROP_FRAME_COUNT))
-        opened = video.isOpened()
-        video.release()
-        if not opened or not self.fps:
+        if self.source.suffix.lower() in IMG_SUFFIXES:
+            raise ValueError(
+                f'{source}: an image; expected a video or a folder of frames. One pair is fused by demo/image_demo.py.'
+            )
+        video = self._open()
+        self.fps, self._length = video.fps, max(video.frame_cnt, 0)
+        if not video.opened or not self.fps > 0:
             raise ValueError(f'{source}: OpenCV does not read this as a video. Give a folder of frames instead.')
 
+    def _open(self):
+        return VideoReader(str(self.source))
+
     def __len__(self):
-        """Number of frames; of a video as its header says."""
+        """Number of frames; of a video as its header says, 0 where it does not."""
         return self._length
 
     def __iter__(self):
         """The frames, B, G, R uint8, or grey."""
-        if self._files is not None:
+        if self.files is not None:
             read = read_infrared if self.infrared else read_visible
-            yield from (read(file) for file in self._files)
+            yield from (read(file, self.depth16) for file in self.files)
             return
-        video = cv2.VideoCapture(str(self.source))
+        # Straight through: VideoReader's own iteration seeks wherever a video of variable rate counts its frames otherwise.
+        video = self._open()
+        while (frame := video.vcap.read()[1]) is not None:
+            yield cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY) if self.infrared else frame
+
+    def name(self, index):
+        """What a frame is called in messages."""
+        return str(self.files[index]) if self.files is not None else f'frame {index} of {self.source}'
+
+
+def pair_frames(vi, ir, by_order=False, depth16='full'):
+    """Pair the frames of two folders by name, those of videos by order.
+
+    Args:
+        vi, ir (str | Path): Videos, or folders of frames.
+        by_order (bool): Pair by order, whatever the names of frames or the rates of the videos.
+        depth16 (str): See :class:`Frames`.
+
+    Returns:
+        tuple[Frames, Frames]: Of one length, as far as it is known before reading.
+
+    Raises:
+        ValueError: If names or lengths differ, or rates by more than 1 %.
+        FileNotFoundError: If there is no such video or folder, or a folder holds no image.
+    """
+    frames = Frames(vi, depth16=depth16), Frames(ir, infrared=True, depth16=depth16)
+    advice = 'To pair them by their order all the same, set by_order=True (--by-order)'
+    lengths = [len(f) for f in frames]
+    if not by_order and None not in (frames[0].files, frames[1].files):
         try:
-            while True:
-                there, frame = video.read()
-                if not there:
-                    return
-                yield cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY) if self.infrared else frame
-        finally:
-            video.release()
+            pairs = pair_images(vi, ir)
+        except ValueError as e:
+            raise ValueError(f'{e}' + (f' {advice}.' if lengths[0] == lengths[1] else '')) from e
+        for k, f in enumerate(frames, 1):
+            f.files = [pair[k] for pair in pairs]
+        return frames
+    if Path(vi).samefile(ir):
+        raise ValueError(f'{vi}: given as the visible and as the infrared frames; expected two.')
+    if 0 not in lengths and lengths[0] != lengths[1]:
+        raise ValueError(
+            f'{vi} has {lengths[0]} frames and {ir} {lengths[1]}: frames are paired by their order. Cut both to the '
+            'same time first.'
+        )
+    rates = [f.fps for f in frames]
+    if not by_order and None not in rates and not math.isclose(*rates, rel_tol=0.01):
+        raise ValueError(
+            f'{vi} has {rates[0]:g} frames a second and {ir} {rates[1]:g}: frames of one number are of two times. '
+            f'Bring both to one rate first. {advice}.'
+        )
+    return frames
 
 
-def fuse_video(inferencer, vi, ir, out, fps=None, batch_size=1, show_progress=True):
+def fuse_video(inferencer, vi, ir, out, fps=None, batch_size=1, show_progress=True, by_order=False):
     """Fuse two videos, frame by frame.
 
     Args:
-        inferencer (FusionInferencer): Gives a list of images for two lists of arrays; with a task, annotated ones.
+        inferencer (FusionInferencer): Gives a list of images for two lists of arrays; with a task, annotated ones. Its
+            ``depth16`` holds for folders of deep frames.
         vi, ir (str | Path): Videos of the same scene, or folders of frames; registered, and of one length.
-        out (str | Path): Video to write (.mp4, .avi, .mkv); under a temporary name until it is complete.
+        out (str | Path): Video to write (.mp4, .avi, .mkv); under a temporary name until it is complete. Its size is even:
+            the border of an odd one is repeated once, which the log says.
         fps (float, optional): Default: that of ``vi``, of ``ir``, or 25 for two folders.
         batch_size (int): Frames that go to the model together.
         show_progress (bool): Whether to draw a progress bar.
+        by_order (bool): See :func:`pair_frames`.
 
     Returns:
         int: Number of frames written.
 
     Raises:
-        ValueError: Unknown suffix, videos of two lengths, frames of two sizes, or a codec that this OpenCV lacks.
+        ValueError: Unknown suffix, unpaired frames, frames of two sizes, or a codec that this OpenCV lacks.
         FileNotFoundError: No such video.
     """
     out = Path(out)
@@ -86,18 +146,17 @@ def fuse_video(inferencer, vi, ir, out, fps=None, batch_size=1, show_progress=Tr
         raise ValueError(f'{out}: a video ends in one of {", ".join(CODECS)}')
     if batch_size < 1:
         raise ValueError(f'batch_size must be at least 1, got {batch_size}')
-    frames = Frames(vi), Frames(ir, infrared=True)
-    if len(frames[0]) != len(frames[1]):
-        raise ValueError(
-            f'{vi} has {len(frames[0])} frames and {ir} {len(frames[1])}: frames are paired by their order. Cut both to the '
-            'same time first.'
-        )
+    if fps is not None and not 0 < fps < math.inf:
+        raise ValueError(f'fps must be above 0, got {fps}')
+    frames = pair_frames(vi, ir, by_order, getattr(inferencer, 'depth16', 'full'))
+    if out.resolve() in (Path(vi).resolve(), Path(ir).resolve()):
+        raise ValueError(f'{out}: the fused video would overwrite its source. Choose another name.')
     count = 0
     with (
         _writer(out, fps or frames[0].fps or frames[1].fps or 25.0) as write,
-        tqdm(total=len(frames[0]), desc='fusing', unit='frame', disable=not show_progress) as bar,
+        tqdm(total=len(frames[0]) or None, desc='fusing', unit='frame', disable=not show_progress) as bar,
     ):
-        for batch in _batches(zip(*frames, strict=False), batch_size):
+        for batch in _batches(_together(frames), batch_size):
             images = inferencer([v for v, _ in batch], [i for _, i in batch], batch_size=len(batch))
             for image in images:
                 write(image)
@@ -105,7 +164,25 @@ def fuse_video(inferencer, vi, ir, out, fps=None, batch_size=1, show_progress=Tr
             bar.update(len(images))
         if count == 0:
             raise ValueError(f'{vi}: no frame could be read')
+    if len(frames[0]) > count:
+        print_log(
+            f'{vi} and {ir}: {count} of {len(frames[0])} frames could be read; are the files complete?',
+            'current',
+            logging.WARNING,
+        )
     return count
+
+
+def _together(frames):
+    """Frames of both, refused where they do not belong together."""
+    for index, (v, i) in enumerate(zip_longest(*frames)):
+        if v is None or i is None:
+            ended, other = frames if v is None else frames[::-1]
+            raise ValueError(
+                f'{ended.source} ends after {index} frames, and {other.source} goes on. Cut both to the same time first.'
+            )
+        stack_pair(v, i, frames[0].name(index), frames[1].name(index))  # for its message, which names both
+        yield v, i
 
 
 def _batches(items, size):
@@ -128,12 +205,24 @@ def _writer(out, fps):
 
     def write(image):
         height, width = image.shape[:2]
+        if height % 2 or width % 2:
+            # OpenCV's codecs would drop the last row or column.
+            image = cv2.copyMakeBorder(image, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
+            if state['writer'] is None:
+                print_log(
+                    f'{out}: videos have even sizes: frames of {width}×{height} are written as '
+                    f'{image.shape[1]}×{image.shape[0]}, their border repeated.',
+                    'current',
+                    logging.WARNING,
+                )
+            height, width = image.shape[:2]
         if state['writer'] is None:
             codec = cv2.VideoWriter_fourcc(*CODECS[out.suffix.lower()])
             state.update(writer=cv2.VideoWriter(str(unfinished), codec, fps, (width, height)), size=(height, width))
             if not state['writer'].isOpened():
                 raise ValueError(
-                    f'{out}: this OpenCV cannot write {out.suffix}. Choose another of {", ".join(CODECS)}.'
+                    f'{out}: this OpenCV cannot write frames of {width}×{height} as {out.suffix}. Choose another of '
+                    f'{", ".join(CODECS)}.'
                 )
         if state['size'] != (height, width):
             # OpenCV drops such frames without a word.

@@ -598,12 +598,14 @@ def pair_images(vi_dir, ir_dir=None):
     if ir_dir is None:
         found = list_images(vi_dir)
         if not found:
-            raise FileNotFoundError(f'{vi_dir}: no image ({", ".join(IMG_SUFFIXES)}) in this folder{_others(vi_dir)}')
+            raise FileNotFoundError(
+                f'{vi_dir}: no image ({", ".join(IMG_SUFFIXES)}) in this folder{other_files(vi_dir)}'
+            )
         return [(stem, file, file) for stem, file in found.items()]
     vi, ir = list_images(vi_dir), list_images(ir_dir)
     if not vi and not ir:
         raise FileNotFoundError(
-            f'{vi_dir} and {ir_dir}: no image ({", ".join(IMG_SUFFIXES)}) in either folder{_others(vi_dir, ir_dir)}'
+            f'{vi_dir} and {ir_dir}: no image ({", ".join(IMG_SUFFIXES)}) in either folder{other_files(vi_dir, ir_dir)}'
         )
     refuse_same(vi_dir, ir_dir)
     unpaired = []
@@ -612,7 +614,7 @@ def pair_images(vi_dir, ir_dir=None):
         if names:
             unpaired.append(
                 f'{len(names)} image(s) of {here_dir} have no counterpart in {there_dir}: {shorten(names, 10)}'
-                + _others(there_dir)
+                + other_files(there_dir)
             )
     if unpaired:
         raise ValueError('; '.join(unpaired) + '. Visible and infrared images are paired by file name without suffix.')
@@ -625,7 +627,7 @@ def shorten(names, most=20):
     return ', '.join(map(str, names[:most])) + (f' and {len(names) - most} more' if len(names) > most else '')
 
 
-def _others(*folders):
+def other_files(*folders):
     """Files of folders that no reader knows, for messages about missing images."""
     files = [file for folder in folders for file in Path(folder).iterdir() if not file.name.startswith('.')]
     folders = sorted(file.name for file in files if file.is_dir())

@@ -6,7 +6,7 @@ import pytest
 
 from mmfusion.apis import FusionInferencer
 from mmfusion.apis.video import Frames, fuse_video
-from mmfusion.utils import write_image
+from mmfusion.utils import read_infrared, write_image
 
 SIZE = (48, 64)
 
@@ -57,6 +57,120 @@ def test_every_frame_in_order(sources, kind):
     assert [f.name for f in out.parent.iterdir()] == ['fused.avi']
 
 
+def run(folder, vi, ir, out='a.avi', inferencer=average, **kwargs):
+    return fuse_video(inferencer, folder / vi, folder / ir, folder / out, show_progress=False, **kwargs)
+
+
+def write_video(file, count=4, fps=10, size=SIZE):
+    writer = cv2.VideoWriter(str(file), cv2.VideoWriter_fourcc(*'MJPG'), fps, size[::-1])
+    for k in range(count):
+        writer.write(np.full((*size, 3), 40 + 20 * k, np.uint8))
+    writer.release()
+
+
+def test_frames_in_natural_order(tmp_path):
+    """frame2 comes before frame10, and a frame is paired with that of its name."""
+    for k in range(1, 13):
+        for name in ('vi', 'ir'):
+            write_image(tmp_path / name / f'frame{k}.png', np.full(SIZE, 20 * k, np.uint8))
+    assert [int(frame[0, 0]) // 20 for frame in Frames(tmp_path / 'ir', infrared=True)] == list(range(1, 13))
+    assert run(tmp_path, 'vi', 'ir') == 12
+    assert [round(frame.mean() / 20) for frame in Frames(tmp_path / 'a.avi')] == list(range(1, 13))
+
+
+def test_frames_are_paired_by_name_or_as_asked_by_order(tmp_path):
+    for name, numbers in (('vi', (0, 1, 2, 4)), ('ir', (0, 2, 3, 4))):
+        for k in numbers:
+            write_image(tmp_path / name / f'{k}.png', np.full(SIZE, 20 + 40 * k, np.uint8))
+    message = r'vi have no counterpart in .*ir: 1; .*vi: 3\. .*To pair them by their order .*--by-order'
+    with pytest.raises(ValueError, match=message):
+        run(tmp_path, 'vi', 'ir')
+    assert run(tmp_path, 'vi', 'ir', by_order=True) == 4
+    assert [round(f.mean()) for f in Frames(tmp_path / 'a.avi')] == pytest.approx([20, 80, 120, 180], abs=2)
+    with pytest.raises(ValueError, match='given as the visible and as the infrared'):
+        run(tmp_path, 'vi', 'vi')
+    (tmp_path / 'empty').mkdir()
+    with pytest.raises(FileNotFoundError, match='empty: no image in this folder'):
+        run(tmp_path, 'empty', 'empty')
+
+
+def test_videos_of_two_rates_or_lengths(tmp_path):
+    for name, given in dict(
+        a={}, fast=dict(fps=20), ntsc=dict(fps=10.01), long=dict(count=6), one=dict(count=1)
+    ).items():
+        write_video(tmp_path / f'{name}.avi', **given)
+    with pytest.raises(ValueError, match=r'a\.avi has 10 frames a second and .*fast\.avi 20: .*--by-order'):
+        run(tmp_path, 'a.avi', 'fast.avi', 'out.avi')
+    with pytest.raises(ValueError, match=r'a\.avi has 4 frames and .*long\.avi 6'):
+        run(tmp_path, 'a.avi', 'long.avi', 'out.avi')
+    with pytest.raises(ValueError, match=r'a\.avi: given as the visible and as the infrared frames'):
+        run(tmp_path, 'a.avi', 'a.avi', 'out.avi')
+    with pytest.raises(ValueError, match=r'a\.avi: the fused video would overwrite its source'):
+        run(tmp_path, 'a.avi', 'ntsc.avi')
+    assert run(tmp_path, 'a.avi', 'fast.avi', 'out.avi', by_order=True) == 4
+    assert run(tmp_path, 'a.avi', 'ntsc.avi', 'out.avi') == 4
+    (tmp_path / 'one.avi').replace(tmp_path / 'uno.avi')
+    write_video(tmp_path / 'one.avi', count=1)
+    assert run(tmp_path, 'one.avi', 'uno.avi', 'out.mp4') == 1
+    assert len(list(Frames(tmp_path / 'out.mp4'))) == 1
+    write_image(tmp_path / 'x.png', scene(0))
+    with pytest.raises(ValueError, match=r'x\.png: an image; expected a video'):
+        run(tmp_path, 'x.png', 'x.png', 'out.avi')
+
+
+def test_a_header_that_counts_wrong(tmp_path, monkeypatch):
+    """What was read counts; none of a longer video is dropped without a word."""
+    write_video(tmp_path / 'a.avi')
+    write_video(tmp_path / 'b.avi', count=3)
+    monkeypatch.setattr(Frames, '__len__', lambda self: 4)
+    with pytest.raises(ValueError, match=r'b\.avi ends after 3 frames, and .*a\.avi goes on'):
+        run(tmp_path, 'a.avi', 'b.avi', 'out.avi')
+    assert not (tmp_path / 'out.avi').exists()
+
+
+def test_a_pair_of_two_sizes_is_named(tmp_path):
+    write_video(tmp_path / 'a.avi')
+    write_video(tmp_path / 'b.avi', size=(48, 80))
+    with pytest.raises(ValueError, match=r'frame 0 of .*a\.avi is 64×48 but frame 0 of .*b\.avi is 80×48'):
+        run(tmp_path, 'a.avi', 'b.avi', 'out.avi')
+
+
+@pytest.mark.parametrize('dtype', [np.uint16, np.float32])
+def test_deep_frames_are_read_as_the_inferencer_reads_files(tmp_path, dtype):
+    base = np.linspace(0, 1, SIZE[0] * SIZE[1]).reshape(SIZE)
+    (tmp_path / 'ir').mkdir()
+    for k in range(2):
+        write_image(tmp_path / 'vi' / f'{k}.png', np.full((*SIZE, 3), 60, np.uint8))
+        cv2.imwrite(str(tmp_path / 'ir' / f'{k}.tiff'), (7000 + 1500 * base).astype(dtype))
+    seen = []
+
+    def stretching(vi, ir, batch_size):
+        seen.extend(ir)
+        return average(vi, ir, batch_size)
+
+    stretching.depth16 = 'stretch'
+    assert run(tmp_path, 'vi', 'ir', inferencer=stretching) == 2
+    np.testing.assert_array_equal(seen, [read_infrared(tmp_path / 'ir' / f'{k}.tiff', 'stretch') for k in range(2)])
+    assert np.ptp(seen) == 255
+    if dtype == np.float32:
+        with pytest.raises(ValueError, match=r'0\.tiff: floating-point values from 7000 to 8500 .*--depth16 stretch'):
+            run(tmp_path, 'vi', 'ir')
+
+
+@pytest.mark.parametrize('suffix', ['.mp4', '.mkv', '.avi'])
+def test_odd_sizes_lose_nothing(tmp_path, suffix):
+    image = np.full((31, 45, 3), 100, np.uint8)
+    image[-1], image[:, -1] = 200, 200
+    for name in ('vi', 'ir'):
+        for k in range(2):
+            write_image(tmp_path / name / f'{k}.png', image if name == 'vi' else image[..., 0])
+    assert run(tmp_path, 'vi', 'ir', f'a{suffix}') == 2
+    for frame in Frames(tmp_path / f'a{suffix}'):
+        assert frame.shape == (32, 46, 3)
+        assert frame[30, :40].mean() > 150
+        assert frame[:28, 44].mean() > 150
+
+
 def test_infrared_frames_are_grey(sources):
     assert next(iter(Frames(sources / 'ir.avi', infrared=True))).shape == SIZE
     assert next(iter(Frames(sources / 'ir', infrared=True))).shape == SIZE
@@ -80,8 +194,11 @@ def test_errors(sources):
     with pytest.raises(ValueError, match='OpenCV does not read this as a video'):
         Frames(sources / 'broken.avi')
     (sources / 'ir' / '004.png').unlink()
-    with pytest.raises(ValueError, match=r'has 5 frames and .* 4: frames are paired by their order'):
+    with pytest.raises(ValueError, match=r'1 image\(s\) of .*vi have no counterpart in .*ir: 004\.'):
         fuse_video(average, sources / 'vi', sources / 'ir', sources / 'a.avi', show_progress=False)
+    for given in (('vi', 'ir'), ('vi.avi', 'ir')):
+        with pytest.raises(ValueError, match=r'has 5 frames and .* 4: frames are paired by their order'):
+            run(sources, *given, by_order=given[0] == 'vi')
     with pytest.raises(ValueError, match=r'a video ends in one of \.mp4, \.avi, \.mkv'):
         fuse_video(average, sources / 'vi', sources / 'ir', sources / 'a.gif', show_progress=False)
     write_image(sources / 'ir' / '004.png', scene(4, ir=True))
