@@ -49,8 +49,8 @@ def contrastive(cfg):
 
 @pytest.mark.parametrize('path', CONFIGS, ids=lambda p: str(p.relative_to(ROOT / 'configs')))
 def test_config_builds_and_dumps_equal(path, monkeypatch, tmp_path):
-    monkeypatch.setenv('MMFUSION_VGG19', 'random')
-    monkeypatch.setenv('MMFUSION_DINOV2', 'random')
+    for variable in ('MMFUSION_VGG19', 'MMFUSION_DINOV2', 'MMFUSION_MMDRFUSE_TEACHER'):
+        monkeypatch.setenv(variable, 'random')
     cfg = Config.fromfile(path)
     cfg.dump(tmp_path / 'dumped.py')
     assert Config.fromfile(tmp_path / 'dumped.py').to_dict() == cfg.to_dict()
