@@ -50,7 +50,18 @@ def train(args: argparse.Namespace) -> None:
     check_start(runner.model, cfg)
     if cfg.get('load_from'):
         runner._load_from = for_runner(runner.model, cfg.load_from, cfg.work_dir)
+    _check_batches(runner)
     runner.train()
+
+
+def _check_batches(runner: Runner) -> None:
+    """Refuse a training set that does not fill one batch, before schedules divide by its length."""
+    loader = runner.train_loop.dataloader
+    if not len(loader):
+        raise ValueError(
+            f'train_dataloader: batch_size={loader.batch_size} with drop_last=True, and {len(loader.dataset)} samples: not '
+            'one batch. Use a smaller batch_size (--cfg-options train_dataloader.batch_size=…), or drop_last=False.'
+        )
 
 
 def _others(cfg: Config) -> str:

@@ -94,3 +94,11 @@ def test_seconds_on_this_machine(monkeypatch, capsys):
     rows = {line.split()[0]: line.split() for line in capsys.readouterr().out.splitlines() if '_' in line}
     assert float(rows['pmgi_tno'][5]) > 0
     assert rows['mgfusion_unified'][2:5] == ['–', '–', '–']
+
+
+def test_a_training_set_smaller_than_a_batch(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv('MMFUSION_VGG19', 'random')
+    options = ['train_dataloader.batch_size=64', 'train_dataloader.dataset.num=8', 'train_dataloader.num_workers=0']
+    options += ['train_dataloader.persistent_workers=False', 'model.network.channels=(4,4,4,4)']
+    assert cli.main(['train', 'occo_synthetic', '--work-dir', str(tmp_path), '--cfg-options', *options]) == 1
+    assert 'batch_size=64 with drop_last=True, and 8 samples: not one batch' in capsys.readouterr().err
