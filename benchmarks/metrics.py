@@ -81,8 +81,10 @@ def main():
     if not args.together:
         rows = {}
         for spec in specs:
-            spec(*images, protocol=args.protocol)
-            rows[spec.name] = measure(lambda s=spec: s(*images, protocol=args.protocol), args.repetitions)
+            spec(*images, protocol=args.protocol, data_range=255)
+            rows[spec.name] = measure(
+                lambda s=spec: s(*images, protocol=args.protocol, data_range=255), args.repetitions
+            )
         for name, row in sorted(rows.items(), key=lambda item: -item[1][0]):
             print_row(name, row)
     eight_bit = [image.to(torch.uint8) for image in images]

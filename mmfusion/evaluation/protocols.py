@@ -77,7 +77,7 @@ def evaluate_images(fused, ir, vi, metrics='all', protocol='tang'):
     values = {name: torch.cat(value).view(count, channels).mean(1) for name, value in values.items()}
     if channels == 3 and 'SF' in values and not values['SF'].isnan().any():
         side_by_side = fused.transpose(1, 2).flatten(2)[:, None].double()
-        values['SF'] = METRIC_SPECS['SF'](side_by_side, None, None, protocol)
+        values['SF'] = METRIC_SPECS['SF'](side_by_side, None, None, protocol, data_range=255)
     reasons = {spec.name: _reason(spec, fused, protocol) for spec in specs if values[spec.name].isnan().any()}
     return {name: value.cpu() for name, value in values.items()}, reasons
 
@@ -86,7 +86,7 @@ def _value(spec, row, protocol, shared):
     """One value of one fused, infrared and visible plane; NaN where it is smaller than the metric's window."""
     if min(row[0].shape[-2:]) < spec.min_size_under(protocol):
         return row[0].new_full((1,), math.nan)
-    return spec(*row, protocol=protocol, shared=shared)
+    return spec(*row, protocol=protocol, shared=shared, data_range=255)
 
 
 def _reason(spec, fused, protocol):

@@ -57,9 +57,11 @@ class MetricSpec:
         """The smallest side of an image under a protocol."""
         return self.min_size[protocol] if isinstance(self.min_size, dict) else self.min_size
 
-    def __call__(self, fused, ir, vi, protocol='tang', shared=None):
-        """Values of N images (N×1×H×W in 0–255), N float64; ``shared`` as in :class:`~.functional.memo.Shared`."""
-        kwargs = dict(self.options)
+    def __call__(self, fused, ir, vi, protocol='tang', shared=None, data_range=None):
+        """Values of N images (N×1×H×W), N float64; ``data_range`` as in the functions, ``shared`` as in
+        :class:`~.functional.memo.Shared`.
+        """
+        kwargs = dict(self.options, data_range=data_range)
         if self.by_protocol:
             kwargs['protocol'] = protocol
         if self.shares:

@@ -25,8 +25,8 @@ def test_tang_is_the_metric_of_grey_images():
     f, a, b = _colour(0), _colour(1)[:, :1], _colour(2)
     values, _ = evaluate_images(f, a, b, ['EN', 'CC'])
     grey = [rgb_to_grey(x).double() for x in (f, a, b)]
-    torch.testing.assert_close(values['CC'], METRIC_SPECS['CC'](*grey))
-    torch.testing.assert_close(values['EN'], METRIC_SPECS['EN'](*grey))
+    torch.testing.assert_close(values['CC'], METRIC_SPECS['CC'](*grey, data_range=255))
+    torch.testing.assert_close(values['EN'], METRIC_SPECS['EN'](*grey, data_range=255))
 
 
 def test_vifb_is_the_mean_over_channels():
@@ -34,11 +34,12 @@ def test_vifb_is_the_mean_over_channels():
     values, _ = evaluate_images(f, a, b, ['MI', 'SSIM', 'SF'], 'vifb')
     for name in ('MI', 'SSIM'):
         single = [
-            METRIC_SPECS[name](*(x[:, k : k + 1].double() for x in (f, a.expand_as(f), b)), 'vifb') for k in range(3)
+            METRIC_SPECS[name](*(x[:, k : k + 1].double() for x in (f, a.expand_as(f), b)), 'vifb', data_range=255)
+            for k in range(3)
         ]
         torch.testing.assert_close(values[name], sum(single) / 3)
     wide = torch.cat(f.split(1, 1), dim=-1).double()
-    torch.testing.assert_close(values['SF'], METRIC_SPECS['SF'](wide, None, None, 'vifb'))
+    torch.testing.assert_close(values['SF'], METRIC_SPECS['SF'](wide, None, None, 'vifb', data_range=255))
 
 
 def test_vifb_with_a_grey_fused_image_makes_the_sources_grey():

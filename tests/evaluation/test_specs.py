@@ -26,8 +26,8 @@ def large(make_triple):
 @pytest.mark.parametrize(('name', 'protocol'), CASES)
 def test_batch_equals_single_images(large, name, protocol):
     spec = METRIC_SPECS[name]
-    together = spec(*large, protocol=protocol)
-    apart = torch.cat([spec(*(x[i : i + 1] for x in large), protocol=protocol) for i in range(2)])
+    together = spec(*large, protocol=protocol, data_range=255)
+    apart = torch.cat([spec(*(x[i : i + 1] for x in large), protocol=protocol, data_range=255) for i in range(2)])
     assert together.shape == (2,)
     assert together.dtype == torch.float64
     assert together.isfinite().all()
@@ -41,11 +41,11 @@ def test_unit_range_and_dtype(triple, name):
     spec = METRIC_SPECS[name]
     images = triple if spec.sources else triple[:1]
     options = dict(spec.options)
-    value = spec.function(*images, **options)
+    value = spec.function(*images, data_range=255, **options)
     unit = spec.function(*(x / 255 for x in images), data_range=1, **options)
     torch.testing.assert_close(unit, value, rtol=1e-6, atol=1e-9)
     torch.testing.assert_close(spec.function(*(x.to(torch.uint8) for x in images), **options), value)
-    torch.testing.assert_close(spec.function(*(x.float() for x in images), **options), value)
+    torch.testing.assert_close(spec.function(*(x.float() for x in images), data_range=255, **options), value)
 
 
 @pytest.mark.parametrize(('name', 'protocol'), CASES)
@@ -57,7 +57,7 @@ def test_direction(make_triple, name, protocol):
     fused, ir, vi = make_triple(1, 176, 180)
     noise = torch.rand(fused.shape, generator=torch.Generator().manual_seed(1)).mul(255).double()
     noise = ((fused + noise) / 2).round()
-    good, bad = spec(fused, ir, vi, protocol), spec(noise, ir, vi, protocol)
+    good, bad = (spec(x, ir, vi, protocol, data_range=255) for x in (fused, noise))
     assert good > bad if spec.higher_is_better else good < bad
 
 
@@ -94,7 +94,7 @@ def test_window_larger_than_image(make_triple, name, protocol):
         assert reasons[name] == f'the image is smaller than {smallest}×{smallest} pixels'
         images = [x.double() for x in small]
         with pytest.raises(ValueError, match='smaller than'):
-            METRIC_SPECS[name](*images, protocol)
+            METRIC_SPECS[name](*images, protocol, data_range=255)
 
 
 @pytest.mark.parametrize('spec', METRIC_SPECS.values(), ids=list(METRIC_SPECS))
@@ -113,7 +113,9 @@ def test_values_do_not_depend_on_what_is_computed_with_them(large, protocol, ord
     images = [x.to(torch.uint8) for x in large]
     together, _ = evaluate_images(*images, list(METRIC_SPECS)[::order], protocol)
     for name, spec in METRIC_SPECS.items():
-        torch.testing.assert_close(together[name], spec(*large, protocol=protocol), rtol=1e-12, atol=1e-14)
+        torch.testing.assert_close(
+            together[name], spec(*large, protocol=protocol, data_range=255), rtol=1e-12, atol=1e-14
+        )
 
 
 def test_unknown_metric_names_the_known_ones():
@@ -121,6 +123,43 @@ def test_unknown_metric_names_the_known_ones():
         resolve_metrics(['EN', 'Foo'])
     with pytest.raises(ValueError, match='unknown protocol'):
         evaluate_images(*[torch.zeros(1, 1, 9, 9, dtype=torch.uint8)] * 3, protocol='matlab')
+
+
+@pytest.mark.parametrize('name', list(METRIC_SPECS))
+def test_the_range_of_numbers_is_not_guessed(triple, name):
+    """In [0, 1] by a range of 0–255 entropy would be about 1, and most metrics wrong without a sign."""
+    spec = METRIC_SPECS[name]
+    unit = [x.float() / 255 for x in triple]
+    with pytest.raises(ValueError, match=r'type torch\.float32 without data_range; expected uint8, or data_range=1'):
+        spec(*unit)
+    with pytest.raises(ValueError, match=r'data_range=255, but an image has values from .*: give data_range=1\.'):
+        spec(*unit, data_range=255)
+    if spec.sources:  # one of them is enough
+        with pytest.raises(ValueError, match='data_range=1, but an image has values from'):
+            spec(unit[0], unit[1], triple[2], data_range=1)
+
+
+@pytest.mark.parametrize(('image', 'data_range', 'message'), [
+    (torch.full((1, 1, 9, 9), 0.5).half(), None, 'float16 without data_range'),
+    (torch.ones(1, 1, 9, 9, dtype=torch.int32), None, 'int32 without data_range'),
+    (torch.ones(1, 1, 9, 9, dtype=torch.bool), 1, 'bool without data_range'),
+    (torch.ones(1, 1, 9, 9, dtype=torch.uint8), 1, 'data_range=1, but an image is uint8'),
+    (torch.linspace(-1, 1, 81).view(1, 1, 9, 9), 1, 'values from -1 to 1. Give the data_range'),
+    (torch.linspace(0, 65535, 81).view(1, 1, 9, 9), 255, 'values from 0 to 65535. Give the data_range'),
+    (torch.full((1, 1, 9, 9), torch.nan), 1, 'all must be finite'),
+    (torch.full((1, 1, 9, 9), torch.inf), 255, 'all must be finite'),
+])  # fmt: skip
+def test_suspicious_values_are_refused(image, data_range, message):
+    with pytest.raises(ValueError, match=message):
+        METRIC_SPECS['EN'](image, None, None, data_range=data_range)
+
+
+def test_dark_images_of_8_bits_are_measured():
+    """Grey levels 0 and 1 are no image in [0, 1]."""
+    dark = torch.eye(16, dtype=torch.uint8)[None, None]
+    assert evaluate_images(dark, dark, dark, ['EN'])[0]['EN'].item() == pytest.approx(0.337290, abs=1e-6)
+    slightly_over = torch.linspace(0, 1 + 1e-6, 256).view(1, 1, 16, 16)
+    assert METRIC_SPECS['EN'](slightly_over, None, None, data_range=1).item() > 7.9
 
 
 def test_bad_tensors_are_refused(triple):
@@ -138,5 +177,5 @@ def test_bad_tensors_are_refused(triple):
 @pytest.mark.parametrize('name', list(METRIC_SPECS))
 def test_cuda(triple, name):
     spec = METRIC_SPECS[name]
-    there = spec(*(x.cuda() for x in triple))
-    torch.testing.assert_close(there.cpu(), spec(*triple), rtol=1e-6, atol=1e-9)
+    there = spec(*(x.cuda() for x in triple), data_range=255)
+    torch.testing.assert_close(there.cpu(), spec(*triple, data_range=255), rtol=1e-6, atol=1e-9)

@@ -1,14 +1,17 @@
 """What every metric asks of its images."""
 
+import math
+
 import torch
 
 
-def prepare(*images, data_range=255.0, min_size=1, dtype=torch.float64):
+def prepare(*images, data_range=None, min_size=1, dtype=torch.float64):
     """Check images that belong together and bring them to 0–255.
 
     Args:
         *images (Tensor): N×1×H×W each, of one shape; ``uint8`` or floating point.
-        data_range (float): The value that white has: 255, or 1 for images in [0, 1].
+        data_range (float, optional): The value that white has: 255, or 1 for images in [0, 1]. It must be given but for
+            ``uint8``: a wrong one changes most metrics without a sign.
         min_size (int): The smallest height and width that the metric is defined for.
         dtype (torch.dtype): The type to compute in.
 
@@ -16,10 +19,10 @@ def prepare(*images, data_range=255.0, min_size=1, dtype=torch.float64):
         list[Tensor]: The images as ``dtype``, N×1×H×W in 0–255.
 
     Raises:
-        ValueError: A tensor is not N×1×H×W, the shapes differ, an image is smaller than the metric's window, or
-            ``data_range`` is neither 1 nor 255.
+        ValueError: A tensor is not N×1×H×W, the shapes differ, an image is smaller than the metric's window,
+            ``data_range`` is not given, neither 1 nor 255, or not that of the values, or values are NaN or infinite.
     """
-    if data_range not in (1, 255):
+    if data_range not in (None, 1, 255):
         raise ValueError(f'data_range must be 255 (images in 0–255) or 1 (images in 0–1), got {data_range!r}')
     shape = images[0].shape
     for image in images:
@@ -38,8 +41,39 @@ def prepare(*images, data_range=255.0, min_size=1, dtype=torch.float64):
             f'the images are {shape[-1]}×{shape[-2]} (width×height), smaller than the {min_size}×{min_size} pixels '
             'that this metric needs'
         )
-    scale = 255.0 / data_range
-    return [image.to(dtype) * scale if scale != 1 else image.to(dtype) for image in images]
+    ranges = [_range_of(image, data_range) for image in images]
+    return [
+        image.to(dtype) * (255 / high) if high != 255 else image.to(dtype)
+        for image, high in zip(images, ranges, strict=True)
+    ]
+
+
+def _range_of(image, data_range):
+    """The value that white has in an image: as given, if its values can have it, or that of uint8."""
+    if image.dtype == torch.uint8:
+        if data_range == 1:
+            raise ValueError('data_range=1, but an image is uint8, which has 0–255: leave data_range out.')
+        return 255
+    if data_range is None or image.dtype == torch.bool or image.is_complex():
+        raise ValueError(
+            f'an image of type {image.dtype} without data_range; expected uint8, or data_range=1 (values in 0–1) or '
+            'data_range=255 (values in 0–255).'
+        )
+    if not image.numel():
+        return data_range
+    low, high = (value.item() for value in image.aminmax())
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise ValueError(f'an image has values from {low} to {high}; all must be finite.')
+    slack = 1e-4 * data_range  # what computing in float32 adds to the ends
+    if low < -slack or high > data_range + slack:
+        raise ValueError(
+            f'data_range={data_range}, but an image has values from {low:g} to {high:g}. Give the data_range that it has, '
+            'and cut what lies outside.'
+        )
+    # 8-bit images that are as dark as that are whole numbers.
+    if data_range == 255 and 0 < high <= 1 and (image != image.round()).any():
+        raise ValueError(f'data_range=255, but an image has values from {low:g} to {high:g}: give data_range=1.')
+    return data_range
 
 
 def ratio(numerator, denominator):

@@ -1,6 +1,7 @@
 """Image feature metrics: contrast, gradients, and how much of the sources' edges arrives in the fused image.
 
-All take N×1×H×W images (0–255; ``data_range=1`` for 0–1) and return one float64 value per image.
+All take N×1×H×W images (uint8; floating point with ``data_range=255`` or ``data_range=1``) and return one float64 value
+per image.
 """
 
 import math
@@ -15,7 +16,7 @@ from .memo import each
 from .strips import strip_sums
 
 
-def spatial_frequency(fused, *, protocol='tang', data_range=255.0):
+def spatial_frequency(fused, *, protocol='tang', data_range=None):
     """SF: root mean square of the differences between neighbours.
 
     ``SF = √(RF² + CF²)``, in grey levels (0–255); higher is better; 0 for a constant image.
@@ -30,13 +31,13 @@ def spatial_frequency(fused, *, protocol='tang', data_range=255.0):
     Args:
         fused (Tensor): N×1×H×W, two pixels or more each way.
         protocol (str): ``'tang'`` or ``'vifb'``.
-        data_range (float): 255 or 1.
+        data_range (float, optional): 255 or 1; must be given but for uint8 images.
 
     Returns:
         Tensor: N values.
 
     Examples:
-        >>> spatial_frequency(torch.tensor([[[[0., 3.], [4., 7.]]]]))
+        >>> spatial_frequency(torch.tensor([[[[0., 3.], [4., 7.]]]]), data_range=255)
         tensor([5.], dtype=torch.float64)
     """
     images = prepare(fused, data_range=data_range, min_size=2)
@@ -52,7 +53,7 @@ def spatial_frequency(fused, *, protocol='tang', data_range=255.0):
     return each(one, images)
 
 
-def average_gradient(fused, *, data_range=255.0):
+def average_gradient(fused, *, data_range=None):
     """AG: mean strength of the gradient.
 
     ``AG = Σ √((∂x² + ∂y²) / 2) / ((H − 1)(W − 1))`` with central differences inside and one-sided ones at the border
@@ -64,7 +65,7 @@ def average_gradient(fused, *, data_range=255.0):
 
     Args:
         fused (Tensor): N×1×H×W, two pixels or more each way.
-        data_range (float): 255 or 1.
+        data_range (float, optional): 255 or 1; must be given but for uint8 images.
 
     Returns:
         Tensor: N values.
@@ -89,7 +90,7 @@ def _gradient_sum(x):
     return dy.square_().add_(dx.square_()).div_(8).sqrt_().sum()
 
 
-def standard_deviation(fused, *, data_range=255.0):
+def standard_deviation(fused, *, data_range=None):
     """SD: standard deviation of the grey levels over all pixels (population, not sample).
 
     ``SD = √(Σ (F − mean F)² / (H·W))``, in grey levels; range [0, 127.5], higher is better; 0 for a constant image.
@@ -98,19 +99,19 @@ def standard_deviation(fused, *, data_range=255.0):
 
     Args:
         fused (Tensor): N×1×H×W.
-        data_range (float): 255 or 1.
+        data_range (float, optional): 255 or 1; must be given but for uint8 images.
 
     Returns:
         Tensor: N values.
 
     Examples:
-        >>> standard_deviation(torch.tensor([[[[0., 10.]]]]))
+        >>> standard_deviation(torch.tensor([[[[0., 10.]]]]), data_range=255)
         tensor([5.], dtype=torch.float64)
     """
     return each(_variance, prepare(fused, data_range=data_range)).sqrt()
 
 
-def variance(fused, *, protocol='tang', data_range=255.0):
+def variance(fused, *, protocol='tang', data_range=None):
     """Variance of the grey levels.
 
     - ``'tang'``: ``Σ (F − mean F)² / (H·W)``, the textbook's (the public code has none).
@@ -123,7 +124,7 @@ def variance(fused, *, protocol='tang', data_range=255.0):
     Args:
         fused (Tensor): N×1×H×W.
         protocol (str): ``'tang'`` or ``'vifb'``.
-        data_range (float): 255 or 1.
+        data_range (float, optional): 255 or 1; must be given but for uint8 images.
 
     Returns:
         Tensor: N values.
@@ -137,7 +138,7 @@ def _variance(_, x):
     return strip_sums(lambda strip: (strip - mean).square_().sum(), [x]) / x.numel()
 
 
-def edge_intensity(fused, *, data_range=255.0):
+def edge_intensity(fused, *, data_range=None):
     """EI: mean strength of the Sobel gradient, borders replicated.
 
     ``EI = mean √(Sx² + Sy²)``, Sobel with weights 1, 2, 1, in grey levels; higher is better; 0 for a constant image.
@@ -147,7 +148,7 @@ def edge_intensity(fused, *, data_range=255.0):
 
     Args:
         fused (Tensor): N×1×H×W.
-        data_range (float): 255 or 1.
+        data_range (float, optional): 255 or 1; must be given but for uint8 images.
 
     Returns:
         Tensor: N values.
@@ -178,7 +179,7 @@ def _inverse_sigmoid(x, slope, centre):
     return x.sub_(centre).mul_(-slope).exp_().add_(1)
 
 
-def qabf(fused, ir, vi, *, protocol='tang', data_range=255.0):
+def qabf(fused, ir, vi, *, protocol='tang', data_range=None):
     """Qabf: how much of the sources' edges arrives in the fused image, in strength and in orientation.
 
     Per source S, with Sobel strength g and orientation a: ``G = min(g_S, g_F) / max(g_S, g_F)``,
@@ -196,7 +197,7 @@ def qabf(fused, ir, vi, *, protocol='tang', data_range=255.0):
     Args:
         fused, ir, vi (Tensor): N×1×H×W.
         protocol (str): ``'tang'`` or ``'vifb'``.
-        data_range (float): 255 or 1.
+        data_range (float, optional): 255 or 1; must be given but for uint8 images.
 
     Returns:
         Tensor: N values.
@@ -278,7 +279,7 @@ def _petrovic_sums(*padded):
     return torch.stack(sums)
 
 
-def nabf(fused, ir, vi, *, protocol='tang', data_range=255.0, shared=None):
+def nabf(fused, ir, vi, *, protocol='tang', data_range=None, shared=None):
     """Nabf: fusion artefacts, the edges of the fused image that neither source has.
 
     With Petrović's edge preservation ``Q_S = √(0.9999 / (1 + e^(−19 (G − 0.5))) · 0.9995 / (1 + e^(−22 (A − 0.5))))``,
@@ -298,7 +299,7 @@ def nabf(fused, ir, vi, *, protocol='tang', data_range=255.0, shared=None):
     Args:
         fused, ir, vi (Tensor): N×1×H×W, three pixels or more each way.
         protocol (str): ``'tang'`` or ``'vifb'``.
-        data_range (float): 255 or 1.
+        data_range (float, optional): 255 or 1; must be given but for uint8 images.
         shared (Shared, optional): See :func:`~mmfusion.evaluation.functional.memo.each`.
 
     Returns:
@@ -314,7 +315,7 @@ def nabf(fused, ir, vi, *, protocol='tang', data_range=255.0, shared=None):
     return each(one, images, shared)
 
 
-def labf(fused, ir, vi, *, data_range=255.0, shared=None):
+def labf(fused, ir, vi, *, data_range=None, shared=None):
     """Labf: fusion loss, the sources' edges that the fused image lacks.
 
     As :func:`nabf` (``'vifb'``), summed over the pixels with ``g_F ≤ g_IR`` or ``g_F ≤ g_VI``; range [0, 1], lower is
@@ -324,7 +325,7 @@ def labf(fused, ir, vi, *, data_range=255.0, shared=None):
 
     Args:
         fused, ir, vi (Tensor): N×1×H×W, three pixels or more each way.
-        data_range (float): 255 or 1.
+        data_range (float, optional): 255 or 1; must be given but for uint8 images.
         shared (Shared, optional): See :func:`~mmfusion.evaluation.functional.memo.each`.
 
     Returns:

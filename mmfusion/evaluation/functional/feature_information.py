@@ -44,7 +44,7 @@ _DMEY_HALF = (
 )  # fmt: skip
 
 
-def feature_mutual_information(fused, ir, vi, *, feature='edge', data_range=255.0):
+def feature_mutual_information(fused, ir, vi, *, feature='edge', data_range=None):
     """FMI: how much of the sources' features the fused image's features tell, window by window.
 
     ``FMI = mean over windows of [FMI(F, IR) + FMI(F, VI)] / 2`` with ``FMI(F, S) = 2 I(F; S) / (H(F) + H(S))`` of the
@@ -63,7 +63,7 @@ def feature_mutual_information(fused, ir, vi, *, feature='edge', data_range=255.
     Args:
         fused, ir, vi (Tensor): N×1×H×W, 3 pixels or more each way.
         feature (str): ``'edge'``, ``'none'``, ``'gradient'``, ``'dct'`` or ``'wavelet'``.
-        data_range (float): 255 or 1.
+        data_range (float, optional): 255 or 1; must be given but for uint8 images.
 
     Returns:
         Tensor: N values.

@@ -1,7 +1,7 @@
 """Information metrics: what the grey levels of the images say of each other.
 
-All take N×1×H×W images (0–255; ``data_range=1`` for 0–1), which are rounded to the 256 levels of a written file, and
-return one float64 value per image.
+All take N×1×H×W images (uint8; floating point with ``data_range=255`` or ``data_range=1``), which are rounded to the 256
+levels of a written file, and return one float64 value per image.
 """
 
 import math
@@ -67,7 +67,7 @@ def _clean(value):
     return torch.where(value.abs() < 1e-12, torch.zeros_like(value), value)
 
 
-def entropy(fused, *, data_range=255.0, shared=None):
+def entropy(fused, *, data_range=None, shared=None):
     """EN: Shannon entropy of the grey levels.
 
     ``EN = −Σ p(l) log2 p(l)``; range [0, 8] bits, higher is better; 0 for a constant image.
@@ -77,21 +77,21 @@ def entropy(fused, *, data_range=255.0, shared=None):
 
     Args:
         fused (Tensor): N×1×H×W.
-        data_range (float): 255 or 1.
+        data_range (float, optional): 255 or 1; must be given but for uint8 images.
         shared (Shared, optional): See :func:`~mmfusion.evaluation.functional.memo.each`.
 
     Returns:
         Tensor: N values.
 
     Examples:
-        >>> entropy(torch.tensor([[[[0, 255], [0, 255]]]]))
+        >>> entropy(torch.tensor([[[[0, 255], [0, 255]]]], dtype=torch.uint8))
         tensor([1.], dtype=torch.float64)
     """
     images = prepare(fused, data_range=data_range)
     return each(lambda shared, f: _clean(shared(_entropy, f)), images, shared)
 
 
-def mutual_information(fused, ir, vi, *, protocol='tang', data_range=255.0, shared=None):
+def mutual_information(fused, ir, vi, *, protocol='tang', data_range=None, shared=None):
     """MI: what the fused image tells of both sources.
 
     ``MI = I(F; IR) + I(F; VI)`` with ``I(A; B) = H(A) + H(B) − H(A, B)``; range [0, 16], higher is better; 0 for a
@@ -106,14 +106,14 @@ def mutual_information(fused, ir, vi, *, protocol='tang', data_range=255.0, shar
     Args:
         fused, ir, vi (Tensor): N×1×H×W.
         protocol (str): ``'tang'`` or ``'vifb'``.
-        data_range (float): 255 or 1.
+        data_range (float, optional): 255 or 1; must be given but for uint8 images.
         shared (Shared, optional): See :func:`~mmfusion.evaluation.functional.memo.each`.
 
     Returns:
         Tensor: N values.
 
     Examples:
-        >>> a = torch.tensor([[[[0, 100], [0, 100]]]])
+        >>> a = torch.tensor([[[[0, 100], [0, 100]]]], dtype=torch.uint8)
         >>> mutual_information(a, a, a)
         tensor([2.], dtype=torch.float64)
     """
@@ -135,7 +135,7 @@ def _information_in_nats(shared, f, a, b):
     return _clean((shared(_information, f, a) + shared(_information, f, b)) * math.log(2))
 
 
-def normalized_mutual_information(fused, ir, vi, *, data_range=255.0, shared=None):
+def normalized_mutual_information(fused, ir, vi, *, data_range=None, shared=None):
     """NMI (Q_MI): mutual information with each source, over the mean of the two entropies.
 
     ``NMI = 2 [I(F; IR) / (H(F) + H(IR)) + I(F; VI) / (H(F) + H(VI))]``; range [0, 2], higher is better; NaN where the
@@ -146,7 +146,7 @@ def normalized_mutual_information(fused, ir, vi, *, data_range=255.0, shared=Non
 
     Args:
         fused, ir, vi (Tensor): N×1×H×W.
-        data_range (float): 255 or 1.
+        data_range (float, optional): 255 or 1; must be given but for uint8 images.
         shared (Shared, optional): See :func:`~mmfusion.evaluation.functional.memo.each`.
 
     Returns:
@@ -162,7 +162,7 @@ def _nmi_one(shared, f, a, b):
     return 2 * (share(a) + share(b))
 
 
-def cross_entropy(fused, ir, vi, *, data_range=255.0, shared=None):
+def cross_entropy(fused, ir, vi, *, data_range=None, shared=None):
     """CE: how far the fused image's histogram lies from the sources'.
 
     ``CE = [D(VI‖F) + D(IR‖F)] / 2`` with ``D(S‖F) = Σ p_S log2(p_S / p_F)`` over the levels that both images have (so
@@ -174,7 +174,7 @@ def cross_entropy(fused, ir, vi, *, data_range=255.0, shared=None):
 
     Args:
         fused, ir, vi (Tensor): N×1×H×W.
-        data_range (float): 255 or 1.
+        data_range (float, optional): 255 or 1; must be given but for uint8 images.
         shared (Shared, optional): See :func:`~mmfusion.evaluation.functional.memo.each`.
 
     Returns:
@@ -189,7 +189,7 @@ def _cross_entropy_one(shared, *images):
     return (terms[0] + terms[1]) / 2
 
 
-def qncie(fused, ir, vi, *, data_range=255.0, shared=None):
+def qncie(fused, ir, vi, *, data_range=None, shared=None):
     """QNCIE: nonlinear correlation information entropy of the three images together.
 
     With ``NCC(A, B) = [H(A) + H(B) − H(A, B)] / 8`` (entropies in bits over log2 256), the eigenvalues ``λ`` of the
@@ -201,7 +201,7 @@ def qncie(fused, ir, vi, *, data_range=255.0, shared=None):
 
     Args:
         fused, ir, vi (Tensor): N×1×H×W.
-        data_range (float): 255 or 1.
+        data_range (float, optional): 255 or 1; must be given but for uint8 images.
         shared (Shared, optional): See :func:`~mmfusion.evaluation.functional.memo.each`.
 
     Returns:
@@ -219,7 +219,7 @@ def _qncie_one(shared, f, a, b):
     return 1 + torch.where(share == 0, 0, share * torch.log2(share)).sum() / 8
 
 
-def tsallis_entropy(fused, ir, vi, *, q=1.85, data_range=255.0, shared=None):
+def tsallis_entropy(fused, ir, vi, *, q=1.85, data_range=None, shared=None):
     """TE: mutual information of Tsallis' generalised entropy, summed over the sources.
 
     ``TE = I_q(F; IR) + I_q(F; VI)`` with ``I_q(A; B) = [1 − Σ p(a, b)^q / (p(a) p(b))^(q−1)] / (1 − q)``; non-negative,
@@ -233,7 +233,7 @@ def tsallis_entropy(fused, ir, vi, *, q=1.85, data_range=255.0, shared=None):
     Args:
         fused, ir, vi (Tensor): N×1×H×W.
         q (float): Tsallis' parameter, not 1.
-        data_range (float): 255 or 1.
+        data_range (float, optional): 255 or 1; must be given but for uint8 images.
         shared (Shared, optional): See :func:`~mmfusion.evaluation.functional.memo.each`.
 
     Returns:

@@ -1,6 +1,7 @@
 """Metrics of human perception.
 
-All take N×1×H×W images (0–255; ``data_range=1`` for 0–1) and return one float64 value per image.
+All take N×1×H×W images (uint8; floating point with ``data_range=255`` or ``data_range=1``) and return one float64 value
+per image.
 """
 
 import math
@@ -36,7 +37,7 @@ def _vif_terms(var_s, var_f, cov, sigma_noise, eps=1e-10):
     return [_log2_sum(kept), _log2_sum(var_s.div_(sigma_noise).add_(1))]
 
 
-def visual_information_fidelity(fused, ir, vi, *, protocol='tang', data_range=255.0, sigma_noise=2.0):
+def visual_information_fidelity(fused, ir, vi, *, protocol='tang', data_range=None, sigma_noise=2.0):
     """VIF: the share of a source's visual information that is kept, pixel domain, four scales.
 
     Per source, with local Gaussian statistics (windows 17, 9, 5, 3), the gain ``g = σ_SF / σ_S²`` and the residual
@@ -53,7 +54,7 @@ def visual_information_fidelity(fused, ir, vi, *, protocol='tang', data_range=25
     Args:
         fused, ir, vi (Tensor): N×1×H×W, 41 pixels or more each way.
         protocol (str): ``'tang'`` or ``'vifb'``.
-        data_range (float): 255 or 1.
+        data_range (float, optional): 255 or 1; must be given but for uint8 images.
         sigma_noise (float): Variance of the visual noise.
 
     Returns:
@@ -118,7 +119,7 @@ def _spectrum(shared, x):
     return torch.fft.rfft2(shared(_stretch, x))
 
 
-def qcb(fused, ir, vi, *, data_range=255.0, shared=None):
+def qcb(fused, ir, vi, *, data_range=None, shared=None):
     """Qcb: Chen and Blum's metric, how well the contrast that an eye sees is preserved.
 
     Images are stretched to 0–255, filtered by a contrast sensitivity ``S(r) = e^(−(r/15.387)²) − 0.7622
@@ -131,7 +132,7 @@ def qcb(fused, ir, vi, *, data_range=255.0, shared=None):
 
     Args:
         fused, ir, vi (Tensor): N×1×H×W.
-        data_range (float): 255 or 1.
+        data_range (float, optional): 255 or 1; must be given but for uint8 images.
         shared (Shared, optional): See :func:`~mmfusion.evaluation.functional.memo.each`.
 
     Returns:
@@ -174,7 +175,7 @@ def _qcb_sum(*padded):
     return torch.lerp(kept[1], kept[0], share).sum()
 
 
-def qcv(fused, ir, vi, *, data_range=255.0, shared=None):
+def qcv(fused, ir, vi, *, data_range=None, shared=None):
     """Qcv: Chen and Varshney's metric, the visible error in regions weighted by their saliency.
 
     Images are stretched to 0–255. In blocks of 16×16 (the last ones filled up with zeros) the saliency of a source is
@@ -187,7 +188,7 @@ def qcv(fused, ir, vi, *, data_range=255.0, shared=None):
 
     Args:
         fused, ir, vi (Tensor): N×1×H×W.
-        data_range (float): 255 or 1.
+        data_range (float, optional): 255 or 1; must be given but for uint8 images.
         shared (Shared, optional): See :func:`~mmfusion.evaluation.functional.memo.each`.
 
     Returns:

@@ -1,6 +1,7 @@
 """Correlation and structure metrics: how alike the fused image and its sources are.
 
-All take N×1×H×W images (0–255; ``data_range=1`` for 0–1) and return one float64 value per image.
+All take N×1×H×W images (uint8; floating point with ``data_range=255`` or ``data_range=1``) and return one float64 value
+per image.
 """
 
 import math
@@ -29,7 +30,7 @@ def _correlation(a, *b):
     return ratio(product, energy) if energy >= 1e-9 * a.numel() else torch.full_like(energy, math.nan)
 
 
-def correlation_coefficient(fused, ir, vi, *, data_range=255.0):
+def correlation_coefficient(fused, ir, vi, *, data_range=None):
     """CC: Pearson's correlation of the fused image with each source, averaged.
 
     ``CC = [r(F, IR) + r(F, VI)] / 2``; range [−1, 1], higher is better; NaN where an image is constant.
@@ -39,21 +40,21 @@ def correlation_coefficient(fused, ir, vi, *, data_range=255.0):
 
     Args:
         fused, ir, vi (Tensor): N×1×H×W.
-        data_range (float): 255 or 1.
+        data_range (float, optional): 255 or 1; must be given but for uint8 images.
 
     Returns:
         Tensor: N values.
 
     Examples:
-        >>> x = torch.rand(1, 1, 8, 8)
-        >>> correlation_coefficient(x, 0.5 * x, x + 1).round(decimals=9)
+        >>> x = 100 * torch.rand(1, 1, 8, 8)
+        >>> correlation_coefficient(x, 0.5 * x, x + 1, data_range=255).round(decimals=9)
         tensor([1.], dtype=torch.float64)
     """
     images = prepare(fused, ir, vi, data_range=data_range)
     return each(lambda _, f, a, b: (_correlation(f, a) + _correlation(f, b)) / 2, images)
 
 
-def sum_of_correlations_of_differences(fused, ir, vi, *, data_range=255.0):
+def sum_of_correlations_of_differences(fused, ir, vi, *, data_range=None):
     """SCD: how the part that came from one source correlates with that source.
 
     ``SCD = r(F − VI, IR) + r(F − IR, VI)``; range [−2, 2], higher is better; NaN where a source is constant, or the
@@ -64,7 +65,7 @@ def sum_of_correlations_of_differences(fused, ir, vi, *, data_range=255.0):
 
     Args:
         fused, ir, vi (Tensor): N×1×H×W.
-        data_range (float): 255 or 1.
+        data_range (float, optional): 255 or 1; must be given but for uint8 images.
 
     Returns:
         Tensor: N values.
@@ -83,7 +84,7 @@ def _squared_errors(fused, ir, vi, data_range):
     return to_ir, to_vi, f.shape[-2] * f.shape[-1]
 
 
-def mean_squared_error(fused, ir, vi, *, data_range=255.0):
+def mean_squared_error(fused, ir, vi, *, data_range=None):
     """MSE: mean squared difference to the sources, of images in [0, 1].
 
     ``MSE = [mean (F − IR)² + mean (F − VI)²] / 2``; range [0, 1], lower is better.
@@ -93,21 +94,21 @@ def mean_squared_error(fused, ir, vi, *, data_range=255.0):
 
     Args:
         fused, ir, vi (Tensor): N×1×H×W.
-        data_range (float): 255 or 1.
+        data_range (float, optional): 255 or 1; must be given but for uint8 images.
 
     Returns:
         Tensor: N values.
 
     Examples:
         >>> black, white = torch.zeros(1, 1, 2, 2), torch.full((1, 1, 2, 2), 255.)
-        >>> mean_squared_error(white, white, black)
+        >>> mean_squared_error(white, white, black, data_range=255)
         tensor([0.5000], dtype=torch.float64)
     """
     to_ir, to_vi, pixels = _squared_errors(fused, ir, vi, data_range)
     return (to_ir + to_vi) / (2 * pixels * 255**2)
 
 
-def root_mean_squared_error(fused, ir, vi, *, protocol='tang', data_range=255.0):
+def root_mean_squared_error(fused, ir, vi, *, protocol='tang', data_range=None):
     """RMSE: root of the squared difference to each source, averaged.
 
     - ``'tang'``: ``[√mean(F − IR)² + √mean(F − VI)²] / 2`` of images in [0, 1], range [0, 1] (the public code has
@@ -122,7 +123,7 @@ def root_mean_squared_error(fused, ir, vi, *, protocol='tang', data_range=255.0)
     Args:
         fused, ir, vi (Tensor): N×1×H×W.
         protocol (str): ``'tang'`` or ``'vifb'``.
-        data_range (float): 255 or 1.
+        data_range (float, optional): 255 or 1; must be given but for uint8 images.
 
     Returns:
         Tensor: N values.
@@ -133,7 +134,7 @@ def root_mean_squared_error(fused, ir, vi, *, protocol='tang', data_range=255.0)
     return (to_ir.sqrt() + to_vi.sqrt()) / (2 * 255 * math.sqrt(pixels))
 
 
-def peak_signal_to_noise_ratio(fused, ir, vi, *, protocol='tang', data_range=255.0):
+def peak_signal_to_noise_ratio(fused, ir, vi, *, protocol='tang', data_range=None):
     """PSNR, in dB, as the public codes compute it; neither is the textbook's.
 
     ``PSNR = 20 log10(255 / √E)``, higher is better; +∞ where the fused image equals both sources.
@@ -147,7 +148,7 @@ def peak_signal_to_noise_ratio(fused, ir, vi, *, protocol='tang', data_range=255
     Args:
         fused, ir, vi (Tensor): N×1×H×W.
         protocol (str): ``'tang'`` or ``'vifb'``.
-        data_range (float): 255 or 1.
+        data_range (float, optional): 255 or 1; must be given but for uint8 images.
 
     Returns:
         Tensor: N values.
@@ -167,7 +168,7 @@ def _ssim_map(mu_a, mu_b, var_a, var_b, cov, c1=_SSIM_C1, c2=_SSIM_C2):
     return (2 * cov).add_(c2).mul_(luminance).div_((var_a + var_b).add_(c2))
 
 
-def ssim(fused, ir, vi, *, protocol='tang', data_range=255.0):
+def ssim(fused, ir, vi, *, protocol='tang', data_range=None):
     """SSIM: structural similarity of the fused image to its sources (11×11 Gaussian window, σ = 1.5).
 
     ``(2 μ_S μ_F + C₁)(2 σ_SF + C₂) / ((μ_S² + μ_F² + C₁)(σ_S² + σ_F² + C₂))``, averaged over the image.
@@ -186,7 +187,7 @@ def ssim(fused, ir, vi, *, protocol='tang', data_range=255.0):
     Args:
         fused, ir, vi (Tensor): N×1×H×W, 11 pixels or more each way.
         protocol (str): ``'tang'`` or ``'vifb'``.
-        data_range (float): 255 or 1.
+        data_range (float, optional): 255 or 1; must be given but for uint8 images.
 
     Returns:
         Tensor: N values.
@@ -217,7 +218,7 @@ def _similarity_sums(*images, constants=()):
     return torch.stack([similarity.sum() for similarity in maps])
 
 
-def mef_ssim(fused, ir, vi, *, data_range=255.0):
+def mef_ssim(fused, ir, vi, *, data_range=None):
     """MEF-SSIM: similarity of the fused image's structure to the best that the sources offer.
 
     In every 11×11 window a desired patch is made from the two sources' mean-free patches (weights by their contrast,
@@ -230,7 +231,7 @@ def mef_ssim(fused, ir, vi, *, data_range=255.0):
 
     Args:
         fused, ir, vi (Tensor): N×1×H×W, 11 pixels or more each way.
-        data_range (float): 255 or 1.
+        data_range (float, optional): 255 or 1; must be given but for uint8 images.
 
     Returns:
         Tensor: N values.
@@ -271,7 +272,7 @@ MS_SSIM_MIN_SIZE = {'tang': 44, 'vifb': 176}
 """The smallest side whose coarsest scale still holds an 11×11 window (3 scales, 5 scales)."""
 
 
-def ms_ssim(fused, ir, vi, *, protocol='tang', data_range=255.0):
+def ms_ssim(fused, ir, vi, *, protocol='tang', data_range=None):
     """MS-SSIM: structural similarity over several scales, each half the size of the one before.
 
     - ``'tang'``: MEF-MS-SSIM, ``Π Q_l^(β_l)`` of :func:`mef_ssim` at three scales,
@@ -286,7 +287,7 @@ def ms_ssim(fused, ir, vi, *, protocol='tang', data_range=255.0):
     Args:
         fused, ir, vi (Tensor): N×1×H×W, 44 (``'vifb'``: 176) pixels or more each way.
         protocol (str): ``'tang'`` or ``'vifb'``.
-        data_range (float): 255 or 1.
+        data_range (float, optional): 255 or 1; must be given but for uint8 images.
 
     Returns:
         Tensor: N values.
@@ -335,7 +336,7 @@ def _share(part, whole, flat):
     return (part / whole.clamp(min=_FLAT)).sub_(flat).mul_(indicator(torch.ge, whole, _FLAT)).add_(flat)
 
 
-def qy(fused, ir, vi, *, data_range=255.0):
+def qy(fused, ir, vi, *, data_range=None):
     """Qy: Yang's similarity metric, which asks for both sources where they agree and for the better one elsewhere.
 
     With SSIM (7×7 Gaussian, σ = 1.5, no constants) and ``λ = σ_IR² / (σ_IR² + σ_VI²)`` per window:
@@ -349,7 +350,7 @@ def qy(fused, ir, vi, *, data_range=255.0):
 
     Args:
         fused, ir, vi (Tensor): N×1×H×W, 7 pixels or more each way.
-        data_range (float): 255 or 1.
+        data_range (float, optional): 255 or 1; must be given but for uint8 images.
 
     Returns:
         Tensor: N values.
@@ -375,7 +376,7 @@ def _qy_sum(*images):
     return torch.lerp(torch.maximum(to_a, to_b), both, indicator(torch.ge, between, 0.75)).sum()
 
 
-def qw(fused, ir, vi, *, data_range=255.0, shared=None):
+def qw(fused, ir, vi, *, data_range=None, shared=None):
     """Qw: Piella's weighted fusion quality index.
 
     ``Qw = Σ c [λ SSIM(F, IR) + (1 − λ) SSIM(F, VI)]`` with SSIM as in :func:`ssim` (``'vifb'``),
@@ -387,7 +388,7 @@ def qw(fused, ir, vi, *, data_range=255.0, shared=None):
 
     Args:
         fused, ir, vi (Tensor): N×1×H×W, 11 pixels or more each way.
-        data_range (float): 255 or 1.
+        data_range (float, optional): 255 or 1; must be given but for uint8 images.
         shared (Shared, optional): See :func:`~mmfusion.evaluation.functional.memo.each`.
 
     Returns:
@@ -414,7 +415,7 @@ def _qw_sums(*images):
     return torch.stack([quality.mul_(saliency).sum(), saliency.sum()])
 
 
-def qe(fused, ir, vi, *, data_range=255.0, shared=None):
+def qe(fused, ir, vi, *, data_range=None, shared=None):
     """Qe: Piella's edge-dependent fusion quality index.
 
     ``Qe = Qw(F, IR, VI) · Qw(F′, IR′, VI′)`` with :func:`qw` and Prewitt gradient magnitudes X′ (zeros around the
@@ -425,7 +426,7 @@ def qe(fused, ir, vi, *, data_range=255.0, shared=None):
 
     Args:
         fused, ir, vi (Tensor): N×1×H×W, 11 pixels or more each way.
-        data_range (float): 255 or 1.
+        data_range (float, optional): 255 or 1; must be given but for uint8 images.
         shared (Shared, optional): See :func:`~mmfusion.evaluation.functional.memo.each`.
 
     Returns:
