@@ -8,6 +8,8 @@ from xml.etree import ElementTree
 import numpy as np
 from PIL import Image
 
+from mmfusion.utils import read_text
+
 
 def read_voc(
     file: str | Path, classes: Sequence[str], image: str | Path | None = None
@@ -196,7 +198,7 @@ def _parse_yolo(file):
     if not file.is_file():
         raise FileNotFoundError(f'{file}: no such annotation. Check data_prefix["ann_path"], or fetch it again.')
     boxes = []
-    for k, line in enumerate(file.read_text().splitlines(), 1):
+    for k, line in enumerate(read_text(file).splitlines(), 1):
         fields = line.split()
         if not fields:
             continue
@@ -217,7 +219,7 @@ def _parse_yolo(file):
 def _parse_coco(file):
     """As :func:`_read_annotations`, of a COCO file."""
     try:
-        data = json.loads(file.read_text())
+        data = json.loads(read_text(file))
         names = {c['id']: c['name'] for c in data['categories']}
         found, by_id = {}, {}
         for image in data['images']:

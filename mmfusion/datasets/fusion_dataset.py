@@ -10,7 +10,7 @@ import torch
 from mmengine.dataset import BaseDataset
 
 from mmfusion.registry import DATASETS
-from mmfusion.utils import IMG_SUFFIXES, list_images, pair_images
+from mmfusion.utils import IMG_SUFFIXES, list_images, pair_images, read_names, read_text
 
 # Folders of annotations that have transforms of their own.
 _ANNOTATIONS = ('mask_vi_path', 'mask_ir_path', 'seg_map_path')
@@ -128,7 +128,7 @@ class FusionDataset(BaseDataset):
 
     def _names(self, file):
         """The stems in a list, whether or not its lines have an image's suffix (a stem may itself hold a dot)."""
-        lines = [Path(line.strip()) for line in file.read_text().splitlines() if line.strip()]
+        lines = read_names(file)
         return [line.stem if line.suffix.lower() in IMG_SUFFIXES else line.name for line in lines]
 
     def parse_pair(self, stem, vi, ir):
@@ -168,7 +168,7 @@ class FusionDataset(BaseDataset):
             return {}
         file = Path(self.data_root or '') / self.texts
         try:
-            texts = json.loads(file.read_text(encoding='utf-8-sig'))
+            texts = json.loads(read_text(file))
         except (OSError, ValueError) as e:
             raise ValueError(f'{file}: expected a JSON file of image stem → text ({e})') from e
         missing = [stem for stem in stems if not isinstance(texts.get(stem), str)]

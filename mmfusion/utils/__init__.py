@@ -27,6 +27,7 @@ from .image_io import (
     write_bytes,
     write_image,
 )
+from .text import read_names, read_text
 
 __all__ = [
     'DEPTH16',
@@ -42,8 +43,10 @@ __all__ = [
     'read_infrared',
     'read_label_map',
     'read_mask',
+    'read_names',
     'read_pair',
     'read_shown',
+    'read_text',
     'read_visible',
     'refuse_same',
     'rgbt_array',

@@ -1,0 +1,39 @@
+"""Reading of text files that people wrote: lists, labels, texts."""
+
+import codecs
+from pathlib import Path
+
+_BOMS = {codecs.BOM_UTF8: 'utf-8-sig', codecs.BOM_UTF16_LE: 'utf-16', codecs.BOM_UTF16_BE: 'utf-16'}
+# Tried in this order; the last is what Chinese editions of Windows write.
+_ENCODINGS = ('utf-8', 'gb18030')
+
+
+def read_text(path: str | Path) -> str:
+    """Read a text file in the encoding that it is in: UTF-8 or UTF-16, with or without a mark, or GB 18030.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is in none of these encodings.
+    """
+    data = Path(path).read_bytes()
+    for mark, encoding in _BOMS.items():
+        if data.startswith(mark):
+            return _decode(data, (encoding,), path)
+    if data[1:2] == b'\0':  # UTF-16 without a mark: every second byte of Latin letters is 0
+        return _decode(data, ('utf-16-le',), path)
+    return _decode(data, _ENCODINGS, path)
+
+
+def _decode(data, encodings, path):
+    for encoding in encodings:
+        try:
+            return data.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    raise ValueError(f'{path}: not a text file in UTF-8, UTF-16 or GB 18030. Save it as UTF-8.')
+
+
+def read_names(path: str | Path) -> list[Path]:
+    """Read a list of names or paths, one a line; empty lines are left out, and backslashes are slashes."""
+    lines = (line.strip().strip('"').replace('\\', '/') for line in read_text(path).splitlines())
+    return [Path(line) for line in lines if line]

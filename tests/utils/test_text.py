@@ -1,0 +1,48 @@
+"""Text files as people have them."""
+
+import codecs
+
+import pytest
+
+from mmfusion.datasets.boxes import read_yolo
+from mmfusion.registry import DATASETS
+from mmfusion.utils import read_names, read_text, write_image
+
+NAMES = '00001D\nstreet/东门.png\n'
+
+
+@pytest.mark.parametrize(
+    'data',
+    [
+        NAMES.encode(),
+        codecs.BOM_UTF8 + NAMES.encode(),
+        NAMES.encode('utf-16'),
+        NAMES.encode('utf-16-le'),
+        NAMES.encode('gbk'),
+        NAMES.replace('\n', '\r\n').encode(),
+        NAMES.replace('/', '\\').encode(),
+        f'"{NAMES.splitlines()[0]}"\n{NAMES.splitlines()[1]}\n\n'.encode(),
+    ],
+)
+def test_names_in_any_encoding(data, tmp_path):
+    (tmp_path / 'list.txt').write_bytes(data)
+    assert [p.as_posix() for p in read_names(tmp_path / 'list.txt')] == NAMES.split()
+
+
+def test_what_is_no_text_is_named(tmp_path):
+    (tmp_path / 'x.txt').write_bytes(b'\xff\xff\xfe\x00\x81')
+    with pytest.raises(ValueError, match=r'x\.txt: not a text file in UTF-8'):
+        read_text(tmp_path / 'x.txt')
+
+
+def test_lists_and_labels_of_datasets_are_read_so(tmp_path):
+    import numpy as np
+
+    for folder in ('vi', 'ir'):
+        for name in 'ab':
+            write_image(tmp_path / folder / f'{name}.png', np.full((8, 8), 7, np.uint8))
+    (tmp_path / 'list.txt').write_bytes('b\r\n'.encode('utf-16'))
+    dataset = DATASETS.build(dict(type='FusionDataset', data_root=str(tmp_path), ann_file='list.txt', pipeline=[]))
+    assert [dataset.get_data_info(i)['img_id'] for i in range(len(dataset))] == ['b']
+    (tmp_path / 'b.txt').write_bytes(codecs.BOM_UTF8 + b'0 0.5 0.5 0.5 0.5\n')
+    assert read_yolo(tmp_path / 'b.txt', ('person',), tmp_path / 'vi/b.png')[0][0] == 'person'
