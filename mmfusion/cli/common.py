@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config, DictAction
+from mmengine.dist import init_dist
 from mmengine.logging import MMLogger, print_log
 
 from mmfusion.models.hub import find_config
@@ -231,7 +232,7 @@ def load_config(args: argparse.Namespace) -> Config:
         without_sync_bn(cfg.get('model'))
     if args.launcher == 'pytorch' and not torch.cuda.is_available():
         # mmengine's own launcher sets a CUDA device; it leaves a process group alone that already exists.
-        torch.distributed.init_process_group('gloo')
+        init_processes(args.launcher, args.local_rank)
         unused = cfg.get('find_unused_parameters', False)
         cfg.setdefault(
             'model_wrapper_cfg',
@@ -243,6 +244,24 @@ def load_config(args: argparse.Namespace) -> Config:
             ),
         )
     return cfg
+
+
+def init_processes(launcher: str, local_rank: int = 0) -> None:
+    """Join the processes of a job launcher (torchrun, Slurm, MPI), on machines without CUDA by gloo."""
+    os.environ.setdefault('LOCAL_RANK', str(local_rank))
+    if launcher == 'none' or torch.distributed.is_initialized():
+        return
+    if launcher == 'pytorch' and not torch.cuda.is_available():
+        torch.distributed.init_process_group('gloo')
+    else:
+        init_dist(launcher)
+
+
+def leave_processes() -> None:
+    """Wait for the other processes, and leave the group: one that ended early would take the others with it."""
+    if torch.distributed.is_initialized():
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
 
 
 def without_sync_bn(node: object) -> int:

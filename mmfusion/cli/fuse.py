@@ -9,9 +9,10 @@ import argparse
 from pathlib import Path
 
 from mmfusion.apis import FusionInferencer
+from mmfusion.apis.folder import fuse_folder
 from mmfusion.models.hub import find_weights, load_model_config
-from mmfusion.utils import IMG_SUFFIXES, WRITE_SUFFIXES, list_images, pair_images, refuse_same, shorten, write_image
-from mmfusion.utils.run_record import CURE, RECORD, check_record, model_settings, write_record
+from mmfusion.utils import WRITE_SUFFIXES, list_images, pair_images, refuse_same, shorten
+from mmfusion.utils.run_record import model_settings
 
 from .common import add_inference_arguments, add_source_arguments, inference_options, report, source_folders
 
@@ -27,7 +28,7 @@ def make_parser(prog=None):
     parser.add_argument('--suffix', default='.png', choices=WRITE_SUFFIXES, help='format; default: %(default)s')
     parser.add_argument('--batch-size', type=int, default=1, help='pairs at a time; default: %(default)s')
     parser.add_argument('--allow-missing', action='store_true', help='leave out images without a counterpart')
-    parser.add_argument('--overwrite', action='store_true', help='fuse anew what is there already')
+    parser.add_argument('--overwrite', action='store_true', help='fuse again what is there already')
     return parser
 
 
@@ -61,28 +62,16 @@ def fuse(args):
     if args.batch_size < 1:
         raise ValueError(f'--batch-size must be at least 1, got {args.batch_size}')
     pairs = find_pairs(vi_dir, ir_dir, args.allow_missing)
-    targets = [out / f'{stem}{args.suffix}' for stem, _, _ in pairs]
-    existing = [] if args.overwrite else [target for target in targets if target.is_file()]
     options = inference_options(args)
     if options['weights'] is None:  # found once: an address is fetched here
         options['weights'] = find_weights(load_model_config(args.config, args.cfg_options))
     settings = model_settings(args.config, options['weights'], args.cfg_options, args.tile, args.depth16)
-    images = [file for file in sorted(out.glob('[!.]*')) if file.suffix.lower() in IMG_SUFFIXES]
-    kept = sorted(set(images) - set(targets)) if args.overwrite else images
-    if kept:
-        check_record(out / RECORD, settings, kept, CURE)
-    if existing:
-        print(f'{len(existing)} of {len(pairs)} images are finished and skipped (--overwrite fuses them anew)')
-    done = set(existing)
-    todo = [(target, vi, ir) for target, (_, vi, ir) in zip(targets, pairs, strict=True) if target not in done]
-    if todo:
-        inferencer = FusionInferencer(**options)
-        for target, _, _ in todo:
-            target.unlink(missing_ok=True)  # before the record changes: what is there must always be what it says
-        write_record(out / RECORD, settings)
-        for i, image in inferencer.fuse_pairs([(vi, ir) for _, vi, ir in todo], args.batch_size):
-            write_image(todo[i][0], image)
-    return f'{len(todo)} images fused, {len(existing)} skipped, in {out}'
+    fused, skipped = fuse_folder(
+        pairs, out, settings, lambda: FusionInferencer(**options), args.suffix, args.batch_size, args.overwrite
+    )
+    if skipped:
+        print(f'{skipped} of {len(pairs)} images are finished and skipped (--overwrite fuses them again)')
+    return f'{fused} images fused, {skipped} skipped, in {out}'
 
 
 def main(argv=None, prog=None):

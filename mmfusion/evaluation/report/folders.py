@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from mmengine.dataset import DefaultSampler
+from mmengine.dist import all_gather_object, get_world_size, is_main_process
 
 from mmfusion.utils import list_images, natural_key, read_pair, read_shown, refuse_same, shorten, write_bytes
 from mmfusion.utils.memory import is_out_of_memory
@@ -60,7 +62,7 @@ class Results:
         return {i: r for i, r in self.reasons.get(method, {}).get(metric, {}).items() if i in images}
 
 
-def pair_folders(ir_dir, vi_dir, fused_dirs, allow_missing=False):
+def pair_folders(ir_dir, vi_dir, fused_dirs, allow_missing=False, images=None):
     """Find the images that both sources and every method have, by file name without suffix.
 
     Args:
@@ -68,6 +70,7 @@ def pair_folders(ir_dir, vi_dir, fused_dirs, allow_missing=False):
         fused_dirs (dict[str, str | Path]): Method → folder.
         allow_missing (bool): Take what is there: images that miss a source are left out, and a method is evaluated on
             the images that it has.
+        images (list[str], optional): Names to evaluate. Default: all that there are.
 
     Returns:
         tuple[list[str], dict[str, dict[str, Path]], list[str]]: Images, files by folder's name and image, and what is
@@ -81,7 +84,7 @@ def pair_folders(ir_dir, vi_dir, fused_dirs, allow_missing=False):
     files = {name: list_images(folder) for name, folder in folders.items()}
     if ir_dir is not None:
         refuse_same(vi_dir, ir_dir)
-    wanted = sorted(set().union(*files.values()), key=natural_key)
+    wanted = sorted(set().union(*files.values()) if images is None else images, key=natural_key)
     missing = []
     for name in ('ir', 'vi', *fused_dirs):
         absent = [stem for stem in wanted if stem not in files[name]]
@@ -191,8 +194,12 @@ def evaluate_folders(
     depth16='full',
     workers=1,
     progress=None,
+    images=None,
 ):
     """Evaluate methods' folders of fused images, going on where an interrupted run stopped.
+
+    In several processes (torchrun, Slurm) each takes its share of the images, as mmengine's sampler deals them; all get all
+    values, and the first one writes.
 
     Args:
         ir_dir, vi_dir (str | Path): The sources; see :func:`pair_folders`.
@@ -205,6 +212,7 @@ def evaluate_folders(
         depth16 (str): ``'full'`` or ``'stretch'``, of the sources; see :func:`read_part`.
         workers (int): Processes; each computes with one thread. 1 computes here.
         progress (Callable, optional): Called with (done, total, text) after each image.
+        images (list[str], optional): See :func:`pair_folders`.
 
     Returns:
         tuple[Results, list[str]]: The values, and what was missing in words.
@@ -219,7 +227,7 @@ def evaluate_folders(
     reserved = {'ir', 'vi'} & fused_dirs.keys()
     if reserved:
         raise ValueError(f'{", ".join(reserved)}: a method cannot have the name of a source; choose another NAME=')
-    images, files, missing = pair_folders(ir_dir, vi_dir, fused_dirs, allow_missing)
+    images, files, missing = pair_folders(ir_dir, vi_dir, fused_dirs, allow_missing, images)
     results = Results(protocol, list(fused_dirs), images, names, depth16=depth16)
     results.files = {n: {i: str(files[n][i]) for i in images if i in files[n]} for n in ('ir', 'vi', *fused_dirs)}
     earlier = _load_earlier(out_dir, results)
@@ -235,7 +243,7 @@ def evaluate_folders(
     try:
         _run(jobs, workers, results, out_dir, progress)
     finally:
-        if out_dir is not None:
+        if out_dir is not None and is_main_process():
             save(results, out_dir)
     return results, missing
 
@@ -245,11 +253,18 @@ def _run(jobs, workers, results, out_dir, progress):
         method, image, values, reasons = outcome
         for name, value in values.items():
             _store(results, method, name, image, value, reasons.get(name))
-        if out_dir is not None and done % 50 == 0:
+        if out_dir is not None and done % 50 == 0 and is_main_process():
             save(results, out_dir)
         if progress:
             progress(done, len(jobs), f'{method} {image}')
 
+    if get_world_size() > 1:
+        done, step = 0, 16 * get_world_size()
+        for start in range(0, len(jobs), step):
+            for outcome in _run_shares(jobs[start : start + step]):
+                done += 1
+                keep(done, outcome)
+        return
     if workers <= 1 or len(jobs) < 2 * workers:
         for done, job in enumerate(jobs, 1):
             keep(done, _work(job))
@@ -263,6 +278,20 @@ def _run(jobs, workers, results, out_dir, progress):
             for future in futures:
                 future.cancel()
             raise
+
+
+def _run_shares(jobs):
+    """Share jobs among processes, and gather what comes out; an error of one is raised in all."""
+    outcomes, error = [], None
+    try:
+        outcomes = [_work(jobs[i]) for i in DefaultSampler(jobs, shuffle=False, round_up=False)]
+    except (ValueError, RuntimeError) as e:
+        error = str(e)
+    gathered = all_gather_object((outcomes, error))
+    errors = [error for _, error in gathered if error]
+    if errors:
+        raise ValueError(errors[0])
+    return [outcome for outcomes, _ in gathered for outcome in outcomes]
 
 
 def _store(results, method, metric, image, value, reason):

@@ -50,7 +50,7 @@ def _picture(img, size, quality):
     return 'data:image/jpeg;base64,' + base64.b64encode(data).decode()
 
 
-def write_html(results, file, gallery=60, picture_size=720, quality=88):
+def write_html(results, file, gallery=60, picture_size=720, quality=88, costs=None, cost_note=''):
     """Write the report: ranking table, best and worst images, a plot per metric, and the gallery.
 
     Args:
@@ -59,6 +59,9 @@ def write_html(results, file, gallery=60, picture_size=720, quality=88):
         gallery (int | None): Pictures of so many images go in (each once per source and method); None for all.
         picture_size (int): Longest side of a picture, in pixels.
         quality (int): Of JPEG.
+        costs (dict[str, dict], optional): Method → ``parameters``, ``flops``, ``seconds`` and ``memory`` (bytes) of one
+            pair, for a table and a plot of cost against quality.
+        cost_note (str): Of which pair, and on what machine.
 
     Raises:
         ImageReadError: A picture cannot be read.
@@ -68,6 +71,7 @@ def write_html(results, file, gallery=60, picture_size=720, quality=88):
     data['ranks'] = summary['ranks']
     data['mean_rank'] = {m: None if math.isnan(r) else r for m, r in summary['mean_rank'].items()}
     data['notes'] = notes(results, summary)
+    data['costs'], data['cost_note'] = costs or {}, cost_note
     del data['signatures']
     columns = data.pop('files')
     by_image = {image: {n: found[image] for n, found in columns.items() if image in found} for image in results.images}

@@ -1,0 +1,64 @@
+"""Fusing pairs of files into a folder, going on after an interruption, in one process or in several."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from mmengine.dataset import DefaultSampler
+from mmengine.dist import barrier, is_main_process
+
+from mmfusion.utils import IMG_SUFFIXES, write_image
+from mmfusion.utils.run_record import CURE, RECORD, check_record, write_record
+
+from .inferencer import FusionInferencer
+
+
+def fuse_folder(
+    pairs: Sequence[tuple[str, Path, Path | None]],
+    out: str | Path,
+    settings: Mapping,
+    build: Callable[[], FusionInferencer],
+    suffix: str = '.png',
+    batch_size: int = 1,
+    overwrite: bool = False,
+) -> tuple[int, int]:
+    """Fuse those pairs whose images are not in a folder yet.
+
+    A record beside the images says how they were made; images of other settings are never mixed. In several processes
+    (torchrun, Slurm) each fuses its share, as mmengine's sampler deals it.
+
+    Args:
+        pairs: Stem, visible and infrared file of each.
+        out: The folder.
+        settings: What makes two runs give the same images; see :func:`~mmfusion.utils.run_record.model_settings`.
+        build: Makes the inferencer; called where there is something to fuse.
+        suffix: Format of the images.
+        batch_size: Pairs at a time.
+        overwrite: Fuse again what is there.
+
+    Returns:
+        Images fused, by all processes, and images that were there.
+
+    Raises:
+        ValueError: If images of other settings are there, or a pair cannot be fused.
+    """
+    out = Path(out)
+    targets = [out / f'{stem}{suffix}' for stem, *_ in pairs]
+    existing = set() if overwrite else {target for target in targets if target.is_file()}
+    images = [file for file in sorted(out.glob('[!.]*')) if file.suffix.lower() in IMG_SUFFIXES]
+    kept = sorted(set(images) - set(targets)) if overwrite else images
+    if kept:
+        check_record(out / RECORD, settings, kept, CURE)
+    todo = [(target, *files) for target, (_, *files) in zip(targets, pairs, strict=True) if target not in existing]
+    if not todo:
+        return 0, len(existing)
+    barrier()  # every process has seen the same images
+    share = [todo[i] for i in DefaultSampler(todo, shuffle=False, round_up=False)]
+    inferencer = build()  # by every process, so that all or none fail
+    if is_main_process():
+        for target, *_ in todo:
+            target.unlink(missing_ok=True)  # before the record changes: what is there must always be what it says
+        write_record(out / RECORD, settings)
+    barrier()
+    for i, image in inferencer.fuse_pairs([(vi, ir) for _, vi, ir in share], batch_size):
+        write_image(share[i][0], image)
+    return len(todo), len(existing)

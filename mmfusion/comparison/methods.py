@@ -1,0 +1,340 @@
+"""One comparison of fusion methods: fuse with all, measure images and costs, and write the report.
+
+In several processes (torchrun, Slurm) pairs are dealt by mmengine's sampler and values gathered by its functions; what is
+finished is not done again.
+"""
+
+import json
+import math
+import platform
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.dist import all_gather_object, barrier, is_main_process
+from mmengine.registry import DefaultScope
+
+from mmfusion.apis import FusionInferencer
+from mmfusion.apis.folder import fuse_folder
+from mmfusion.evaluation.report import Results, evaluate_folders, format_value, rank, table_of, write_html
+from mmfusion.models.cost import Cost, measure
+from mmfusion.models.hub import config_folder, find_config, find_device, find_weights, load_model_config, published
+from mmfusion.registry import DATASETS
+from mmfusion.utils import list_images, pair_images, write_bytes
+from mmfusion.utils.checkpoint import CheckpointError
+from mmfusion.utils.run_record import model_settings, plain
+from mmfusion.utils.tables import Table
+
+DEFAULT_METRICS = ('EN', 'SD', 'SF', 'AG', 'MI', 'FMI_pixel', 'CC', 'SCD', 'VIF', 'Qabf', 'SSIM', 'PSNR')
+_VISIBLE, _INFRARED = ('vi', 'vis', 'visible', 'rgb'), ('ir', 'inf', 'infrared', 'thermal')
+_ERRORS = (ValueError, RuntimeError, OSError, ImportError)
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """One method of a comparison.
+
+    Attributes:
+        name: In tables; also of its folder.
+        config: Method, name or file of a config; None where the images are given.
+        weights: As :class:`~mmfusion.apis.FusionInferencer` takes them; None for the published ones.
+        folder: Images that were fused by other means.
+    """
+
+    name: str
+    config: str | None = None
+    weights: object = None
+    folder: Path | None = None
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """The images of a comparison: stem, visible and infrared file of each, and their two folders."""
+
+    items: list[tuple[str, Path, Path]]
+    vi: Path
+    ir: Path
+
+
+def parse_entrant(text: str) -> Entrant:
+    """Read ``[NAME=]METHOD[:WEIGHTS]``, or ``NAME=DIR``, a folder of fused images.
+
+    Raises:
+        FileNotFoundError: If there is no such method or folder; near names are proposed.
+        ValueError: If the name cannot be that of a folder.
+
+    Examples:
+        >>> parse_entrant('mine=occo_fmb:random').weights
+        'random'
+    """
+    name, equals, rest = text.partition('=')
+    rest = rest if equals else text
+    if equals and Path(rest).is_dir():
+        entrant = Entrant(name, folder=Path(rest))
+    else:
+        # A drive letter (C:\\…) is no name of a method.
+        found = re.fullmatch(r'((?:[A-Za-z]:[\\/])?[^:]+)(?::(.+))?', rest)
+        if not found:
+            raise ValueError(f'{text!r}: expected [NAME=]METHOD[:WEIGHTS], or NAME=DIR')
+        stem = find_config(found[1]).stem
+        collection = published().get(stem, {}).get('In Collection', stem)
+        same = re.sub(r'[^a-z0-9]', '', found[1].lower()) == re.sub(r'[^a-z0-9]', '', collection.lower())
+        entrant = Entrant(name if equals else collection if same else stem, found[1], found[2])
+    if not re.fullmatch(r'[^\s/\\:.][^/\\:]*', entrant.name) or entrant.name in ('vi', 'ir'):
+        raise ValueError(f'{text!r}: {entrant.name!r} cannot be the name of a method; give another one by NAME=')
+    return entrant
+
+
+def prepare(entrants: Sequence[Entrant]) -> list[Entrant]:
+    """Find the weights of all methods, so that what is missing is said before anything runs.
+
+    Raises:
+        ValueError: If two methods have one name.
+        FileNotFoundError: If weights are missing; of all methods at once.
+    """
+    names = [entrant.name for entrant in entrants]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f'two methods are called {", ".join(twice)}; give them names: NAME=METHOD')
+    ready, missing = [], []
+    for entrant in entrants:
+        weights = entrant.weights
+        if entrant.config and weights is None:
+            try:
+                weights = find_weights(load_model_config(entrant.config))
+            except (FileNotFoundError, CheckpointError) as e:
+                missing.append(str(e))
+        elif weights not in (None, 'random') and '://' not in str(weights) and not Path(weights).exists():
+            missing.append(f'{entrant.name}: {weights}: no such weights')
+        ready.append(replace(entrant, weights=weights))
+    if missing:
+        raise FileNotFoundError(' '.join(missing))
+    return ready
+
+
+def open_data(data: str | Path | None = None, vi: str | Path | None = None, ir: str | Path | None = None) -> Pairs:
+    """Find the pairs of images.
+
+    Args:
+        data: Name of a dataset of mmfusion (``tno``: a file of ``configs/_base_/datasets``), or a folder with a folder of
+            visible and one of infrared images in it (``vi`` and ``ir``, ``visible`` and ``infrared``…).
+        vi, ir: The two folders, in the place of ``data``.
+
+    Raises:
+        ValueError: If it is none of these, or images have no counterpart.
+        FileNotFoundError: If a folder is missing, or holds no image.
+    """
+    if (data is None) == (vi is None) or (vi is None) != (ir is None):
+        raise ValueError('give the images by --data NAME or DIR, or by --vi DIR and --ir DIR')
+    if data is not None and not Path(data).is_dir():
+        return _open_named(str(data))
+    if data is not None:
+        vi, ir = (_subfolder(Path(data), names) for names in (_VISIBLE, _INFRARED))
+    return Pairs(pair_images(vi, ir), Path(vi), Path(ir))
+
+
+def _subfolder(folder: Path, names: Sequence[str]) -> Path:
+    inside = sorted(sub for sub in folder.iterdir() if sub.is_dir())
+    found = [sub for sub in inside if sub.name.lower() in names]
+    if len(found) != 1:
+        raise ValueError(
+            f'{folder}: expected one folder called {" or ".join(names)} in it, found '
+            f'{", ".join(sub.name for sub in inside) or "no folders"}. Give the two by --vi DIR --ir DIR.'
+        )
+    return found[0]
+
+
+def _open_named(name: str) -> Pairs:
+    """The test images of a dataset that the configs know."""
+    folder = config_folder() / '_base_' / 'datasets'
+    file = folder / f'{name}.py'
+    if not file.is_file():
+        known = sorted(f.stem for f in folder.glob('*.py') if 'test_dataloader' in f.read_text(encoding='utf-8'))
+        raise ValueError(f'--data {name}: neither a folder nor one of {", ".join(known)}')
+    cfg = Config.fromfile(file)
+    if 'test_dataloader' not in cfg:
+        raise ValueError(f'--data {name}: {file.name} has no images for tests')
+    with DefaultScope.overwrite_default_scope('mmfusion'):
+        dataset = DATASETS.build(dict(cfg.test_dataloader.dataset, pipeline=[], lazy_init=False))
+    items = [dataset.get_data_info(i) for i in range(len(dataset))]
+    pairs = [(Path(d['img_path']).stem, Path(d['img_path']), Path(d['ir_path'])) for d in items if d.get('ir_path')]
+    folders = {(vi.parent, ir.parent) for _, vi, ir in pairs}
+    if len(folders) != 1 or len(pairs) < len(items):
+        raise ValueError(f'--data {name}: its pairs are not files of two folders; give these by --vi DIR --ir DIR')
+    return Pairs(pairs, *folders.pop())
+
+
+class Comparison:
+    """Compare methods on pairs of images, in a folder that keeps what is finished.
+
+    Args:
+        entrants: From :func:`prepare`.
+        pairs: From :func:`open_data`.
+        out: Folder of ``fused/<name>``, ``metrics.csv``, ``metrics.json``, ``costs.json``, ``table.md``, ``table.tex`` and
+            ``report.html``.
+        device: Where the models run; see :func:`~mmfusion.models.hub.find_device`.
+        depth16: How more than 8 bits become 8.
+        say: Gets a line about each step.
+    """
+
+    def __init__(
+        self,
+        entrants: Sequence[Entrant],
+        pairs: Pairs,
+        out: str | Path,
+        device: str | None = None,
+        depth16: str = 'full',
+        say: Callable[[str], object] = print,
+    ) -> None:
+        self.entrants, self.pairs, self.out = list(entrants), pairs, Path(out)
+        self.device, self.depth16 = str(find_device(device)), depth16
+        self.say = say if is_main_process() else lambda text: None
+        self.failed: dict[str, str] = {}
+        self.costs: dict[str, Cost] = {}
+        self.shape: tuple[int, int] | None = None
+
+    def fuse(self, shape: tuple[int, int] | None = (480, 640), batch_size: int = 1) -> None:
+        """Fuse with each method what is not there yet, and measure what it costs.
+
+        A method that fails is left out of the comparison, and said in :attr:`failed`.
+
+        Args:
+            shape: Height and width of the pair whose cost is measured; None to measure none.
+            batch_size: Pairs at a time.
+        """
+        self.shape = shape
+        for entrant in self.entrants:
+            if entrant.folder:
+                self._check_given(entrant)
+                continue
+            error = None
+            try:
+                self._fuse_one(entrant, batch_size)
+            except _ERRORS as e:
+                error = str(e)
+            error = next(filter(None, all_gather_object(error)), None)
+            if error:
+                self.failed[entrant.name] = error
+                self.say(f'{entrant.name}: left out: {error}')
+
+    def _check_given(self, entrant: Entrant) -> None:
+        images = list_images(entrant.folder)
+        absent = [stem for stem, *_ in self.pairs.items if stem not in images]
+        if absent:
+            shown = ', '.join(absent[:5])
+            self.failed[entrant.name] = (
+                f'{entrant.folder} lacks {len(absent)} of {len(self.pairs.items)} images: {shown}'
+            )
+            self.say(f'{entrant.name}: left out: {self.failed[entrant.name]}')
+
+    def _fuse_one(self, entrant: Entrant, batch_size: int) -> None:
+        settings = model_settings(entrant.config, entrant.weights, depth16=self.depth16)
+        built = []
+
+        def build():
+            if not built:
+                progress = is_main_process()
+                built.append(
+                    FusionInferencer(
+                        entrant.config, entrant.weights, self.device, depth16=self.depth16, show_progress=progress
+                    )
+                )
+            return built[0]
+
+        folder = self.out / 'fused' / entrant.name
+        self.say(f'{entrant.name}: {len(self.pairs.items)} pairs')
+        fused, kept = fuse_folder(self.pairs.items, folder, settings, build, batch_size=batch_size)
+        if kept:
+            self.say(f'{entrant.name}: {fused} fused, {kept} were finished')
+        if self.shape and is_main_process():
+            self.costs[entrant.name] = self._cost(entrant.name, plain(settings), build)
+        barrier()  # nobody computes while the cost is measured
+
+    def _cost(self, name: str, settings: dict, build: Callable) -> Cost:
+        """Cost of a pair: measured, or as it was measured before on the same machine."""
+        file = self.out / 'costs.json'
+        known = json.loads(file.read_text(encoding='utf-8')) if file.is_file() else {}
+        conditions = dict(machine=describe_machine(self.device), shape=list(self.shape), settings=settings)
+        if known.get(name, {}).get('conditions') != conditions:
+            known[name] = dict(conditions=conditions, cost=measure(build().model, *self.shape)._asdict())
+            write_bytes(file, (json.dumps(known, indent=1, ensure_ascii=False) + '\n').encode())
+        return Cost(**known[name]['cost'])
+
+    def evaluate(self, metrics: str | Sequence[str] = DEFAULT_METRICS, protocol: str = 'tang', **options) -> Results:
+        """Evaluate the images of all methods that did not fail; see :func:`evaluate_folders` for the options.
+
+        Raises:
+            ValueError: If all methods failed.
+        """
+        folders = {
+            entrant.name: entrant.folder or self.out / 'fused' / entrant.name
+            for entrant in self.entrants
+            if entrant.name not in self.failed
+        }
+        if not folders:
+            raise ValueError(f'no method is left to compare: {"; ".join(self.failed.values())}')
+        metrics = metrics if isinstance(metrics, str) else list(metrics)
+        images = [stem for stem, *_ in self.pairs.items]
+        results, _ = evaluate_folders(
+            self.pairs.ir,
+            self.pairs.vi,
+            folders,
+            metrics,
+            protocol,
+            self.out,
+            depth16=self.depth16,
+            images=images,
+            **options,
+        )
+        return results
+
+    @property
+    def cost_note(self) -> str:
+        """Of which pair the cost was measured, and where; empty if it was not."""
+        return f'One pair of {self.shape[1]}×{self.shape[0]}, {describe_machine(self.device)}.' if self.costs else ''
+
+    def table(self, results: Results) -> Table:
+        """Table of the means as papers print it, with what each method costs in the last columns."""
+        table = table_of(results)
+        if not self.costs:
+            return table
+        columns = dict(parameters=('Params (M)', 1e6), flops=('FLOPs (G)', 1e9), seconds=('Time (s)', 1))
+        columns |= dict(memory=('Memory (MiB)', 2**20))
+        for key, (title, unit) in columns.items():
+            values = [
+                getattr(self.costs[method], key) / unit if method in self.costs else math.nan
+                for method in results.methods
+            ]
+            table.head.append(title)
+            places = rank(values, higher_is_better=False)
+            for row, marks, value, place in zip(table.rows, table.places, values, places, strict=True):
+                row.append(f'{value:.0f}' if value >= 100 else format_value(value, 3))
+                marks.append(place if len(results.methods) > 1 else None)
+        return replace(table, notes=(*table.notes, f'Cost: {self.cost_note}'))
+
+    def write(self, results: Results, gallery: int | None = 30) -> list[Path]:
+        """Write the tables and the report; only the first process does.
+
+        Returns:
+            The files.
+        """
+        if not is_main_process():
+            return []
+        table = self.table(results)
+        costs = {name: cost._asdict() for name, cost in self.costs.items() if name in results.methods}
+        write_bytes(self.out / 'table.md', f'{table.caption}\n\n{table.markdown()}\n'.encode())
+        write_bytes(self.out / 'table.tex', f'{table.latex("tab:comparison")}\n'.encode())
+        write_html(results, self.out / 'report.html', gallery, costs=costs, cost_note=self.cost_note)
+        names = ('report.html', 'table.tex', 'table.md', 'metrics.csv', 'metrics.json', 'costs.json')
+        return [self.out / name for name in names if (self.out / name).is_file()]
+
+
+def describe_machine(device: str) -> str:
+    """Name of the device that seconds were measured on."""
+    if device.startswith('cuda'):
+        return torch.cuda.get_device_name(torch.device(device))
+    threads = torch.get_num_threads()
+    return f'{platform.machine()} CPU, {threads} {"threads" if threads > 1 else "thread"}'
