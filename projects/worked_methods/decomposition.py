@@ -31,7 +31,7 @@ class DecompositionNet(nn.Module):
 
 
 @MODELS.register_module()
-class ReconstructionLoss(nn.Module):
+class PairReconstructionLoss(nn.Module):
     """Mean squared error of both reconstructions."""
 
     def forward(self, vi, ir, vi_hat, ir_hat):

@@ -5,7 +5,7 @@ model = dict(
     type='mmfusion.ImageFuser',
     network=dict(type='DecompositionNet'),
     losses=dict(
-        reconstruction=dict(type='ReconstructionLoss'),
+        reconstruction=dict(type='PairReconstructionLoss'),
         decomposition=dict(type='DecompositionLoss'),
         intensity=dict(type='mmfusion.MaxIntensityLoss'),
         texture=dict(type='mmfusion.TextureLoss'),
