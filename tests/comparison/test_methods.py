@@ -87,7 +87,7 @@ def test_compare_and_go_on(data, tmp_path, capsys):
     assert sorted(f.name for f in out.iterdir()) == [
         *('costs.json', 'fused', 'metrics.csv', 'metrics.json', 'report.html', 'table.md', 'table.tex')
     ]
-    assert r' & \textbf{0.042} & ' in (out / 'table.tex').read_text()
+    assert r' & \textbf{0.0420} & ' in (out / 'table.tex').read_text()
     page = (out / 'report.html').read_text()
     assert '"cost_note": "One pair of 16×16, ' in page
     first = {f.name: f.stat().st_mtime_ns for f in (out / 'fused' / 'PMGI').glob('*.png')}
