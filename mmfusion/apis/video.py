@@ -94,6 +94,8 @@ def pair_frames(vi, ir, by_order=False, depth16='full'):
         FileNotFoundError: If there is no such video or folder, or a folder holds no image.
     """
     frames = Frames(vi, depth16=depth16), Frames(ir, infrared=True, depth16=depth16)
+    if Path(vi).samefile(ir):
+        raise ValueError(f'{vi}: given as the visible and as the infrared frames; expected two.')
     advice = 'To pair them by their order all the same, set by_order=True (--by-order)'
     lengths = [len(f) for f in frames]
     if not by_order and None not in (frames[0].files, frames[1].files):
@@ -104,8 +106,6 @@ def pair_frames(vi, ir, by_order=False, depth16='full'):
         for k, f in enumerate(frames, 1):
             f.files = [pair[k] for pair in pairs]
         return frames
-    if Path(vi).samefile(ir):
-        raise ValueError(f'{vi}: given as the visible and as the infrared frames; expected two.')
     if 0 not in lengths and lengths[0] != lengths[1]:
         raise ValueError(
             f'{vi} has {lengths[0]} frames and {ir} {lengths[1]}: frames are paired by their order. Cut both to the '

@@ -74,6 +74,8 @@ def main(argv=None, prog=None):
         task = bar.add_task('', total=None)
         try:
             vi_dir, ir_dir = source_folders(args)
+            if Path(args.out).exists() and not Path(args.out).is_dir():
+                raise ValueError(f'--out {args.out}: a file; expected a folder for the tables and the report')
             results, missing = evaluate_folders(
                 ir_dir,
                 vi_dir,

@@ -59,6 +59,8 @@ def fuse(args):
     for source in filter(None, (vi_dir, ir_dir)):
         if out.resolve() == Path(source).resolve():
             raise ValueError(f'--out {out} is the folder of the source images; choose another one')
+    if out.exists() and not out.is_dir():
+        raise ValueError(f'--out {out}: a file; expected a folder for the fused images')
     if args.batch_size < 1:
         raise ValueError(f'--batch-size must be at least 1, got {args.batch_size}')
     pairs = find_pairs(vi_dir, ir_dir, args.allow_missing)

@@ -124,6 +124,8 @@ def load_model_config(
     if task is None and 'fuser' in cfg.model:
         cfg.model = cfg.model.fuser
     if tile is not None:
+        if len(tile) != 2 or not all(isinstance(side, int) and side > 0 for side in tile):
+            raise ValueError(f'tile={tuple(tile)} (--tile): expected a height and a width above 0, such as (512, 512)')
         fuser = cfg.model.get('fuser', cfg.model)
         fuser.test_cfg = dict(fuser.get('test_cfg') or {}, mode='slide', crop_size=tuple(tile))
     return cfg

@@ -348,11 +348,16 @@ def _refuse_fourth(img, path):
         last = img[..., 3] if img.ndim == 3 and img.shape[2] == 4 else None
     else:
         last = np.asarray(img)[..., -1] if img.mode in ('RGBA', 'LA', 'PA', 'RGBa', 'La') else None
-    if last is not None and (last != (np.iinfo(last.dtype).max if last.dtype.kind in 'iu' else 1)).any():
+    if last is not None and not _opaque(last):
         raise ImageReadError(
             f'{path}: an infrared image with a fourth channel, or with transparency, that would be dropped; expected one or '
             f'three channels.{_FOUR}'
         )
+
+
+def _opaque(channel):
+    """Whether a channel has its highest value everywhere, as transparency has that hides nothing."""
+    return (channel == (np.iinfo(channel.dtype).max if channel.dtype.kind in 'iu' else 1)).all()
 
 
 def _convert(img, mode, path):
@@ -430,8 +435,12 @@ def read_four_channels(path, depth16='full'):
     """
     img = _open(path)
     if not isinstance(img, np.ndarray) and img.mode in ('RGBA', 'RGBX'):
-        return np.ascontiguousarray(np.asarray(img)[..., [2, 1, 0, 3]])
+        img = np.asarray(img)[..., [2, 1, 0, 3]]
     if isinstance(img, np.ndarray) and img.ndim == 3 and img.shape[2] == 4:
+        if _opaque(img[..., 3]):
+            raise ImageReadError(
+                f'{path}: the fourth channel is opaque transparency, its highest value everywhere; expected a thermal one.'
+            )
         return rgbt_array(img, path, depth16)
     found = f'an array of shape {img.shape}' if isinstance(img, np.ndarray) else f'an image of mode {img.mode}'
     raise ImageReadError(

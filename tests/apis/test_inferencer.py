@@ -212,6 +212,12 @@ def test_out_of_memory_says_what_to_do(inferencer, arrays, monkeypatch, error):
         inferencer(arrays[0][0], arrays[1][0])
 
 
+@pytest.mark.parametrize('tile', [(0, 0), (-1, 8), (64,), (64.5, 64)])
+def test_tiles_that_are_none(weights, tile):
+    with pytest.raises(ValueError, match=r'tile=.* \(--tile\): expected a height and a width above 0'):
+        FusionInferencer('occo_fmb', weights, 'cpu', NARROW, tile=tile)
+
+
 def test_another_error_of_the_model_stays_what_it_is(inferencer, arrays, monkeypatch):
     def wrong(*args, **kwargs):
         raise RuntimeError('size mismatch')

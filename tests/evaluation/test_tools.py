@@ -58,7 +58,7 @@ def test_evaluate_ends_in_one_sentence(evaluated):
     (dict(ir='vi'), 'given as the visible and as the infrared images'),
     (dict(ir='none'), 'none: no such folder'),
     (dict(ir='empty'), 'empty .ir. lacks 3 of 3 images'),
-    (dict(out='vi/00001D.png'), '00001D.png'),
+    (dict(out='vi/00001D.png'), '00001D.png: a file; expected a folder'),
 ])  # fmt: skip
 def test_mistakes_end_in_one_sentence(fused_folders, changes, message):
     """No traceback, whatever the folders are."""
@@ -94,3 +94,21 @@ def test_panels(fused_folders):
         _main('analysis_tools/figure_panels.py')(
             [*arguments, '--images', '00001D', '--box', '50,5,10,8', '--out', f'{root}/panel.png']
         )
+
+
+def test_panels_read_as_the_evaluation_does(fused_folders):
+    """Four channels give the columns of two folders; sources of more than 8 bits are stretched, fused images are not."""
+    for file in (fused_folders / 'vi').iterdir():
+        ir = cv2.imread(str(fused_folders / 'ir' / file.name), cv2.IMREAD_GRAYSCALE)
+        (fused_folders / 'rgbt').mkdir(exist_ok=True)
+        cv2.imwrite(str(fused_folders / 'rgbt' / file.name), cv2.merge([cv2.imread(str(file)), ir]))
+    main = _main('analysis_tools/figure_panels.py')
+    panels = []
+    sources = ['--ir', f'{fused_folders}/ir', '--vi', f'{fused_folders}/vi'], ['--rgbt', f'{fused_folders}/rgbt']
+    for k, given in enumerate(sources):
+        rest = ['--fused', f'A={fused_folders}/a', '--images', '00001D', '--out', f'{fused_folders}/{k}.png']
+        main([*given, *rest, '--depth16', 'stretch'])
+        panels.append(cv2.imread(f'{fused_folders}/{k}.png'))
+    assert (panels[0] == panels[1]).all()
+    with pytest.raises(SystemExit, match='error: got --ir; expected --vi DIR and --ir DIR, or --rgbt DIR'):
+        main([*sources[0][:2], *rest])

@@ -93,6 +93,10 @@ def test_a_fourth_channel_is_not_dropped_from_an_infrared_image(tmp_path, rgb, n
         with pytest.raises(ImageReadError, match=r'la\.png: expected four channels \(R, G, B, thermal\), found .*LA'):
             read_pair(tmp_path / name)
         return
+    if name != 'a.npy':  # opaque transparency is no thermal image
+        cv2.imwrite(str(tmp_path / f'o{name}'), np.dstack([rgb, np.full((7, 11), 255, np.uint8)]))
+        with pytest.raises(ImageReadError, match='the fourth channel is opaque transparency'):
+            read_pair(tmp_path / f'o{name}')
     for given in ((tmp_path / name,), (tmp_path / name, str(tmp_path / name))):
         vi, ir = read_pair(*given)
         np.testing.assert_array_equal(np.dstack([vi, ir]), expected)

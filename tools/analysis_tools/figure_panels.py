@@ -7,15 +7,21 @@
 import argparse
 import sys
 
+import numpy as np
+
+from mmfusion.cli.common import add_source_arguments, source_folders
 from mmfusion.evaluation.report import make_panel, parse_box
-from mmfusion.utils import list_images, write_image
+from mmfusion.evaluation.report.folders import read_part
+from mmfusion.utils import DEPTH16, list_images, write_image
 
 
 def main(argv=None):
     """Write the panel."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--ir', required=True, help='folder of infrared images')
-    parser.add_argument('--vi', required=True, help='folder of visible images')
+    add_source_arguments(parser)
+    parser.add_argument(
+        '--depth16', choices=DEPTH16, default='full', help='how sources of more than 8 bits become 8, as in evaluate.py'
+    )
     parser.add_argument('--fused', required=True, nargs='+', metavar='NAME=DIR')
     parser.add_argument('--images', required=True, nargs='+', help='names without suffix, one row each')
     parser.add_argument(
@@ -26,7 +32,8 @@ def main(argv=None):
     parser.add_argument('--out', required=True, help='image file to write')
     args = parser.parse_args(argv)
     try:
-        folders = {'Infrared': args.ir, 'Visible': args.vi}
+        vi_dir, ir_dir = source_folders(args)
+        folders = {'Infrared': ir_dir or vi_dir, 'Visible': vi_dir}
         for text in args.fused:
             name, sep, folder = text.partition('=')
             if not sep:
@@ -38,8 +45,16 @@ def main(argv=None):
             for image in [name] if name else args.images:
                 boxes.setdefault(image, []).append(parse_box(box))
         columns = {title: list_images(folder) for title, folder in folders.items()}
-        write_image(args.out, make_panel(columns, args.images, boxes, args.width, per_line=args.per_line))
-    except (ValueError, FileNotFoundError) as error:
+
+        def read(title, files):
+            parts = {'Infrared': 'ir', 'Visible': 'vi'}
+            named = {'ir': None, 'vi': None} | {parts.get(t, f'={t}'): file for t, file in files.items()}
+            image = read_part(parts.get(title, f'={title}'), named, args.depth16)
+            return image if image.ndim == 3 else np.repeat(image[..., None], 3, 2)
+
+        panel = make_panel(columns, args.images, boxes, args.width, per_line=args.per_line, read=read)
+        write_image(args.out, panel)
+    except (ValueError, OSError) as error:
         sys.exit(f'error: {error}')
     print(args.out)
 

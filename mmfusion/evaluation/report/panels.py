@@ -71,7 +71,7 @@ def _titled(img, title, bar):
     return np.asarray(canvas)[..., ::-1]
 
 
-def make_panel(columns, rows, boxes=None, width=320, gap=4, per_line=None):
+def make_panel(columns, rows, boxes=None, width=320, gap=4, per_line=None, read=None):
     """A panel of images, one column for each source and method.
 
     Args:
@@ -81,6 +81,8 @@ def make_panel(columns, rows, boxes=None, width=320, gap=4, per_line=None):
         width (int): Of one image in the panel, in pixels.
         gap (int): White space between images.
         per_line (int, optional): Break each row after so many columns.
+        read (Callable, optional): From a title and the files of one image by title to H×W×3 uint8 (B, G, R); by default
+            :func:`mmfusion.utils.read_visible`.
 
     Returns:
         np.ndarray: The panel, uint8 (B, G, R).
@@ -94,7 +96,9 @@ def make_panel(columns, rows, boxes=None, width=320, gap=4, per_line=None):
     per_line = per_line or len(titles)
     lines = []
     for row_index, row in enumerate(rows):
-        cells = {t: _cell(columns[t].get(row), (boxes or {}).get(row, ()), width) for t in titles}
+        found = {t: columns[t][row] for t in titles if row in columns[t]}
+        images = {t: read(t, found) if read else read_visible(found[t]) for t in found}
+        cells = {t: _cell(images.get(t), (boxes or {}).get(row, ()), width) for t in titles}
         heights = [cell.shape[0] for cell in cells.values() if cell is not None]
         if not heights:
             raise ValueError(f'{row}: none of {", ".join(titles)} has this image')
@@ -106,10 +110,10 @@ def make_panel(columns, rows, boxes=None, width=320, gap=4, per_line=None):
     return np.concatenate(padded)
 
 
-def _cell(path, boxes, width):
-    if path is None:
+def _cell(img, boxes, width):
+    if img is None:
         return None
-    img = magnify(read_visible(path), boxes)
+    img = magnify(img, boxes)
     height = max(1, round(img.shape[0] * width / img.shape[1]))
     return cv2.resize(img, (width, height), interpolation=cv2.INTER_AREA if img.shape[1] > width else cv2.INTER_CUBIC)
 
