@@ -1,6 +1,6 @@
 """AUIF on single grey images of FLIR, visible and infrared together; numbers from the public code."""
 
-_base_ = './auif_tno.py'
+_base_ = ['./auif_tno.py', '../_base_/datasets/train_loader.py']
 
 # MSE + 5 × kornia's (1 − SSIM) / 2 with a window of 3.
 model = dict(losses=dict(reconstruction=dict(type='mmfusion.ReconstructionLoss', ssim_weight=5.0, window=3)))
@@ -15,9 +15,6 @@ train_pipeline = [
 ]
 train_dataloader = dict(
     batch_size=32,
-    num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
         type='mmfusion.ImageDataset',
         data_prefix=dict(img_path='{{$MMFUSION_DATA:data}}/FLIR/all'),

@@ -5,7 +5,7 @@ trains 40 + 80 epochs on them. Here a random patch is cut from each pair, so tha
 gradient's norm at 0.01 in each of its four parts, and here in all of them together.
 """
 
-_base_ = './cddfuse_tno.py'
+_base_ = ['./cddfuse_tno.py', '../_base_/datasets/train_loader.py']
 
 model = dict(
     losses=dict(
@@ -28,9 +28,6 @@ train_pipeline = [
 ]
 train_dataloader = dict(
     batch_size=8,
-    num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
         type='mmfusion.MSRSDataset',
         data_root='{{$MMFUSION_DATA:data}}/MSRS',

@@ -5,7 +5,7 @@ random patch a pair, 199,000 patches, for its 10 epochs. Patches are of the size
 batch, learning rate and weights of the loss are its own.
 """
 
-_base_ = './datfuse_tno.py'
+_base_ = ['./datfuse_tno.py', '../_base_/datasets/train_loader.py']
 
 # α = 1, γ = 10, λ = 100.
 model = dict(losses=dict(datfuse=dict(type='mmfusion.DATFuseLoss')))
@@ -18,9 +18,6 @@ train_pipeline = [
 ]
 train_dataloader = dict(
     batch_size=128,
-    num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
         type='mmfusion.RoadSceneDataset',
         data_root='{{$MMFUSION_DATA:data}}/RoadScene',

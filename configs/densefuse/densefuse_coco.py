@@ -1,6 +1,6 @@
 """DenseFuse's auto-encoder on MS-COCO; numbers from the public PyTorch code."""
 
-_base_ = './densefuse_tno.py'
+_base_ = ['./densefuse_tno.py', '../_base_/datasets/train_loader.py']
 
 # MSE on images in 0…255 + λ (1 − SSIM), λ = 100 of the published weights' range 1 … 1e4.
 loss = dict(type='mmfusion.ReconstructionLoss', ssim_weight=2 * 100.0, scale=255.0)
@@ -13,10 +13,7 @@ train_pipeline = [
 ]
 train_dataloader = dict(
     batch_size=4,
-    num_workers=2,
-    persistent_workers=True,
     drop_last=True,
-    sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
         type='mmfusion.ImageDataset',
         data_prefix=dict(img_path='{{$MMFUSION_DATA:data}}/COCO/train2014'),

@@ -4,7 +4,7 @@ Folders ``visible`` and ``lwir`` with the frames under the same names: the paper
 code takes the first 20,000 pairs of two flat folders.
 """
 
-_base_ = './lrrnet_tno.py'
+_base_ = ['./lrrnet_tno.py', '../_base_/datasets/train_loader.py']
 
 # Public code: λ2 = 1.5, λ3 = 2000, w_ir = 3, w_vi = 0.5, and a VGG16 from its authors' drive that sees 0…255 without a mean
 # taken off: by this scale one of Caffe.
@@ -24,10 +24,7 @@ train_pipeline = [
 ]
 train_dataloader = dict(
     batch_size=8,
-    num_workers=2,
-    persistent_workers=True,
     drop_last=True,
-    sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
         type='mmfusion.FusionDataset',
         data_root='{{$MMFUSION_DATA:data}}/KAIST',

@@ -4,7 +4,7 @@ The paper's abstract says that features are learned from images of either modali
 is guided by edges. The public code has no training: losses, patch, batch, rate and epochs are ours.
 """
 
-_base_ = './mfeif_tno.py'
+_base_ = ['./mfeif_tno.py', '../_base_/datasets/train_loader.py']
 
 model = dict(
     losses=dict(
@@ -26,9 +26,6 @@ train_pipeline = [
 ]
 train_dataloader = dict(
     batch_size=16,
-    num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
         type='mmfusion.RoadSceneDataset',
         data_root='{{$MMFUSION_DATA:data}}/RoadScene',

@@ -4,7 +4,7 @@ Folders ``VIS`` and ``IR`` with patches under the same names; the public code ha
 Neither flips nor crops: the memory is of whole patches. MMFUSION_MMDRFUSE_TEACHER names the teacher's weights.
 """
 
-_base_ = './mmdrfuse_llvip.py'
+_base_ = ['./mmdrfuse_llvip.py', '../_base_/datasets/train_loader.py']
 
 teacher = '{{$MMFUSION_MMDRFUSE_TEACHER:teacher.model}}'
 # VGG19 sees 0…1 without ImageNet's mean and deviation.
@@ -26,10 +26,7 @@ model = dict(
 
 train_dataloader = dict(
     batch_size=25,
-    num_workers=2,
-    persistent_workers=True,
     drop_last=True,
-    sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
         type='mmfusion.FusionDataset',
         data_root='{{$MMFUSION_DATA:data}}/LLVIP_patches',

@@ -4,7 +4,7 @@ Folders ``VIS`` and ``IR`` with patches under the same names. The public code ha
 TNO by a script whose distance between patches is 12. Neither flips nor crops: the memory is of whole patches.
 """
 
-_base_ = './mufusion_tno.py'
+_base_ = ['./mufusion_tno.py', '../_base_/datasets/train_loader.py']
 
 # VGG19 sees 0…1 without ImageNet's mean and deviation. Both λ are 10.
 vgg = dict(
@@ -18,10 +18,7 @@ model = dict(losses=dict(mufusion=dict(type='mmfusion.MUFusionLoss', prior=vgg))
 
 train_dataloader = dict(
     batch_size=48,
-    num_workers=2,
-    persistent_workers=True,
     drop_last=True,
-    sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
         type='mmfusion.FusionDataset',
         data_root='{{$MMFUSION_DATA:data}}/IV_Patches',

@@ -5,7 +5,7 @@ reconstruction: Adam 1e-4, × 0.1 every 10 of 40 epochs, batch 2, patches of 256
 that is in every third step here. There each pair is also seen with its images exchanged.
 """
 
-_base_ = './refusion_tno.py'
+_base_ = ['./refusion_tno.py', '../_base_/datasets/train_loader.py']
 
 model = dict(
     type='mmfusion.ReFusionFuser',
@@ -22,10 +22,7 @@ train_pipeline = [
 ]
 train_dataloader = dict(
     batch_size=2,
-    num_workers=2,
-    persistent_workers=True,
     drop_last=True,
-    sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
         type='mmfusion.MSRSDataset',
         data_root='{{$MMFUSION_DATA:data}}/MSRS',

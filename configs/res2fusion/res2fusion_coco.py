@@ -4,7 +4,7 @@
 trains with 10, 100 and 1000, and makes a new Adam each epoch.
 """
 
-_base_ = './res2fusion_tno.py'
+_base_ = ['./res2fusion_tno.py', '../_base_/datasets/train_loader.py']
 
 model = dict(losses=dict(reconstruction=dict(type='mmfusion.Res2FusionLoss', ssim=1.0)))
 stages = [dict(train=['network'], phase='reconstruct')]
@@ -17,10 +17,7 @@ train_pipeline = [
 ]
 train_dataloader = dict(
     batch_size=5,
-    num_workers=2,
-    persistent_workers=True,
     drop_last=True,
-    sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
         type='mmfusion.ImageDataset',
         data_prefix=dict(img_path='{{$MMFUSION_DATA:data}}/COCO/train2014'),

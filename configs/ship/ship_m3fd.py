@@ -5,7 +5,7 @@ From its options file: patches of 128×128 with flips and quarter turns, batch 4
 saliency maps are behind a link; here a visual saliency map is computed in each step, or read where a dataset gives one.
 """
 
-_base_ = './ship_tno.py'
+_base_ = ['./ship_tno.py', '../_base_/datasets/train_loader.py']
 
 model = dict(
     losses=dict(
@@ -25,9 +25,6 @@ train_pipeline = [
 ]
 train_dataloader = dict(
     batch_size=4,
-    num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
         type='mmfusion.M3FDDataset',
         data_root='{{$MMFUSION_DATA:data}}/M3FD',

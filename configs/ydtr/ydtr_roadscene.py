@@ -5,7 +5,7 @@ random patch a pair, 199,000 patches, for its 10 epochs. Patches are of the size
 batch, learning rate and weights of the loss are its own.
 """
 
-_base_ = './ydtr_tno.py'
+_base_ = ['./ydtr_tno.py', '../_base_/datasets/train_loader.py']
 
 # SSIM with the infrared and the visible image: 1 and 0.05; spatial frequency: 0.0006 and 0.00025.
 model = dict(losses=dict(ydtr=dict(type='mmfusion.YDTRLoss')))
@@ -18,9 +18,6 @@ train_pipeline = [
 ]
 train_dataloader = dict(
     batch_size=32,
-    num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
         type='mmfusion.RoadSceneDataset',
         data_root='{{$MMFUSION_DATA:data}}/RoadScene',

@@ -3,6 +3,8 @@
 For methods whose public code cuts patches on a grid first: n patches of an image are n epochs here.
 """
 
+_base_ = './train_loader.py'
+
 train_pipeline = [
     dict(type='mmfusion.LoadImagePair'),
     dict(type='mmseg.RandomCrop', crop_size=(128, 128)),
@@ -10,10 +12,7 @@ train_pipeline = [
 ]
 train_dataloader = dict(
     batch_size=32,
-    num_workers=2,
-    persistent_workers=True,
     drop_last=True,
-    sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
         type='mmfusion.RoadSceneDataset',
         data_root='{{$MMFUSION_DATA:data}}/RoadScene',
