@@ -30,6 +30,11 @@ _PILLOW_LIMIT = Lock()
 _PAGED = ('TIFF', 'GIF', 'PNG', 'WEBP', 'AVIF')
 
 
+# Channels of a grey picture saved as JPEG differ by less.
+_COLOURED = 12
+_NOTICED = set()
+
+
 class ImageReadError(ValueError):
     """An image file is missing, cannot be decoded, or has values that mmfusion does not know how to read."""
 
@@ -279,7 +284,7 @@ def visible_array(values, name, depth16='full'):
 
 
 def read_infrared(path, depth16='full'):
-    """Read an infrared image as one channel; a colour file is turned to grey by BT.601.
+    """Read an infrared image as one channel; a colour file is turned to grey by BT.601, with a warning if it is coloured.
 
     Args:
         path (str | Path): The file.
@@ -302,7 +307,24 @@ def read_infrared(path, depth16='full'):
         _refuse_fourth(img, path)
     if img.mode not in ('L', '1', 'RGB'):
         img = _convert(img, 'RGB', path)
+    if img.mode == 'RGB':
+        _warn_of_pseudo_colour(np.asarray(img), path)
     return np.array(img.convert('L'))
+
+
+def _warn_of_pseudo_colour(image, path):
+    """Notice a palette such as iron or jet, whose luminance does not rise with heat."""
+    folder = Path(path).parent
+    if folder in _NOTICED:
+        return
+    spread = image.max(2).astype(np.int16) - image.min(2)
+    if spread.mean() > _COLOURED:
+        _NOTICED.add(folder)  # one warning for all images of a folder
+        warnings.warn(
+            f'{path}: an infrared image in colours (channels differ by {spread.mean():.0f} levels on average), as cameras '
+            'write with a palette: its luminance does not rise with heat. Export it in grey (white hot).',
+            stacklevel=3,
+        )
 
 
 def infrared_array(values, name, depth16='full'):

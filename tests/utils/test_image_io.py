@@ -425,3 +425,13 @@ def test_a_mask_saved_as_jpeg_is_cut_at_half_its_range(tmp_path):
     for name, values in (('a.png', mask), ('b.png', mask // 255), ('c.png', mask // 255 * 3)):
         cv2.imwrite(str(tmp_path / name), values)
         assert np.array_equal(read_mask(tmp_path / name), mask // 255)
+
+
+def test_infrared_in_a_palette_is_noticed(tmp_path, recwarn):
+    ramp = np.tile(np.arange(256, dtype=np.uint8), (32, 1))
+    cv2.imwrite(str(tmp_path / 'jet.png'), cv2.applyColorMap(ramp, cv2.COLORMAP_JET))
+    cv2.imwrite(str(tmp_path / 'grey.jpg'), np.repeat(ramp[..., None], 3, 2), [cv2.IMWRITE_JPEG_QUALITY, 50])
+    read_infrared(tmp_path / 'grey.jpg')
+    assert not recwarn.list
+    with pytest.warns(UserWarning, match=r'jet\.png: an infrared image in colours .* Export it in grey'):
+        read_infrared(tmp_path / 'jet.png')
