@@ -1,0 +1,30 @@
+"""The auto-encoder of NestFuse and RFN-Nest on grey images of MS-COCO; numbers from the public code."""
+
+_base_ = './nestfuse_tno.py'
+
+# MSE on images in 0…255 + λ (1 − MS-SSIM), λ = 100: nestfuse_gray_1e2.model of both public codes.
+reconstruction = dict(type='mmfusion.Res2FusionLoss', ssim=100.0, inputs=dict(reconstructed='vi_hat'))
+model = dict(losses=dict(reconstruction=reconstruction))
+stages = [dict(train=['network'], phase='reconstruct')]
+default_hooks = dict(stages=dict(type='mmfusion.StagedTrainingHook', stages=stages))
+
+train_pipeline = [
+    dict(type='mmcv.LoadImageFromFile'),
+    dict(type='mmcv.Resize', scale=(256, 256), keep_ratio=False, interpolation='nearest'),
+    dict(type='mmfusion.PackFusionInputs', channels=3),
+]
+train_dataloader = dict(
+    batch_size=4,
+    num_workers=2,
+    persistent_workers=True,
+    drop_last=True,
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    dataset=dict(
+        type='mmfusion.ImageDataset',
+        data_prefix=dict(img_path='{{$MMFUSION_DATA:data}}/COCO/train2014'),
+        indices=80000,
+        pipeline=train_pipeline,
+    ),
+)
+optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='Adam', lr=1e-4))
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=2, val_interval=1)
