@@ -2,7 +2,7 @@
 
 _base_ = './nestfuse_tno.py'
 
-# MSE on images in 0…255 + λ (1 − MS-SSIM), λ = 100: nestfuse_gray_1e2.model of both public codes.
+# MSE on images in 0…255 + λ (1 − MS-SSIM), λ = 100, that of the weights both public codes test with.
 reconstruction = dict(type='mmfusion.Res2FusionLoss', ssim=100.0, inputs=dict(reconstructed='vi_hat'))
 model = dict(losses=dict(reconstruction=reconstruction))
 stages = [dict(train=['network'], phase='reconstruct')]
@@ -22,7 +22,6 @@ train_dataloader = dict(
     dataset=dict(
         type='mmfusion.ImageDataset',
         data_prefix=dict(img_path='{{$MMFUSION_DATA:data}}/COCO/train2014'),
-        indices=80000,
         pipeline=train_pipeline,
     ),
 )

@@ -26,7 +26,6 @@ train_dataloader = dict(
         type='mmfusion.FusionDataset',
         data_root='{{$MMFUSION_DATA:data}}/KAIST',
         data_prefix=dict(vi_path='visible', ir_path='lwir'),
-        indices=80000,
         pipeline=train_pipeline,
     ),
 )
