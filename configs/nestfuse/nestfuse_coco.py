@@ -1,6 +1,6 @@
 """The auto-encoder of NestFuse and RFN-Nest on grey images of MS-COCO; numbers from the public code."""
 
-_base_ = './nestfuse_tno.py'
+_base_ = ['./nestfuse_tno.py', '../_base_/datasets/train_loader.py']
 
 # MSE on images in 0…255 + λ (1 − MS-SSIM), λ = 100, that of the weights both public codes test with.
 reconstruction = dict(type='mmfusion.Res2FusionLoss', ssim=100.0, inputs=dict(reconstructed='vi_hat'))
@@ -15,10 +15,7 @@ train_pipeline = [
 ]
 train_dataloader = dict(
     batch_size=4,
-    num_workers=2,
-    persistent_workers=True,
     drop_last=True,
-    sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
         type='mmfusion.ImageDataset',
         data_prefix=dict(img_path='{{$MMFUSION_DATA:data}}/COCO/train2014'),

@@ -4,7 +4,7 @@
 ``configs/nestfuse/nestfuse_coco.py`` trains.
 """
 
-_base_ = './rfnnest_tno.py'
+_base_ = ['./rfnnest_tno.py', '../_base_/datasets/train_loader.py']
 
 load_from = 'work_dirs/nestfuse_coco/epoch_2.pth'
 model = dict(losses=dict(rfn=dict(type='mmfusion.RFNLoss', detail=700.0, vi=3.0, ir=6.0)))
@@ -18,10 +18,7 @@ train_pipeline = [
 ]
 train_dataloader = dict(
     batch_size=4,
-    num_workers=2,
-    persistent_workers=True,
     drop_last=True,
-    sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
         type='mmfusion.FusionDataset',
         data_root='{{$MMFUSION_DATA:data}}/KAIST',

@@ -4,7 +4,7 @@ The section gives no numbers. Losses and rate are those of RFN-Nest's public cod
 the run with the contrastive loss sees the same images; the epochs are ours.
 """
 
-_base_ = './rfnnest_tno.py'
+_base_ = ['./rfnnest_tno.py', '../_base_/datasets/train_loader.py']
 
 reconstruction = dict(type='mmfusion.Res2FusionLoss', ssim=100.0)
 model = dict(
@@ -32,10 +32,7 @@ train_pipeline = [
 ]
 train_dataloader = dict(
     batch_size=12,
-    num_workers=2,
-    persistent_workers=True,
     drop_last=True,
-    sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
         type='mmfusion.MSRSDataset',
         data_root='{{$MMFUSION_DATA:data}}/MSRS',
