@@ -175,3 +175,13 @@ def test_devices():
             find_device(device)
     with pytest.raises(ValueError, match=r"device='tpu0': no such device\. Expected 'cpu', 'cuda'"):
         find_device('tpu0')
+
+
+def test_every_config_is_made_ready_for_fusing():
+    """What only training needs is taken out, and the model is built without it."""
+    from mmfusion.registry import MODELS
+
+    for name in ('refusion_msrs', 'tardal_roadscene', 'occo_fmb'):
+        cfg = hub.load_model_config(name)
+        model = MODELS.build(cfg.model)
+        assert not any(list(getattr(model, part, None) or ()) for part in type(model).training_only), name

@@ -187,7 +187,7 @@ class ReFusionFuser(ImageFuser):
     is divided by its largest entry. No optimizer sees the proposal.
 
     Args:
-        proposal: Config of the loss proposal module.
+        proposal: Config of the loss proposal module; a model for testing needs none.
         reconstructor: Config of the source reconstruction module.
         meta_interval: How often the proposal learns.
         meta_lr: Learning rate of the copies and of the proposal.
@@ -200,10 +200,16 @@ class ReFusionFuser(ImageFuser):
     training_only = ('losses', 'proposal', 'reconstructor')
 
     def __init__(
-        self, proposal: dict, reconstructor: dict, meta_interval: int = 1, meta_lr: float = 1e-4, **kwargs
+        self,
+        proposal: dict | None = None,
+        reconstructor: dict | None = None,
+        meta_interval: int = 1,
+        meta_lr: float = 1e-4,
+        **kwargs,
     ) -> None:
         super().__init__(**kwargs)
-        self.proposal, self.reconstructor = MODELS.build(proposal), MODELS.build(reconstructor)
+        # A model for testing has neither.
+        self.proposal, self.reconstructor = (part and MODELS.build(part) for part in (proposal, reconstructor))
         self.meta_interval, self.meta_lr, self._step = meta_interval, meta_lr, 0
 
     def loss(self, inputs: dict, data_samples: list | None) -> dict[str, Tensor]:
