@@ -19,6 +19,7 @@ from mmfusion.apis.inferencer import depth16_of
 from mmfusion.datasets.export.fused_dataset import FusedDataset
 from mmfusion.datasets.export.parts import add_dataset_arguments, open_parts
 from mmfusion.datasets.transforms.fuse import SOURCES, plain_image
+from mmfusion.models.hub import find_weights
 from mmfusion.utils.run_record import model_settings
 
 
@@ -30,14 +31,19 @@ def make_parser():
     parser.add_argument(
         '--source', choices=SOURCES, default='fused', help='what the images are; the last three need no model'
     )
-    parser.add_argument('--model', help='config file, or the name of one of mmfusion (occo_fmb)')
-    parser.add_argument('--weights', help="checkpoint file, or the word 'random' for an untrained model")
+    parser.add_argument('--model', help='a method (seafusion), the name of a config of mmfusion (occo_fmb), or a file')
+    parser.add_argument(
+        '--weights',
+        nargs='+',
+        metavar='FILE',
+        help="checkpoint, the authors' own file or files, or the word 'random'; default: the authors' weights",
+    )
     parser.add_argument('--device', help='default: a GPU where there is one')
     parser.add_argument('--tile', nargs=2, type=int, metavar=('H', 'W'), help='fuse window by window')
     parser.add_argument(
         '--depth16', choices=('full', 'stretch'), help='how more than 8 bits become 8; stretch is for raw thermal data'
     )
-    parser.add_argument('--overwrite', action='store_true', help='make images anew that are there already')
+    parser.add_argument('--overwrite', action='store_true', help='make images again that are there already')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='overrides of the config of --model')
     return parser
 
@@ -48,7 +54,7 @@ def check_arguments(args):
     Raises:
         ValueError: With the options that are missing or too many.
     """
-    if args.source == 'fused' and not (args.model and args.weights):
+    if args.source == 'fused' and not args.model:
         raise ValueError('--model and --weights say what fuses the images (or --source takes them as they are)')
     if args.source != 'fused' and (args.model or args.weights or args.tile or args.cfg_options):
         raise ValueError(f'--source {args.source} needs no model: leave out --model, --weights, --tile, --cfg-options')
@@ -57,9 +63,11 @@ def check_arguments(args):
 def run(args):
     """Write what is still to be done; returns a sentence about it."""
     check_arguments(args)
-    settings, depth16 = dict(source=args.source), args.depth16
+    settings, depth16, weights = dict(source=args.source), args.depth16, args.weights
     if args.source == 'fused':
-        settings |= model_settings(args.model, args.weights, args.cfg_options, args.tile, args.depth16)
+        weights = weights or find_weights(load_model_config(args.model, args.cfg_options))
+        weights = weights[0] if isinstance(weights, list) and len(weights) == 1 else weights
+        settings |= model_settings(args.model, weights, args.cfg_options, args.tile, args.depth16)
         if not args.dataset_config:
             depth16 = depth16 or depth16_of(load_model_config(args.model, args.cfg_options))
     task, parts = open_parts(args, depth16=depth16)
@@ -69,7 +77,7 @@ def run(args):
         return plain_image(pair, args.source)
 
     if args.source == 'fused' and writer.todo():
-        make = FusionInferencer(args.model, args.weights, args.device, args.cfg_options, args.tile).fuse_stacked
+        make = FusionInferencer(args.model, weights, args.device, args.cfg_options, args.tile).fuse_stacked
     made, kept = writer.write(make)
     return f'{made} images written, {kept} skipped, in {args.out}'
 

@@ -1,7 +1,7 @@
 """Compare fusion methods on a dataset or a folder: fuse with all, evaluate, time, and write the report.
 
     mmfusion compare --methods seafusion u2fusion densefuse --data tno --out work_dirs/tno
-    mmfusion compare --methods u2fusion mine=configs/mine.py:mine.pth other=DIR --data DIR --out OUT
+    mmfusion compare --methods u2fusion mine=mine.py:mine.pth other=DIR --data DIR --out OUT
 
 A method is [NAME=]METHOD[:WEIGHTS], or NAME=DIR, a folder of images that other code fused. Without weights the authors'
 are taken: see `mmfusion models`. Repeat the command to go on after an interruption, or with more methods: what is

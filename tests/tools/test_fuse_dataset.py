@@ -287,9 +287,11 @@ def test_refusals(fuse, dataset, arguments, source, message, capsys):
 
 
 def test_needs_a_model(load_tool, tmp_path, capsys):
-    arguments = ['--dataset', 'MSRSDataset', '--data-root', '.', '--out', str(tmp_path), '--model', 'occo_fmb']
+    arguments = ['--dataset', 'MSRSDataset', '--data-root', '.', '--out', str(tmp_path)]
     assert load_tool('tools/fuse_dataset.py').main(arguments) == 1
     assert '--model and --weights say what fuses the images' in capsys.readouterr().err
+    assert load_tool('tools/fuse_dataset.py').main([*arguments, '--model', 'occo_fmb']) == 1
+    assert 'occo_fmb: give its weights (--weights FILE): none are published' in capsys.readouterr().err
 
 
 def test_to_coco(load_tool, layouts, m3fd_lists, tmp_path, capsys):

@@ -1,0 +1,54 @@
+"""Metafiles as docs/configs.md describes them; published weights load by the method's name alone."""
+
+import re
+
+import pytest
+
+from mmfusion.models import hub
+from mmfusion.models.cost import count_parameters
+from mmfusion.registry import MODELS
+
+ENTRIES = hub.published()
+PUBLISHED = {name: entry for name, entry in ENTRIES.items() if 'Authors Weights' in entry}
+
+
+def test_every_method_has_an_entry():
+    """Each folder of configs but those of parts and cascades has a metafile, and each entry its config."""
+    folder = hub.config_folder()
+    without = [f.name for f in folder.iterdir() if f.is_dir() and not (f / 'metafile.yml').is_file()]
+    assert sorted(without) == ['_base_', 'cascades']
+    for name, entry in ENTRIES.items():
+        file = folder.parent / entry['Config']
+        assert (file.is_file(), file.stem) == (True, name)
+        assert entry['Collection']['Paper']['Title']
+
+
+@pytest.mark.parametrize('name', PUBLISHED)
+def test_published_weights_are_described(name):
+    entry = PUBLISHED[name]
+    assert isinstance(entry['Collection']['Paper']['Year'], int)
+    assert entry['Collection']['Code']['URL'].startswith('https://')
+    weights, values = entry['Authors Weights'], entry['Metadata']
+    assert weights['License']
+    assert weights['Page'].startswith('https://')
+    assert weights['Files']
+    for item in weights['Files']:
+        assert set(item) <= {'Name', 'URL', 'Bytes', 'SHA256'}
+        assert ('SHA256' in item) == ('Bytes' in item)
+        assert re.fullmatch('[0-9a-f]{64}', item.get('SHA256', '0' * 64))
+        assert 'SHA256' in item or 'URL' not in item  # what is fetched is checked
+    assert isinstance(values['FLOPs'], int)
+    network = MODELS.build(hub.load_model_config(name).model.network)
+    assert values['Parameters'] == count_parameters(network)
+
+
+@pytest.mark.data
+def test_weights_load_by_name_alone(data_dir, monkeypatch):
+    """All that data/zoo has, by their hashes: at least twenty methods."""
+    monkeypatch.setenv('MMFUSION_WEIGHTS', str(data_dir / 'zoo'))
+    methods = set()
+    for name, entry in PUBLISHED.items():
+        if len(hub.local_files(name)) == len(entry['Authors Weights']['Files']):
+            hub.init_model(hub.load_model_config(name), device='cpu')
+            methods.add(entry['In Collection'])
+    assert len(methods) >= 20
