@@ -9,16 +9,13 @@ with, or trained on from (load_from), but not resumed. Commands that fuse or tes
 """
 
 import argparse
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from mmengine.config import DictAction
 
 from mmfusion.models.checkpoint import authors_state, check_weights, resembling, save_checkpoint
 from mmfusion.models.hub import find_config, init_model, load_model_config, name_files, published
-from mmfusion.utils import write_bytes
 from mmfusion.utils.checkpoint import CheckpointError, read_checkpoint, sha256_of
 from mmfusion.utils.tf_checkpoint import tf_prefix
 
@@ -75,9 +72,7 @@ def convert(
             content = network.to_authors({name: given[name] for name in kept if name in given})
         except KeyError as e:
             raise ValueError(f'{shown}: {e.args[0]}') from e
-        buffer = io.BytesIO()
-        torch.save(content, buffer)
-        write_bytes(dst, buffer.getvalue())
+        save_checkpoint(dst, content)
         return len(content)
     state, _ = read_checkpoint(name_files(cfg, source))
     converted = authors_state(model, state)

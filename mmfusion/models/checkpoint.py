@@ -307,16 +307,20 @@ def _values(source: Source) -> list[str | Path]:
     return list(source.values() if isinstance(source, Mapping) else source)
 
 
-def save_checkpoint(file: str | Path, state: Mapping[str, Tensor], meta: Mapping) -> None:
-    """Write a checkpoint in mmengine's form, through a temporary file.
+def save_checkpoint(file: str | Path, state: Mapping[str, Tensor], meta: Mapping | None = None) -> None:
+    """Write weights, through a temporary file.
 
     Args:
         file: To write; replaced if it exists.
         state: Names and tensors.
-        meta: What the file says about them; mmfusion's version is added.
+        meta: For a checkpoint in mmengine's form, what the file says about them; mmfusion's version is added. None for a
+            plain state dict.
     """
+    content = dict(state)
+    if meta is not None:
+        content = dict(state_dict=content, meta=dict(mmfusion_version=__version__, **meta))
     buffer = io.BytesIO()
-    torch.save(dict(state_dict=dict(state), meta=dict(mmfusion_version=__version__, **meta)), buffer)
+    torch.save(content, buffer)
     write_bytes(file, buffer.getvalue())
 
 

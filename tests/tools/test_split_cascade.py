@@ -32,7 +32,7 @@ def test_both_sides_load_where_they_belong(tool, tmp_path, capsys):
         stock = ROOT_MODELS.build(cfg.model.segmentor)
     stock.load_state_dict(task['state_dict'], strict=True)
     assert torch.equal(stock.backbone.stem[0].weight, model.segmentor.backbone.stem[0].weight)
-    assert task['meta'] == dict(dataset_meta=dict(classes=('a',)))
+    assert task['meta']['dataset_meta'] == dict(classes=('a',))
     fuser = torch.load(files[0], weights_only=True)['state_dict']
     assert fuser.keys() == model.fuser.state_dict().keys()
 

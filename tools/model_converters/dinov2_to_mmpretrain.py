@@ -8,16 +8,12 @@ DINOv2Prior read both forms. Back, the mask token is missing, which only pre-tra
 """
 
 import argparse
-import io
 import sys
 from pathlib import Path
 
-import torch
-
+from mmfusion.models.checkpoint import save_checkpoint
 from mmfusion.models.priors.dinov2 import from_original, to_original
-from mmfusion.utils import write_bytes
 from mmfusion.utils.checkpoint import read_checkpoint
-from mmfusion.version import __version__
 
 HEADS = ('dino_head.', 'ibot_head.')  # of a training checkpoint's teacher
 
@@ -45,11 +41,7 @@ def convert(src, dst, back=False, overwrite=False):
         state = {k.removeprefix('teacher.'): v for k, v in state.items() if k.startswith('teacher.')}
     state = {name: value for name, value in state.items() if not name.startswith(HEADS)}
     ours = {k.removeprefix('backbone.'): v for k, v in state.items()} if back else from_original(state)
-    meta = dict(mmfusion_version=__version__, converted_from=Path(src).name)
-    content = to_original(ours) if back else dict(state_dict=ours, meta=meta)
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
-    write_bytes(dst, buffer.getvalue())
+    save_checkpoint(dst, to_original(ours) if back else ours, None if back else dict(converted_from=Path(src).name))
     width, _, patch, _ = ours['patch_embed.projection.weight'].shape
     return width, 1 + max(int(n.split('.')[1]) for n in ours if n.startswith('layers.')), patch
 

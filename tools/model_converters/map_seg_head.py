@@ -9,15 +9,13 @@ FusionSegmentor, or `load_from`. Classes count from 0.
 """
 
 import argparse
-import io
 import sys
 from pathlib import Path
 
 import torch
 
-from mmfusion.utils import write_bytes
+from mmfusion.models.checkpoint import save_checkpoint
 from mmfusion.utils.checkpoint import read_checkpoint
-from mmfusion.version import __version__
 
 CONV, NORM = 'decode_head.conv_seg.', 'decode_head.bn.'
 EPS = 1e-5  # of mmseg's and DINOv2's batch norms
@@ -125,11 +123,8 @@ def convert(src, dst, items, num_classes, rest=None, overwrite=False):
     weight, bias = linear_head(read_checkpoint(src)[0])
     sources = read_map(items, rest, len(weight))
     new_weight, new_bias = map_classes(weight, bias, sources, num_classes)
-    meta = dict(mmfusion_version=__version__, converted_from=Path(src).name, class_map=sources)
     state = {f'{CONV}weight': new_weight[..., None, None], f'{CONV}bias': new_bias}
-    buffer = io.BytesIO()
-    torch.save(dict(state_dict=state, meta=meta), buffer)
-    write_bytes(dst, buffer.getvalue())
+    save_checkpoint(dst, state, dict(converted_from=Path(src).name, class_map=sources))
     return sources
 
 

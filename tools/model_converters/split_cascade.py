@@ -1,21 +1,18 @@
 """Write the sides of a cascade as checkpoints of their own: the fuser's, and the stock model's in its library's names."""
 
 import argparse
-import io
 import sys
 from pathlib import Path
 
-import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
 import mmfusion  # noqa: F401
 from mmfusion.cli.common import report
 from mmfusion.models.cascades import TaskCascade
-from mmfusion.models.checkpoint import full_state_dict, load_weights
+from mmfusion.models.checkpoint import full_state_dict, load_weights, save_checkpoint
 from mmfusion.models.hub import drop_losses
 from mmfusion.registry import MODELS
-from mmfusion.utils import write_bytes
 
 
 def split(config, checkpoint, fuser=None, task=None):
@@ -45,12 +42,8 @@ def split(config, checkpoint, fuser=None, task=None):
     written = {}
     for file, state in states.items():
         if file is not None:
-            buffer = io.BytesIO()
-            kept = {
-                k: v for k, v in meta.items() if k in ('dataset_meta', 'experiment_name', 'mmengine_version', 'priors')
-            }
-            torch.save(dict(state_dict=state, meta=kept), buffer)
-            write_bytes(file, buffer.getvalue())
+            kept = ('dataset_meta', 'experiment_name', 'mmengine_version', 'priors')
+            save_checkpoint(file, state, {k: v for k, v in meta.items() if k in kept})
             written[Path(file)] = len(state)
     return written
 
