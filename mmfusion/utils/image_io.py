@@ -5,7 +5,6 @@ Arrays are in OpenCV's order: a visible image is H×W×3 uint8 (B, G, R), an inf
 
 import os
 import re
-import struct
 import tempfile
 import warnings
 from pathlib import Path
@@ -81,10 +80,12 @@ def _open(path):
     except UnidentifiedImageError:
         # Several channels of floats, and doubles, are beyond Pillow.
         return _decode_by_opencv(path)
-    except (OSError, SyntaxError, EOFError, struct.error) as e:
-        raise _unreadable(path, e) from e
     except MemoryError as e:
         raise ImageReadError(f'{path}: does not fit the memory. Cut the image into parts.') from e
+    except ImageReadError:
+        raise
+    except Exception as e:  # of a damaged file Pillow's decoders raise errors of any type, without its name
+        raise _unreadable(path, e) from e
 
 
 def _unreadable(path, reason):
@@ -174,7 +175,7 @@ def image_size(path):
             return np.load(path, mmap_mode='r', allow_pickle=False).shape[:2]
         with _header(path) as img:
             return img.size[::-1]
-    except (OSError, ValueError, SyntaxError, EOFError):
+    except Exception:  # as in _open
         return (0, 0)
 
 

@@ -306,6 +306,15 @@ def test_damaged_files_are_named(tmp_path, rgb, reader):
             file.write_bytes(data[:size])
             with pytest.raises(ImageReadError, match=rf'half\.{suffix}: cannot be read as an image'):
                 reader(file)
+    for header in (
+        b'P5\n4x 4\n255\n',
+        b'P6\n4 4\nmany\n',
+        b'P5\n4 4\n99999\n',
+    ):  # Pillow raises a ValueError without a name
+        (tmp_path / 'header.pgm').write_bytes(header + bytes(16))
+        with pytest.raises(ImageReadError, match=r'header\.pgm: cannot be read as an image'):
+            reader(tmp_path / 'header.pgm')
+        assert image_size(tmp_path / 'header.pgm') in ((0, 0), (4, 4))
     (tmp_path / 'text.png').write_text('no image')
     with pytest.raises(ImageReadError, match=r'text\.png: cannot be read'):
         reader(tmp_path / 'text.png')
