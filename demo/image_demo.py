@@ -12,6 +12,8 @@ from mmfusion.utils import WRITE_SUFFIXES, write_image
 def fuse(args):
     """Fuse, write the image, and return its name."""
     for name in ('vi', 'ir'):
+        if not getattr(args, name):
+            raise ValueError(f'{name}: an empty path; expected an image file.')
         if Path(getattr(args, name)).is_dir():
             raise ValueError(
                 f'{getattr(args, name)}: a folder; expected one {"visible" if name == "vi" else "infrared"} image. Fuse '
@@ -19,6 +21,8 @@ def fuse(args):
             )
     if Path(args.out).suffix.lower() not in WRITE_SUFFIXES or Path(args.out).is_dir():
         raise ValueError(f'--out {args.out}: expected a file that ends in one of {", ".join(WRITE_SUFFIXES)}')
+    if Path(args.out).resolve() in (Path(args.vi).resolve(), Path(args.ir).resolve()):
+        raise ValueError(f'--out {args.out}: the fused image would overwrite its source. Choose another name.')
     inferencer = FusionInferencer(**inference_options(args), show_progress=False)
     write_image(args.out, inferencer(args.vi, args.ir))
     return args.out

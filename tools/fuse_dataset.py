@@ -12,10 +12,9 @@ See docs/inference.md, "Fused datasets".
 import argparse
 import sys
 
-from mmengine.config import DictAction
-
 from mmfusion.apis import FusionInferencer, load_model_config
 from mmfusion.apis.inferencer import depth16_of
+from mmfusion.cli.common import Overrides
 from mmfusion.datasets.export.fused_dataset import FusedDataset
 from mmfusion.datasets.export.parts import add_dataset_arguments, open_parts
 from mmfusion.datasets.transforms.fuse import SOURCES, plain_image
@@ -44,7 +43,7 @@ def make_parser():
         '--depth16', choices=('full', 'stretch'), help='how more than 8 bits become 8; stretch is for raw thermal data'
     )
     parser.add_argument('--overwrite', action='store_true', help='make images again that are there already')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='overrides of the config of --model')
+    parser.add_argument('--cfg-options', nargs='+', action=Overrides, help='overrides of the config of --model')
     return parser
 
 

@@ -24,6 +24,19 @@ ERRORS = (ValueError, OSError, RuntimeError, KeyError)
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
+class Overrides(DictAction):
+    """Read ``KEY=VALUE …`` of the command line, and name what is written otherwise."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        """Read the values; ends the program if one has no ``=``."""
+        for value in values:
+            if not value.partition('=')[0] or '=' not in value:
+                parser.error(
+                    f'{option_string}: {value!r} is no override; expected KEY=VALUE, such as model.size_divisor=8'
+                )
+        super().__call__(parser, namespace, values, option_string)
+
+
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     """Add ``config``, ``--work-dir``, ``--cfg-options`` and ``--launcher``: how every tool takes a config."""
     parser.add_argument('config', metavar='METHOD', help='config file, or the name of one of mmfusion (occo_fmb)')
@@ -31,7 +44,7 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=Overrides,
         help='overrides, such as train_cfg.max_epochs=1 train_dataloader.batch_size=4',
     )
     parser.add_argument('--launcher', choices=('none', 'pytorch', 'slurm', 'mpi'), default='none', help='job launcher')
@@ -89,7 +102,7 @@ def add_inference_arguments(parser: argparse.ArgumentParser, task: bool = False)
     parser.add_argument(
         '--depth16', choices=('full', 'stretch'), help='how more than 8 bits become 8; stretch is for raw thermal data'
     )
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='overrides of the config')
+    parser.add_argument('--cfg-options', nargs='+', action=Overrides, help='overrides of the config')
     if task:
         parser.add_argument(
             '--task', choices=('seg', 'det'), help="draw what the cascade's segmenter or detector finds"
@@ -168,8 +181,12 @@ def report_own(run: Callable[..., object], *args) -> int:
 
 
 def message_of(error: BaseException) -> str:
-    """The text of an error; of a KeyError without the quotation marks."""
-    return str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    """The text of an error for users: without a KeyError's quotation marks or a number of the system."""
+    if isinstance(error, KeyError) and error.args:
+        return str(error.args[0])
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f'{error.filename}: {error.strerror[0].lower()}{error.strerror[1:]}. Check the path and its permissions.'
+    return str(error)
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

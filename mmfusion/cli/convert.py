@@ -12,14 +12,12 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmengine.config import DictAction
-
 from mmfusion.models.checkpoint import authors_state, check_weights, resembling, save_checkpoint
 from mmfusion.models.hub import find_config, init_model, load_model_config, name_files, published
 from mmfusion.utils.checkpoint import CheckpointError, read_checkpoint, sha256_of
 from mmfusion.utils.tf_checkpoint import tf_prefix
 
-from .common import report
+from .common import Overrides, report
 
 
 def make_parser(prog: str | None = None) -> argparse.ArgumentParser:
@@ -32,7 +30,7 @@ def make_parser(prog: str | None = None) -> argparse.ArgumentParser:
     parser.add_argument('dst', metavar='DST', help='checkpoint to write')
     parser.add_argument('--to-authors', action='store_true', help="from mmfusion's form to the authors'")
     parser.add_argument('--overwrite', action='store_true', help='replace DST if it exists')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='overrides of the config')
+    parser.add_argument('--cfg-options', nargs='+', action=Overrides, help='overrides of the config')
     return parser
 
 

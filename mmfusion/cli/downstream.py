@@ -10,7 +10,7 @@ Run again with the same --out to go on after an interruption, or to add variants
 import argparse
 import sys
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 
 from mmfusion.comparison.cells import KINDS, CellError, cell_config, open_folder, parse_variant, run_cell, task_of
 from mmfusion.comparison.tables import (
@@ -22,6 +22,8 @@ from mmfusion.comparison.tables import (
     write_files,
 )
 from mmfusion.models.hub import find_config
+
+from .common import Overrides
 
 
 def make_parser(prog=None):
@@ -51,7 +53,7 @@ def make_parser(prog=None):
         default='last',
         help='which checkpoint of a training is tested; best needs save_best in the config. Default: %(default)s',
     )
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='overrides of the config')
+    parser.add_argument('--cfg-options', nargs='+', action=Overrides, help='overrides of the config')
     return parser
 
 

@@ -19,12 +19,17 @@ from torch import nn
 
 from mmfusion.compat.environment import plain
 from mmfusion.registry import MODELS
-from mmfusion.utils.checkpoint import fetch, sha256_of
+from mmfusion.utils.checkpoint import CheckpointError, fetch, sha256_of
 from mmfusion.utils.tf_checkpoint import tf_prefix
 
 from .checkpoint import load_weights
 
 RANDOM = 'random'
+# What Python and the registry say of options that a class does not have, or lacks.
+_OPTION_ERRORS = re.compile(
+    r'unexpected keyword argument|required (positional|keyword-only) argument|cfg should be a dict'
+)
+CONFIG_SUFFIXES = ('.py', '.yml', '.yaml', '.json')
 
 
 def config_folder() -> Path:
@@ -58,7 +63,8 @@ def find_config(model: str | Path) -> Path:
         Path: An existing file.
 
     Raises:
-        FileNotFoundError: There is none; names that are alike are told.
+        FileNotFoundError: If there is none; near names are proposed.
+        ValueError: If the file is of another type.
     """
     text = str(model)
     if text.startswith('mmfusion::'):
@@ -80,7 +86,9 @@ def find_config(model: str | Path) -> Path:
             + 'Give a name of mmfusion.apis.list_models(), or the path of a config.'
         )
     if not file.is_file():
-        raise FileNotFoundError(f'{text}: no such config')
+        raise FileNotFoundError(f'{text}: {"a folder; expected a config file" if file.is_dir() else "no such config"}.')
+    if file.suffix not in CONFIG_SUFFIXES:
+        raise ValueError(f'{text}: no config; expected a file that ends in one of {", ".join(CONFIG_SUFFIXES)}.')
     return file
 
 
@@ -118,6 +126,8 @@ def load_model_config(
     cfg.merge_from_dict(cfg_options or {})
     if 'model' not in cfg:
         raise ValueError(f'{cfg.filename}: the config has no model; give one that can be trained, such as occo_fmb')
+    if not isinstance(cfg.model, dict):
+        raise ValueError(f'{cfg.filename}: model is {cfg.model!r}; expected a dict with a type. See docs/configs.md.')
     drop_losses(cfg.model)
     for key in ('fuser_checkpoint', 'task_checkpoint'):
         cfg.model.pop(key, None)
@@ -183,7 +193,14 @@ def build_model(cfg: Config) -> nn.Module:
         DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmfusion'),
     ):
         torch.default_generator.manual_seed(0)
-        return MODELS.build(cfg.model)
+        try:
+            return MODELS.build(cfg.model)
+        except TypeError as e:
+            if not _OPTION_ERRORS.search(str(e)):
+                raise
+            raise ValueError(
+                f'{cfg.filename}: the model cannot be built: {e}. Check its options; see docs/configs.md.'
+            ) from e
 
 
 def find_device(device: str | int | torch.device | None) -> torch.device:
@@ -200,6 +217,10 @@ def find_device(device: str | int | torch.device | None) -> torch.device:
         raise ValueError(
             f"device={text!r}: no such device. Expected 'cpu', 'cuda', 'cuda:1' or the number of a GPU."
         ) from e
+    if found.type not in ('cpu', get_device().split(':')[0], 'cuda'):
+        raise ValueError(
+            f"device={text!r}: this torch has no such device here. Expected 'cpu', 'cuda', 'cuda:1' or the number of a GPU."
+        )
     count = torch.cuda.device_count()
     if found.type == 'cuda' and (found.index or 0) >= count:
         sees = f'{count} GPUs' if count else 'no GPU'
@@ -338,7 +359,10 @@ def name_files(cfg: Config, weights: str | Path | Sequence[str | Path]) -> str |
     items = entry.get('Authors Weights', {}).get('Files', [])
     items = list({_stem(item): item for item in items}.values())  # of TensorFlow's files one counts
     if isinstance(weights, str | Path) and Path(weights).is_dir():
-        weights = sorted(f for f in Path(weights).iterdir() if f.is_file() and not f.name.startswith('.'))
+        folder = weights
+        weights = sorted(f for f in Path(folder).iterdir() if f.is_file() and not f.name.startswith('.'))
+        if not weights:
+            raise CheckpointError(f'{folder}: a folder without files; expected a checkpoint, or a folder of weights.')
     elif isinstance(weights, str | Path):
         return weights
     files = list(dict.fromkeys(tf_prefix(file) or Path(file) for file in weights))

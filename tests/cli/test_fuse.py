@@ -237,7 +237,47 @@ def test_the_demo_of_one_pair_refuses_folders(rgbt, load_tool, capsys):
         (file, file, 'x.png', 'given as the visible and as the infrared image'),
         (file, f'{rgbt}/gone.png', 'x.png', 'gone.png: no such file. Check the path'),
         (file, f'{folder}/a.png', 'x', '/x: expected a file that ends in one of .png'),
+        (file, '', 'x.png', 'ir: an empty path; expected an image file.'),
+        (file, f'{folder}/a.png', 'vi/a.png', 'vi/a.png: the fused image would overwrite its source.'),
     ):
         assert demo.main([vi, ir, *model, '--out', f'{rgbt}/{out}']) == 1
         assert message in capsys.readouterr().err
     assert not (rgbt / 'x.png').exists()
+
+
+@pytest.mark.parametrize(
+    ('args', 'message'),
+    [
+        (['--cfg-options', 'model.network.nope=3'], 'occo_fmb.py: the model cannot be built: FIFN.__init__()'),
+        (['--cfg-options', 'model.network=3'], 'occo_fmb.py: the model cannot be built: cfg should be a dict'),
+        (['--cfg-options', 'model=3'], 'occo_fmb.py: model is 3; expected a dict with a type.'),
+        (['--device', 'meta'], "device='meta': this torch has no such device here."),
+        (['--weights', '{empty}'], 'empty: a folder without files; expected a checkpoint'),
+        (['--vi', '{empty}'], 'empty: no image (.png'),
+        (['--out', '{file}/out'], 'file.txt/out'),
+    ],
+)
+def test_wrong_options_end_in_a_sentence(pairs, tmp_path, capsys, args, message):
+    (tmp_path / 'empty').mkdir()
+    (tmp_path / 'file.txt').write_text('x')
+    args = [arg.format(empty=tmp_path / 'empty', file=tmp_path / 'file.txt') for arg in args]
+    folders = ['--vi', str(pairs / 'vi'), '--ir', str(pairs / 'ir'), '--out', str(tmp_path / 'o'), '--device', 'cpu']
+    weights = [] if '--weights' in args else ['random']
+    assert main(['occo_fmb', *weights, *folders, *args]) == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert 'Errno' not in error
+
+
+def test_an_override_without_a_value(pairs, capsys):
+    folders = ['--vi', str(pairs / 'vi'), '--ir', str(pairs / 'ir'), '--out', str(pairs / 'out')]
+    with pytest.raises(SystemExit):
+        main(['occo_fmb', 'random', *folders, '--cfg-options', 'model.network'])
+    assert "--cfg-options: 'model.network' is no override; expected KEY=VALUE" in capsys.readouterr().err
+
+
+def test_a_config_of_another_type(pairs, tmp_path, capsys):
+    (tmp_path / 'a.txt').write_text('x')
+    folders = ['--vi', str(pairs / 'vi'), '--ir', str(pairs / 'ir'), '--out', str(pairs / 'out')]
+    assert main([str(tmp_path / 'a.txt'), 'random', *folders]) == 1
+    assert 'a.txt: no config; expected a file that ends in one of .py' in capsys.readouterr().err

@@ -10,9 +10,9 @@ import time
 
 import numpy as np
 import torch
-from mmengine.config import DictAction
 
 from mmfusion.apis import init_model, load_model_config
+from mmfusion.cli.common import Overrides
 
 
 def peak_memory(device):
@@ -97,7 +97,7 @@ def main(argv=None):
     parser.add_argument('--tile', nargs=2, type=int, metavar=('H', 'W'), help='fuse window by window')
     parser.add_argument('--amp', action='store_true', help='autocast: float16 on a GPU, bfloat16 on a CPU')
     parser.add_argument('--device', help='default: a GPU where there is one')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='overrides of the config')
+    parser.add_argument('--cfg-options', nargs='+', action=Overrides, help='overrides of the config')
     args = parser.parse_args(argv)
     try:
         model = init_model(load_model_config(args.config, args.cfg_options, args.tile), args.checkpoint, args.device)

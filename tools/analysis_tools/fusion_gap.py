@@ -13,7 +13,7 @@ import copy
 import sys
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.evaluator import Evaluator
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
@@ -21,7 +21,7 @@ from rich.progress import track
 from torchvision.transforms.v2.functional import center_crop, horizontal_flip, resize
 
 from mmfusion.apis import find_config, init_model, load_model_config
-from mmfusion.cli.common import report, without_sync_bn
+from mmfusion.cli.common import Overrides, report, without_sync_bn
 from mmfusion.comparison.cells import named_metrics, per_class_evaluators, task_of
 from mmfusion.utils import to_uint8
 
@@ -118,7 +118,7 @@ def main(argv=None):
     parser.add_argument('config', help='config of a cascade')
     parser.add_argument('checkpoint', help='its weights')
     parser.add_argument('--device', help='default: a GPU where there is one')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='overrides of the config')
+    parser.add_argument('--cfg-options', nargs='+', action=Overrides, help='overrides of the config')
     return report(run, parser.parse_args(argv))
 
 

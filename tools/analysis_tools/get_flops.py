@@ -8,10 +8,10 @@ import argparse
 import sys
 
 import torch
-from mmengine.config import DictAction
 from rich.console import Console
 from rich.table import Table
 
+from mmfusion.cli.common import Overrides
 from mmfusion.models.cost import count_flops, count_parameters
 from mmfusion.models.hub import init_model, load_model_config
 
@@ -41,7 +41,7 @@ def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='config file, or the name of one of mmfusion (occo_fmb)')
     parser.add_argument('--shape', nargs=2, type=int, default=(480, 640), metavar=('H', 'W'), help='default: 480 640')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='overrides of the config')
+    parser.add_argument('--cfg-options', nargs='+', action=Overrides, help='overrides of the config')
     args = parser.parse_args(argv)
     try:
         rows, frozen = analyse(load_model_config(args.config, args.cfg_options), *args.shape)

@@ -97,8 +97,10 @@ class ImageFuser(PriorHolder, BaseModel):
                     f'priors.{name}: {type(self.prior(name)).__name__} gives neither PriorFeatures nor features of text. '
                     'Expected one such as mmfusion.CLIPPrior, mmfusion.DINOv2Prior or mmfusion.CLIPTextPrior.'
                 )
-        if not input_range[0] < input_range[1]:
-            raise ValueError(f'input_range: expected two rising numbers, got {tuple(input_range)}')
+        if not isinstance(input_range, tuple | list) or len(input_range) != 2 or not input_range[0] < input_range[1]:
+            raise ValueError(f'input_range: expected two rising numbers, got {input_range}')
+        if not isinstance(size_divisor, int) or size_divisor < 1:
+            raise ValueError(f'size_divisor: expected a whole number of at least 1, got {size_divisor!r}')
         self.input_range, self.size_divisor = tuple(input_range), size_divisor
         self.output = check_steps(output, 'output')
         self.test_cfg = {'mode': 'whole', **(test_cfg or {})}

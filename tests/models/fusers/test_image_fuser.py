@@ -257,8 +257,12 @@ def test_option_errors():
         fuser(test_cfg=dict(rounding='floor'))
     with pytest.raises(ValueError, match=r"test_cfg.luminance must be one of round, truncate, or None, got 'floor'"):
         fuser(test_cfg=dict(luminance='floor'))
-    with pytest.raises(ValueError, match='input_range: expected two rising numbers'):
-        fuser(input_range=(1, 0))
+    for wrong in ((1, 0), 5):
+        with pytest.raises(ValueError, match='input_range: expected two rising numbers'):
+            fuser(input_range=wrong)
+    for wrong in (0, 1.5):
+        with pytest.raises(ValueError, match='size_divisor: expected a whole number of at least 1'):
+            fuser(size_divisor=wrong)
     with pytest.raises(TypeError, match=r'priors.vgg: VGGPrior gives neither'):
         fuser(priors=dict(vgg=dict(type='VGGPrior', weights='random', width=1 / 16, layers=('relu1_1',))))
 
