@@ -14,11 +14,17 @@ from mmengine.config import Config, DictAction
 from mmengine.dist import init_dist
 from mmengine.logging import MMLogger, print_log
 
-from mmfusion.models.hub import find_config
+from mmfusion.models.hub import OPTION_ERRORS, find_config, override, read_config
 
 _STOCK_HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint')
 
 
+# What each launcher tells its processes, and the command that starts them.
+_LAUNCHERS = {
+    'pytorch': ('RANK', 'torchrun'),
+    'slurm': ('SLURM_PROCID', 'srun'),
+    'mpi': ('OMPI_COMM_WORLD_LOCAL_RANK', 'mpirun'),
+}
 # What a user can mend.
 ERRORS = (ValueError, OSError, RuntimeError, KeyError)
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -171,7 +177,7 @@ def report_own(run: Callable[..., object], *args) -> int:
     """
     try:
         run(*args)
-    except ERRORS as e:
+    except (*ERRORS, TypeError) as e:
         own = next(filter(None, map(_own_message, _chain(e))), None)
         if own is None:
             raise
@@ -199,6 +205,8 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 def _own_message(error: BaseException) -> str | None:
     """The text of an error that is meant for users: of mmfusion, here or in a worker of a dataloader, or of a registry."""
     frames = traceback.extract_tb(error.__traceback__)
+    if isinstance(error, TypeError) and OPTION_ERRORS.search(str(error)):
+        return f'the config gives an option that a class does not have, or lacks one: {error}. See docs/configs.md.'
     if not frames or not isinstance(error, ERRORS):
         return None
     if _meant_for_users(frames[-1].filename):
@@ -234,17 +242,32 @@ def load_config(args: argparse.Namespace) -> Config:
 
     Raises:
         FileNotFoundError: If there is no such config; near names are proposed.
+        ValueError: If it cannot be read, or its work dir cannot be made.
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    _check_launcher(args.launcher)
     file = find_config(args.config)
-    cfg = Config.fromfile(file)
-    cfg.merge_from_dict(args.cfg_options or {})
+    cfg = read_config(file)
+    override(cfg, args.cfg_options)
+    if not isinstance(cfg.get('model'), dict):
+        raise ValueError(f'{file}: model is {cfg.get("model")!r}; expected a dict with a type. See docs/configs.md.')
+    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        for key, least in (('batch_size', 1), ('num_workers', 0)):
+            value = (cfg.get(name) or {}).get(key, least)
+            if not isinstance(value, int) or value < least:
+                raise ValueError(f'{name}.{key} is {value!r}; expected a whole number of at least {least}.')
     # A child config takes an inherited hook away by None; mmengine knows that of its own hooks only.
     cfg.default_hooks = {
         k: v for k, v in (cfg.get('default_hooks') or {}).items() if v is not None or k in _STOCK_HOOKS
     }
     cfg.launcher = args.launcher
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(Path('work_dirs') / file.stem)
+    try:
+        Path(cfg.work_dir).mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise ValueError(
+            f'--work-dir {cfg.work_dir}: cannot be made ({e.strerror}); expected a folder that can be written.'
+        ) from e
     if args.launcher == 'none' or not torch.cuda.is_available():
         without_sync_bn(cfg.get('model'))
     if args.launcher == 'pytorch' and not torch.cuda.is_available():
@@ -268,10 +291,17 @@ def init_processes(launcher: str, local_rank: int = 0) -> None:
     os.environ.setdefault('LOCAL_RANK', str(local_rank))
     if launcher == 'none' or torch.distributed.is_initialized():
         return
+    _check_launcher(launcher)
     if launcher == 'pytorch' and not torch.cuda.is_available():
         torch.distributed.init_process_group('gloo')
     else:
         init_dist(launcher)
+
+
+def _check_launcher(launcher: str) -> None:
+    name, command = _LAUNCHERS.get(launcher, (None, None))
+    if name and name not in os.environ:
+        raise ValueError(f'--launcher {launcher}: the variable {name} is not set; start the command by {command}.')
 
 
 def leave_processes() -> None:

@@ -10,8 +10,6 @@ Run again with the same --out to go on after an interruption, or to add variants
 import argparse
 import sys
 
-from mmengine.config import Config
-
 from mmfusion.comparison.cells import KINDS, CellError, cell_config, open_folder, parse_variant, run_cell, task_of
 from mmfusion.comparison.tables import (
     DEFAULT_METRICS,
@@ -21,7 +19,7 @@ from mmfusion.comparison.tables import (
     verdict,
     write_files,
 )
-from mmfusion.models.hub import find_config
+from mmfusion.models.hub import find_config, read_config
 
 from .common import Overrides
 
@@ -70,7 +68,7 @@ def prepare(args):
     names = [variant.name for variant in variants]
     if len(set(names)) < len(names):
         raise ValueError(f'--variants: two have one name among {", ".join(names)}; write NAME=KIND')
-    base = Config.fromfile(file)
+    base = read_config(file)
     base.merge_from_dict(args.cfg_options or {})
     task = task_of(base)
     hook = (base.get('default_hooks') or {}).get('checkpoint') or {}

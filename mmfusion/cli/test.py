@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from mmengine.runner import Runner
 
 from mmfusion.models.checkpoint import check_weights, for_runner
-from mmfusion.models.hub import drop_losses, find_weights, name_files
+from mmfusion.models.hub import RANDOM, drop_losses, find_weights, name_files
 
 from .common import add_config_arguments, add_weights_arguments, load_config, report_own, weights_of
 
@@ -32,6 +32,9 @@ def test(args: argparse.Namespace) -> None:
     cfg.resume = False
     drop_losses(cfg.model)  # their priors need weights that a test does not
     runner = Runner.from_cfg(cfg)
+    if str(weights) == RANDOM:
+        runner.test()
+        return
     # The Runner loads what fits and warns about the rest. It does load it by itself, since hooks (EMA) take part in that.
     check_weights(runner.model, weights)
     runner._load_from = for_runner(runner.model, weights, cfg.work_dir)

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from mmengine.config import Config
 from mmengine.dist import all_gather_object, barrier, is_main_process
 from mmengine.registry import DefaultScope
 
@@ -21,7 +20,15 @@ from mmfusion.apis import FusionInferencer
 from mmfusion.apis.folder import fuse_folder
 from mmfusion.evaluation.report import Results, evaluate_folders, format_value, rank, table_of, write_html
 from mmfusion.models.cost import Cost, measure
-from mmfusion.models.hub import config_folder, find_config, find_device, find_weights, load_model_config, published
+from mmfusion.models.hub import (
+    config_folder,
+    find_config,
+    find_device,
+    find_weights,
+    load_model_config,
+    published,
+    read_config,
+)
 from mmfusion.registry import DATASETS
 from mmfusion.utils import list_images, pair_images, write_bytes
 from mmfusion.utils.checkpoint import CheckpointError
@@ -154,7 +161,7 @@ def _open_named(name: str) -> Pairs:
     if not file.is_file():
         known = sorted(f.stem for f in folder.glob('*.py') if 'test_dataloader' in f.read_text(encoding='utf-8'))
         raise ValueError(f'--data {name}: neither a folder nor one of {", ".join(known)}')
-    cfg = Config.fromfile(file)
+    cfg = read_config(file)
     if 'test_dataloader' not in cfg:
         raise ValueError(f'--data {name}: {file.name} has no images for tests')
     with DefaultScope.overwrite_default_scope('mmfusion'):

@@ -26,7 +26,7 @@ from .checkpoint import load_weights
 
 RANDOM = 'random'
 # What Python and the registry say of options that a class does not have, or lacks.
-_OPTION_ERRORS = re.compile(
+OPTION_ERRORS = re.compile(
     r'unexpected keyword argument|required (positional|keyword-only) argument|cfg should be a dict'
 )
 CONFIG_SUFFIXES = ('.py', '.yml', '.yaml', '.json')
@@ -92,6 +92,36 @@ def find_config(model: str | Path) -> Path:
     return file
 
 
+def read_config(file: str | Path) -> Config:
+    """Read a config file.
+
+    Raises:
+        ValueError: If it, or what it inherits, cannot be read; with the file and the reason.
+    """
+    try:
+        return Config.fromfile(file)
+    except Exception as e:  # a config is a program, and may fail in any way
+        reason = ' '.join(str(e).split())
+        raise ValueError(
+            f'{file}: the config, or one that it inherits, cannot be read: {type(e).__name__}: {reason}. Correct it.'
+        ) from e
+
+
+def override(cfg: Config, options: dict | None) -> None:
+    """Write overrides into a config, in place.
+
+    Raises:
+        ValueError: If they do not fit it.
+    """
+    try:
+        cfg.merge_from_dict(options or {})
+    except (TypeError, KeyError, IndexError, AttributeError) as e:
+        raise ValueError(
+            f'--cfg-options {" ".join(options)}: do not fit {cfg.filename} ({e}). Items of a list are named by number, such '
+            'as test_evaluator.0.type=…'
+        ) from e
+
+
 def _letters(name: str) -> str:
     return re.sub(r'[^a-z0-9]', '', name.lower())
 
@@ -122,8 +152,8 @@ def load_model_config(
     if isinstance(model, Config):
         cfg = Config(model.to_dict(), filename=model.filename)
     else:
-        cfg = Config.fromfile(find_config(model))
-    cfg.merge_from_dict(cfg_options or {})
+        cfg = read_config(find_config(model))
+    override(cfg, cfg_options)
     if 'model' not in cfg:
         raise ValueError(f'{cfg.filename}: the config has no model; give one that can be trained, such as occo_fmb')
     if not isinstance(cfg.model, dict):
@@ -196,7 +226,7 @@ def build_model(cfg: Config) -> nn.Module:
         try:
             return MODELS.build(cfg.model)
         except TypeError as e:
-            if not _OPTION_ERRORS.search(str(e)):
+            if not OPTION_ERRORS.search(str(e)):
                 raise
             raise ValueError(
                 f'{cfg.filename}: the model cannot be built: {e}. Check its options; see docs/configs.md.'

@@ -107,3 +107,51 @@ Original Traceback (most recent call last):
     raise ValueError('a.png: no such image. Fetch it.')
 ValueError: a.png: no such image. Fetch it.
 """
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('model = dict(', "cannot be read: SyntaxError: '(' was never closed"),
+        ("_base_ = './gone.py'", 'gone.py'),
+        ('x = 1 / 0', 'cannot be read: ZeroDivisionError'),
+        ('x = 1', 'model is None; expected a dict with a type.'),
+        ('model = dict()\ntrain_dataloader = dict(batch_size=0)', 'train_dataloader.batch_size is 0; expected a whole'),
+        (
+            "model = dict()\ntest_dataloader = dict(num_workers='x')",
+            "test_dataloader.num_workers is 'x'; expected a whole",
+        ),
+    ],
+)
+def test_a_config_that_cannot_be_used(tmp_path, capsys, text, message):
+    (tmp_path / 'own.py').write_text(text)
+    for run in (train.main, test.main):
+        assert run([str(tmp_path / 'own.py'), '--work-dir', str(tmp_path / 'work')]) == 1
+        error = capsys.readouterr().err
+        assert 'own.py' in error or 'dataloader' in error
+        assert message in error
+
+
+@pytest.mark.parametrize(
+    ('args', 'message'),
+    [
+        (['--work-dir', '{file}'], 'file.txt: cannot be made (File exists); expected a folder'),
+        (['--launcher', 'slurm'], '--launcher slurm: the variable SLURM_PROCID is not set; start the command by srun.'),
+        (['--launcher', 'pytorch'], '--launcher pytorch: the variable RANK is not set'),
+        (['--cfg-options', 'val_evaluator.metrics=EN', 'train_pipeline.x=1'], 'train_pipeline.x: do not fit'),
+        (['--cfg-options', 'model.network.nope=1'], "unexpected keyword argument 'nope'"),
+    ],
+)
+def test_wrong_arguments_of_training(tmp_path, monkeypatch, capsys, args, message):
+    for name in ('SLURM_PROCID', 'RANK'):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv('MMFUSION_VGG19', 'random')
+    (tmp_path / 'file.txt').write_text('x')
+    args = [arg.format(file=tmp_path / 'file.txt') for arg in args]
+    assert train.main(['occo_synthetic', '--work-dir', str(tmp_path / 'work'), *args]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_untrained_model(arguments, monkeypatch, tmp_path):
+    monkeypatch.setattr(Runner, 'test', lambda self: None)
+    assert test.main(arguments('random')) == 0
