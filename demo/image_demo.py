@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mmfusion.apis import FusionInferencer
 from mmfusion.cli.common import add_inference_arguments, inference_options, report
-from mmfusion.utils import WRITE_SUFFIXES, write_image
+from mmfusion.utils import WRITE_SUFFIXES, refuse_overwriting, write_image
 
 
 def fuse(args):
@@ -21,8 +21,7 @@ def fuse(args):
             )
     if Path(args.out).suffix.lower() not in WRITE_SUFFIXES or Path(args.out).is_dir():
         raise ValueError(f'--out {args.out}: expected a file that ends in one of {", ".join(WRITE_SUFFIXES)}')
-    if Path(args.out).resolve() in (Path(args.vi).resolve(), Path(args.ir).resolve()):
-        raise ValueError(f'--out {args.out}: the fused image would overwrite its source. Choose another name.')
+    refuse_overwriting(args.out, args.vi, args.ir)
     inferencer = FusionInferencer(**inference_options(args), show_progress=False)
     write_image(args.out, inferencer(args.vi, args.ir))
     return args.out

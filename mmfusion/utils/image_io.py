@@ -613,6 +613,21 @@ def refuse_same(vi, ir):
         )
 
 
+def refuse_overwriting(target, *sources):
+    """Refuse to write over a source.
+
+    Args:
+        target (str | Path): File or folder to write.
+        *sources (str | Path | None): Files or folders that are read.
+
+    Raises:
+        ValueError: If the target is one of them.
+    """
+    for source in filter(None, sources):
+        if Path(target).resolve() == Path(source).resolve():
+            raise ValueError(f'{target}: would overwrite its source. Choose another name for what is written.')
+
+
 def pair_images(vi_dir, ir_dir=None):
     """Pair the images of two folders by stem.
 

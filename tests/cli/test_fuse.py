@@ -238,11 +238,16 @@ def test_the_demo_of_one_pair_refuses_folders(rgbt, load_tool, capsys):
         (file, f'{rgbt}/gone.png', 'x.png', 'gone.png: no such file. Check the path'),
         (file, f'{folder}/a.png', 'x', '/x: expected a file that ends in one of .png'),
         (file, '', 'x.png', 'ir: an empty path; expected an image file.'),
-        (file, f'{folder}/a.png', 'vi/a.png', 'vi/a.png: the fused image would overwrite its source.'),
+        (file, f'{folder}/a.png', 'vi/a.png', 'a.png: would overwrite its source'),
+        (file, f'{folder}/a.png', 'vi/../ir/a.png', 'a.png: would overwrite its source'),
     ):
         assert demo.main([vi, ir, *model, '--out', f'{rgbt}/{out}']) == 1
         assert message in capsys.readouterr().err
     assert not (rgbt / 'x.png').exists()
+    average = load_tool('demo/average_pairs.py')
+    for out in ('vi', 'ir'):
+        assert average.main(['--vi', f'{rgbt}/vi', '--ir', folder, '--out', f'{rgbt}/{out}']) == 1
+        assert f'{out}: would overwrite its source' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
