@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmfusion.models.checkpoint import authors_state, check_weights, resembling, save_checkpoint
-from mmfusion.models.hub import find_config, init_model, load_model_config, name_files, published
+from mmfusion.models.hub import build_model, find_config, load_model_config, name_files, published
 from mmfusion.utils.checkpoint import CheckpointError, read_checkpoint, sha256_of
 from mmfusion.utils.tf_checkpoint import tf_prefix
 
@@ -55,7 +55,7 @@ def convert(
     if Path(dst).exists() and not overwrite:
         raise FileExistsError(f'{dst} exists; say --overwrite to replace it')
     cfg = load_model_config(config, cfg_options)
-    model = init_model(cfg, 'random', 'cpu')
+    model = build_model(cfg)
     network = type(model.network)
     if not hasattr(network, 'to_authors' if back else 'from_authors'):
         way = "to its authors' form" if back else "from its authors' form"

@@ -29,7 +29,7 @@ def same(a, b):
 
 
 @pytest.mark.parametrize('form', ['plain', 'data_parallel', 'nested'])
-def test_round_trip_of_random_weights(tmp_path, form):
+def test_round_trip_of_random_weights(tmp_path, form, capfd):
     ours = random_state()
     public = to_official(ours)
     content = {f'module.{k}': v for k, v in public.items()} if form == 'data_parallel' else public
@@ -46,6 +46,7 @@ def test_round_trip_of_random_weights(tmp_path, form):
     back = torch.load(tmp_path / 'back.pth', weights_only=True)
     assert back.keys() == public.keys()
     assert same({k: back[k] for k in public}, public)
+    assert 'RANDOM' not in ''.join(capfd.readouterr())
 
 
 @pytest.mark.data
