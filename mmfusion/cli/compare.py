@@ -13,6 +13,7 @@ finished is kept. In several processes:
 import argparse
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 from mmengine.dist import is_main_process
 from rich.console import Console
@@ -26,6 +27,7 @@ from mmfusion.comparison.methods import (
     prepare,
 )
 from mmfusion.evaluation import METRIC_SPECS, PROTOCOLS
+from mmfusion.evaluation.specs import resolve_metrics
 from mmfusion.models.hub import find_device
 
 from .common import init_processes, leave_processes, report
@@ -74,16 +76,25 @@ def compare(args: argparse.Namespace) -> None:
     """
     init_processes(args.launcher, args.local_rank)
     find_device(args.device)  # before anything is fetched
+    metrics = [name for part in args.metrics for name in part.split(',') if name]
+    metrics = 'all' if metrics == ['all'] else metrics
+    resolve_metrics(metrics)  # before hours of fusing
+    for name, least in (('batch_size', 1), ('gallery', 0)):
+        if getattr(args, name) < least:
+            raise ValueError(f'--{name.replace("_", "-")} must be at least {least}, got {getattr(args, name)}')
+    if min(args.shape) < 1:
+        raise ValueError(f'--shape: expected a height and a width above 0, got {" ".join(map(str, args.shape))}')
+    if Path(args.out).exists() and not Path(args.out).is_dir():
+        raise ValueError(f'--out {args.out}: a file; expected a folder for images, tables and the report')
     pairs = open_data(args.data, args.vi, args.ir)
     entrants = prepare([parse_entrant(text) for text in args.methods])
     comparison = Comparison(entrants, pairs, args.out, args.device, args.depth16, lambda text: print(text, flush=True))
     comparison.fuse(None if args.no_cost else tuple(args.shape), args.batch_size)
-    metrics = [name for part in args.metrics for name in part.split(',') if name]
     columns = BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn('{task.description}')
     with Progress(*columns, console=Console(stderr=True), disable=not is_main_process()) as bar:
         task = bar.add_task('', total=None)
         results = comparison.evaluate(
-            'all' if metrics == ['all'] else metrics,
+            metrics,
             args.protocol,
             workers=args.workers,
             progress=lambda done, total, text: bar.update(task, completed=done, total=total, description=text),

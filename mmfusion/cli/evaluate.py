@@ -60,8 +60,10 @@ def parse_args(argv=None, prog=None):
     names = [name for name, _ in args.fused]
     if len(set(names)) < len(names):
         parser.error(f'--fused: two methods have one name among {", ".join(names)}')
-    if args.gallery != 'all' and not args.gallery.isdigit():
+    if args.gallery != 'all' and not args.gallery.isdecimal():
         parser.error(f"--gallery: expected a number or 'all', got {args.gallery!r}")
+    if args.picture_size < 1:
+        parser.error(f'--picture-size must be at least 1, got {args.picture_size}')
     args.metrics = 'all' if args.metrics == ['all'] else [n for part in args.metrics for n in part.split(',') if n]
     return args
 

@@ -654,11 +654,6 @@ def pair_images(vi_dir, ir_dir=None):
         raise FileNotFoundError(
             f'{vi_dir} and {ir_dir}: no image ({", ".join(IMG_SUFFIXES)}) in either folder{other_files(vi_dir, ir_dir)}'
         )
-    for folder, found in ((vi_dir, vi), (ir_dir, ir)):
-        if not found:
-            raise FileNotFoundError(
-                f'{folder}: no image ({", ".join(IMG_SUFFIXES)}) in this folder{other_files(folder)}'
-            )
     refuse_same(vi_dir, ir_dir)
     unpaired = []
     for here, there, here_dir, there_dir in ((vi, ir, vi_dir, ir_dir), (ir, vi, ir_dir, vi_dir)):

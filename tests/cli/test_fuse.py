@@ -258,7 +258,6 @@ def test_the_demo_of_one_pair_refuses_folders(rgbt, load_tool, capsys):
         (['--cfg-options', 'model=3'], 'occo_fmb.py: model is 3; expected a dict with a type.'),
         (['--device', 'meta'], "device='meta': this torch has no such device here."),
         (['--weights', '{empty}'], 'empty: a folder without files; expected a checkpoint'),
-        (['--vi', '{empty}'], 'empty: no image (.png'),
         (['--out', '{file}/out'], 'file.txt/out'),
     ],
 )

@@ -393,7 +393,7 @@ def load(file):
             }
             for method, by_metric in data['values'].items()
         }
-    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as e:
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as e:
         raise ValueError(
             f'{file}: not a metrics.json of mmfusion evaluate ({e!r}). Remove it, or name another --out.'
         ) from e
