@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mmfusion.apis import FusionInferencer
 from mmfusion.apis.folder import fuse_folder
-from mmfusion.models.hub import find_weights, load_model_config
+from mmfusion.models.hub import find_config, find_weights, load_model_config
 from mmfusion.utils import WRITE_SUFFIXES, list_images, pair_images, refuse_same, shorten
 from mmfusion.utils.run_record import model_settings
 
@@ -67,7 +67,7 @@ def fuse(args):
     options = inference_options(args)
     if options['weights'] is None:  # found once: an address is fetched here
         options['weights'] = find_weights(load_model_config(args.config, args.cfg_options))
-    settings = model_settings(args.config, options['weights'], args.cfg_options, args.tile, args.depth16)
+    settings = model_settings(find_config(args.config), options['weights'], args.cfg_options, args.tile, args.depth16)
     fused, skipped = fuse_folder(
         pairs, out, settings, lambda: FusionInferencer(**options), args.suffix, args.batch_size, args.overwrite
     )

@@ -11,7 +11,7 @@ from .checkpoint import sha256_of
 from .image_io import write_bytes
 
 RECORD = 'fuse.json'
-CURE = 'Choose another --out, or say --overwrite to fuse images of these names anew (others must be moved away).'
+CURE = 'Choose another --out, or say --overwrite to fuse images of these names again (others must be moved away).'
 
 
 def model_settings(

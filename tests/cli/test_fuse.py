@@ -38,6 +38,13 @@ def test_names_sizes_and_values(fuse, pairs, checkpoint, capsys):
     assert (record['config'], record['checkpoint'], record['tile']) == ('occo_fmb', 'narrow.pth', None)
 
 
+def test_a_method_and_its_config_are_one_setting(checkpoint, narrow, pairs, capsys):
+    folders = ['--vi', str(pairs / 'vi'), '--ir', str(pairs / 'ir'), '--out', str(pairs / 'out'), '--device', 'cpu']
+    for name in ('occo', 'occo_fmb'):
+        assert main([name, str(checkpoint), *folders, *narrow]) == 0
+    assert '0 images fused, 3 skipped' in capsys.readouterr().out
+
+
 def test_goes_on_where_it_was_stopped(fuse, pairs, monkeypatch, capsys):
     whole = FusionInferencer.fuse_pairs
 
