@@ -12,6 +12,7 @@ CONFIGS = sorted(p for p in (ROOT / 'configs').rglob('*.py') if '_base_' not in 
 TINY_CLIP = dict(embed_dim=8, vision_cfg=dict(image_size=32, patch_size=8, width=16, head_width=8, layers=12))
 TINY_DINOV2 = dict(embed_dims=16, num_layers=12, num_heads=2, feedforward_channels=16)
 NARROW = {
+    'mmfusion.CoCoNet': dict(channels=4, pretrained=None),
     'mmfusion.FIFN': dict(channels=(8, 12, 16, 20)),
     'mmfusion.MGFusion': dict(channels=4, num_blocks=1),
     'mmfusion.GFFusion': dict(channels=(4, 6), decoder_channels=(6, 5, 4)),

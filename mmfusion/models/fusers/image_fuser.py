@@ -17,7 +17,16 @@ from mmfusion.structures import FusionDataSample
 
 from .batch import SOURCES, Batch, by_size, check_finite, take
 from .color import luminance
-from .output import PADDINGS, ROUNDINGS, check_steps, finish, pad_to_multiple, resize_at_8_bits, to_levels
+from .output import (
+    PADDINGS,
+    ROUNDINGS,
+    check_steps,
+    finish,
+    pad_to_multiple,
+    padding_before,
+    resize_at_8_bits,
+    to_levels,
+)
 from .sliding import slide
 
 
@@ -227,7 +236,7 @@ class ImageFuser(PriorHolder, BaseModel):
         if (low, high) != (0, 1):
             arguments.update({k: low + (high - low) * v for k, v in arguments.items() if k in SOURCES})
         size = tuple(batch['vi_rgb'].shape[-2:])
-        padded = size
+        padded, top, left = size, 0, 0
         if self.size_divisor > 1:
             mode = 'reflect' if self.training else self.padding
             arguments = {
@@ -235,6 +244,7 @@ class ImageFuser(PriorHolder, BaseModel):
                 for k, v in arguments.items()
             }
             padded = tuple(pad_to_multiple(batch['vi_rgb'][:1, :1], self.size_divisor, mode).shape[-2:])
+            top, left = (padding_before(length, self.size_divisor, mode) for length in size)
         least = getattr(self.network, 'min_size', 1)
         if min(padded) < least:
             raise ValueError(
@@ -245,7 +255,9 @@ class ImageFuser(PriorHolder, BaseModel):
         out = dict(out) if isinstance(out, Mapping) else dict(fused=out)
         if padded != size:
             out = {
-                k: v[..., : size[0], : size[1]] if isinstance(v, Tensor) and v.shape[-2:] == padded else v
+                k: v[..., top : top + size[0], left : left + size[1]]
+                if isinstance(v, Tensor) and v.shape[-2:] == padded
+                else v
                 for k, v in out.items()
             }
         if (low, high) != (0, 1):

@@ -11,7 +11,7 @@ from torch import Tensor
 from mmfusion.models.layers import at_least_float32, min_max_normalize
 
 ROUNDINGS = ('round', 'truncate')
-PADDINGS = ('reflect', 'swinir')
+PADDINGS = ('reflect', 'center', 'swinir')
 
 
 def finish(image: Tensor, steps: Sequence) -> Tensor:
@@ -84,13 +84,14 @@ def to_levels(image: Tensor, rounding: str) -> Tensor:
 
 
 def pad_to_multiple(image: Tensor, divisor: int, mode: str = 'reflect') -> Tensor:
-    """Pad at the right and bottom to a multiple.
+    """Pad to a multiple; at the right and bottom, but for ``'center'``.
 
     Args:
         image: N×C×H×W.
         divisor: Of height and width.
-        mode: ``'reflect'``, or the last row and column where the image is too small for it; ``'swinir'`` as SwinIR and its
-            descendants pad in tests: the border pixel is mirrored, too, and a multiple is padded by a whole divisor.
+        mode: ``'reflect'``, or the last row and column where the image is too small for it; ``'center'``, the same on all
+            sides, half of it at the top and left; ``'swinir'`` as SwinIR and its descendants pad in tests: the border pixel
+            is mirrored, too, and a multiple is padded by a whole divisor.
 
     Returns:
         The padded image, float32 if it was boolean.
@@ -106,8 +107,15 @@ def pad_to_multiple(image: Tensor, divisor: int, mode: str = 'reflect') -> Tenso
     down, right = -height % divisor, -width % divisor
     if not (down or right):
         return image
-    mode = 'reflect' if down < height and right < width else 'replicate'
-    return F.pad(image.float() if image.dtype == torch.bool else image, (0, right, 0, down), mode=mode)
+    top, left = padding_before(height, divisor, mode), padding_before(width, divisor, mode)
+    mode = 'reflect' if down - top < height and right - left < width else 'replicate'
+    image = image.float() if image.dtype == torch.bool else image
+    return F.pad(image, (left, right - left, top, down - top), mode=mode)
+
+
+def padding_before(length: int, divisor: int, mode: str) -> int:
+    """How many rows or columns :func:`pad_to_multiple` puts before those of an image."""
+    return -length % divisor // 2 if mode == 'center' else 0
 
 
 def resize_at_8_bits(image: Tensor, size: tuple[int, int]) -> Tensor:

@@ -273,6 +273,8 @@ class PSFusion(nn.Module):
         RuntimeError: If the download failed.
     """
 
+    training_only = ('pretrained',)  # a checkpoint has the encoders
+
     def __init__(
         self,
         num_classes: int = 9,

@@ -314,8 +314,21 @@ def test_padding_as_swinir_does(size, padded):
     for training in (True, False):
         assert model.train(training)(inputs(h=size[0], w=size[1])).shape[2:] == size
     assert shapes == [tuple(-(-n // 8) * 8 for n in size), padded]
-    with pytest.raises(ValueError, match=r"test_cfg.padding must be one of reflect, swinir, got 'zeros'"):
+    with pytest.raises(ValueError, match=r"test_cfg.padding must be one of reflect, center, swinir, got 'zeros'"):
         fuser(test_cfg=dict(padding='zeros'))
+
+
+def test_padding_on_all_sides():
+    """A network that looks at one pixel gives back each in its place."""
+    image = torch.rand(1, 3, 5, 9)
+    padded = pad_to_multiple(image, 8, 'center')
+    assert padded.shape[2:] == (8, 16)
+    torch.testing.assert_close(padded[..., 1:6, 3:12], image, rtol=0, atol=0)
+    torch.testing.assert_close(padded[..., 1:6, 2], image[..., 1], rtol=0, atol=0)
+    given = inputs(h=5, w=9)
+    plain = fuser(dict(type='PointwiseFusion')).eval()(given)
+    model = fuser(dict(type='PointwiseFusion'), size_divisor=8, test_cfg=dict(padding='center')).eval()
+    torch.testing.assert_close(model(given), plain)
 
 
 def test_resize_in_tests():
