@@ -81,6 +81,8 @@ def test_tables_by_day_and_night(evaluated, capsys):
     assert capsys.readouterr().out.count(r'\begin{tabular}{lcccc}') == 1
     with pytest.raises(SystemExit, match='has no VIF; it has EN, MSE, CC'):
         _main('analysis_tools/metric_table.py')([f'{root}/out/metrics.json', '--metrics', 'VIF'])
+    with pytest.raises(SystemExit, match=f'{root}/out'):
+        _main('analysis_tools/metric_table.py')([f'{root}/out'])
 
 
 def test_panels(fused_folders):
@@ -94,6 +96,24 @@ def test_panels(fused_folders):
         _main('analysis_tools/figure_panels.py')(
             [*arguments, '--images', '00001D', '--box', '50,5,10,8', '--out', f'{root}/panel.png']
         )
+    rest = [*arguments[:-2], '--out', f'{root}/p.png']
+    (root / 'empty').mkdir()
+    for more, message in (
+        (
+            ['--images', '00001D', '--fused', f'A={root}/a', f'C={root}/empty'],
+            r'empty \(C\) lacks 00001D\. Add them, or',
+        ),
+        (['--images', '00001D', 'none'], r'ir \(Infrared\) lacks none; .*b \(B\) lacks none'),
+        (['--images', '00001D', '--width', '0'], 'width and per_line must be at least 1, got 0'),
+        (['--images', '00001D', '--per-line', '0'], 'width and per_line must be at least 1, got 320 and 0'),
+        (['--images', '00001D', '--ir', f'{root}/vi'], 'given as the visible and as the infrared images'),
+    ):
+        with pytest.raises(SystemExit, match=message):
+            _main('analysis_tools/figure_panels.py')([*rest, *more])
+        assert not (root / 'p.png').exists()
+    more = ['--images', '00001D', '--fused', f'A={root}/a', f'C={root}/empty', '--allow-missing']
+    _main('analysis_tools/figure_panels.py')([*rest, *more])
+    assert (root / 'p.png').exists()
 
 
 def test_panels_read_as_the_evaluation_does(fused_folders):

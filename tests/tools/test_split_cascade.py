@@ -43,5 +43,8 @@ def test_errors(tool, tmp_path, capsys):
     assert 'not a checkpoint of this model' in capsys.readouterr().err
     assert tool.main([str(ROOT / 'configs/occo/occo_demo.py'), str(tmp_path / 'other.pth'), '--task', 'x']) == 1
     assert 'only a cascade has two sides' in capsys.readouterr().err
+    (tmp_path / 'open.py').write_text('model = dict(type=')
+    assert tool.main([str(tmp_path / 'open.py'), str(tmp_path / 'other.pth'), '--task', 'x']) == 1
+    assert 'open.py: the config, or one that it inherits, cannot be read: SyntaxError' in capsys.readouterr().err
     with pytest.raises(SystemExit):
         tool.main([str(CONFIG), 'x.pth'])

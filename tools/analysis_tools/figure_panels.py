@@ -12,7 +12,7 @@ import numpy as np
 from mmfusion.cli.common import add_source_arguments, source_folders
 from mmfusion.evaluation.report import make_panel, parse_box
 from mmfusion.evaluation.report.folders import read_part
-from mmfusion.utils import DEPTH16, list_images, write_image
+from mmfusion.utils import DEPTH16, list_images, refuse_same, shorten, write_image
 
 
 def main(argv=None):
@@ -30,6 +30,7 @@ def main(argv=None):
     parser.add_argument('--width', type=int, default=320, help='of one image, in pixels')
     parser.add_argument('--per-line', type=int, help='break rows after so many images')
     parser.add_argument('--out', required=True, help='image file to write')
+    parser.add_argument('--allow-missing', action='store_true', help='leave the cells of absent images white')
     args = parser.parse_args(argv)
     try:
         vi_dir, ir_dir = source_folders(args)
@@ -44,7 +45,13 @@ def main(argv=None):
             name, _, box = text.rpartition('=')
             for image in [name] if name else args.images:
                 boxes.setdefault(image, []).append(parse_box(box))
+        if ir_dir is not None:
+            refuse_same(vi_dir, ir_dir)
         columns = {title: list_images(folder) for title, folder in folders.items()}
+        gaps = {title: [name for name in args.images if name not in files] for title, files in columns.items()}
+        gaps = '; '.join(f'{folders[t]} ({t}) lacks {shorten(names)}' for t, names in gaps.items() if names)
+        if gaps and not args.allow_missing:
+            raise ValueError(f'{gaps}. Add them, or leave their cells white with --allow-missing.')
 
         def read(title, files):
             parts = {'Infrared': 'ir', 'Visible': 'vi'}

@@ -13,7 +13,6 @@ import copy
 import sys
 
 import torch
-from mmengine.config import Config
 from mmengine.evaluator import Evaluator
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
@@ -23,6 +22,7 @@ from torchvision.transforms.v2.functional import center_crop, horizontal_flip, r
 from mmfusion.apis import find_config, init_model, load_model_config
 from mmfusion.cli.common import Overrides, report, without_sync_bn
 from mmfusion.comparison.cells import named_metrics, per_class_evaluators, task_of
+from mmfusion.models.hub import read_config
 from mmfusion.utils import to_uint8
 
 TASKS = dict(segmentor='seg', detector='det')
@@ -87,7 +87,7 @@ def run(args):
         ValueError: The config is none of a cascade.
         FileNotFoundError, CheckpointError: No such config, or a checkpoint that does not belong to it.
     """
-    base = Config.fromfile(find_config(args.config))
+    base = read_config(find_config(args.config))
     task = task_of(base)
     cfg = load_model_config(base, args.cfg_options, task=TASKS[task])
     without_sync_bn(cfg.model)

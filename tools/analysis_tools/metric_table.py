@@ -20,6 +20,8 @@ def main(argv=None):
     parser.add_argument('--digits', type=int, default=4, help='significant digits')
     parser.add_argument('--no-split', action='store_true', help='one table, whatever the names say')
     args = parser.parse_args(argv)
+    if args.digits < 1:
+        parser.error(f'--digits must be at least 1, got {args.digits}')
     try:
         results = load(args.file)
         if args.metrics:
@@ -28,7 +30,7 @@ def main(argv=None):
             if absent:
                 raise ValueError(f'{args.file}: has no {", ".join(absent)}; it has {", ".join(results.metrics)}')
             results = replace(results, metrics=names)
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, OSError) as error:
         sys.exit(f'error: {error}')
     parts = {'': results.images}
     if not args.no_split:

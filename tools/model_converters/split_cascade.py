@@ -4,14 +4,13 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
 import mmfusion  # noqa: F401
 from mmfusion.cli.common import report
 from mmfusion.models.cascades import TaskCascade
 from mmfusion.models.checkpoint import full_state_dict, load_weights, save_checkpoint
-from mmfusion.models.hub import drop_losses
+from mmfusion.models.hub import drop_losses, find_config, read_config
 from mmfusion.registry import MODELS
 
 
@@ -29,7 +28,9 @@ def split(config, checkpoint, fuser=None, task=None):
         CheckpointError: The checkpoint is not one of this config.
         ValueError: The config is of no cascade.
     """
-    cfg = Config.fromfile(config)
+    cfg = read_config(find_config(config))
+    if 'model' not in cfg:
+        raise ValueError(f'{config}: the config has no model; expected one of a cascade')
     drop_losses(cfg.model)
     for key in ('fuser_checkpoint', 'task_checkpoint'):
         cfg.model.pop(key, None)

@@ -88,8 +88,10 @@ def make_panel(columns, rows, boxes=None, width=320, gap=4, per_line=None, read=
         np.ndarray: The panel, uint8 (B, G, R).
 
     Raises:
-        ValueError: No row, a row that no column has, or a box that leaves its image.
+        ValueError: No row, a row that no column has, a box that leaves its image, or a width or line of nothing.
     """
+    if width < 1 or (per_line is not None and per_line < 1):
+        raise ValueError(f'width and per_line must be at least 1, got {width} and {per_line}')
     if not rows:
         raise ValueError('a panel needs at least one image')
     titles, bar = list(columns), max(16, width // 11)
