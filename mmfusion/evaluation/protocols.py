@@ -53,6 +53,8 @@ def evaluate_images(fused, ir, vi, metrics='all', protocol='tang'):
         raise ValueError(f'unknown protocol {protocol!r}; known are {", ".join(PROTOCOLS)}')
     specs = resolve_metrics(metrics)
     for name, image in (('fused', fused), ('infrared', ir), ('visible', vi)):
+        if not isinstance(image, torch.Tensor):
+            raise TypeError(f'the {name} images must be a tensor, got {type(image).__name__}: use torch.from_numpy.')
         if image.dtype != torch.uint8 or image.ndim != 4 or image.shape[1] not in (1, 3):
             raise ValueError(
                 f'the {name} images must be uint8 of shape N×1×H×W or N×3×H×W, got {image.dtype} of '

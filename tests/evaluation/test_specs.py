@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -144,13 +145,16 @@ def test_the_range_of_numbers_is_not_guessed(triple, name):
     (torch.ones(1, 1, 9, 9, dtype=torch.int32), None, 'int32 without data_range'),
     (torch.ones(1, 1, 9, 9, dtype=torch.bool), 1, 'bool without data_range'),
     (torch.ones(1, 1, 9, 9, dtype=torch.uint8), 1, 'data_range=1, but an image is uint8'),
+    (torch.full((1, 1, 9, 9), 300).to(torch.uint16), 255, 'values from 300 to 300. Give the data_range'),
+    (np.ones((1, 1, 9, 9), np.uint8), None, 'takes tensors N×1×H×W, got ndarray: use torch.from_numpy'),
+    ([[0.5]], 1, 'takes tensors N×1×H×W, got list'),
     (torch.linspace(-1, 1, 81).view(1, 1, 9, 9), 1, 'values from -1 to 1. Give the data_range'),
     (torch.linspace(0, 65535, 81).view(1, 1, 9, 9), 255, 'values from 0 to 65535. Give the data_range'),
     (torch.full((1, 1, 9, 9), torch.nan), 1, 'all must be finite'),
     (torch.full((1, 1, 9, 9), torch.inf), 255, 'all must be finite'),
 ])  # fmt: skip
 def test_suspicious_values_are_refused(image, data_range, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message):
         METRIC_SPECS['EN'](image, None, None, data_range=data_range)
 
 

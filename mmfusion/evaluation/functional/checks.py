@@ -19,11 +19,15 @@ def prepare(*images, data_range=None, min_size=1, dtype=torch.float64):
         list[Tensor]: The images as ``dtype``, N×1×H×W in 0–255.
 
     Raises:
+        TypeError: An image is no tensor.
         ValueError: A tensor is not N×1×H×W, the shapes differ, an image is smaller than the metric's window,
             ``data_range`` is not given, neither 1 nor 255, or not that of the values, or values are NaN or infinite.
     """
     if data_range not in (None, 1, 255):
         raise ValueError(f'data_range must be 255 (images in 0–255) or 1 (images in 0–1), got {data_range!r}')
+    for image in images:
+        if not isinstance(image, torch.Tensor):
+            raise TypeError(f'a metric takes tensors N×1×H×W, got {type(image).__name__}: use torch.from_numpy.')
     shape = images[0].shape
     for image in images:
         if image.ndim != 4 or image.shape[1] != 1:
@@ -52,7 +56,9 @@ def _range_of(image, data_range):
     """The value that white has in an image: as given, if its values can have it, or that of uint8."""
     if image.dtype == torch.uint8:
         if data_range == 1:
-            raise ValueError('data_range=1, but an image is uint8, which has 0–255: leave data_range out.')
+            raise ValueError(
+                'data_range=1, but an image is uint8, which has 0–255: leave data_range out, and bring all images to it.'
+            )
         return 255
     if data_range is None or image.dtype == torch.bool or image.is_complex():
         raise ValueError(
@@ -61,7 +67,8 @@ def _range_of(image, data_range):
         )
     if not image.numel():
         return data_range
-    low, high = (value.item() for value in image.aminmax())
+    whole = image.dtype in (torch.uint16, torch.uint32, torch.uint64)  # of which torch has no minimum
+    low, high = (value.item() for value in (image.double() if whole else image).aminmax())
     if not (math.isfinite(low) and math.isfinite(high)):
         raise ValueError(f'an image has values from {low} to {high}; all must be finite.')
     slack = 1e-4 * data_range  # what computing in float32 adds to the ends
@@ -71,7 +78,7 @@ def _range_of(image, data_range):
             'and cut what lies outside.'
         )
     # 8-bit images that are as dark as that are whole numbers.
-    if data_range == 255 and 0 < high <= 1 and (image != image.round()).any():
+    if data_range == 255 and 0 < high <= 1 and not whole and (image != image.round()).any():
         raise ValueError(f'data_range=255, but an image has values from {low:g} to {high:g}: give data_range=1.')
     return data_range
 
