@@ -13,7 +13,7 @@ from threading import Lock
 import cv2
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 # Files that can be written, and all that can be read.
 WRITE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp')
@@ -25,6 +25,8 @@ DEPTH16 = ('full', 'stretch')
 # As many as OpenCV decodes. Pillow's own limit, a sixth of that, refuses maps and mosaics of people's own.
 _MAX_PIXELS = 2**30
 _PILLOW_LIMIT = Lock()
+# Tags of TIFF: bits of each channel, what 0 means, number of channels, interleaved or not, integers or floats.
+_BITS, _PHOTOMETRIC, _SAMPLES, _PLANES, _FORMAT = 258, 262, 277, 284, 339
 # Formats in which further images of a file are data; a JPEG's or an MPO's are previews.
 _PAGED = ('TIFF', 'GIF', 'PNG', 'WEBP', 'AVIF')
 
@@ -65,14 +67,22 @@ def _open(path):
     """
     if Path(path).suffix.lower() == '.npy':
         return _load_array(path)
+    tags = _tiff_tags(path)
+    if tags:
+        _refuse_tiff(tags, path)
     try:
         with _header(path) as img:
             _refuse_pages(img, path)
+            if tags and tags.get(_SAMPLES, 1) > len(img.getbands()):  # Pillow drops an unnamed fourth channel
+                return _decode_by_opencv(path)
             if _is_deep_colour(img, path):
                 return _decode_by_opencv(path)
             img.load()
             img = ImageOps.exif_transpose(img)
-            return np.asarray(img) if img.mode[0] in 'IF' else img
+            if img.mode[0] not in 'IF':
+                return img
+            # Pillow applies it to 8 bits only.
+            return 65535 - np.asarray(img) if tags and tags.get(_PHOTOMETRIC) == 0 else np.asarray(img)
     except FileNotFoundError as e:
         raise ImageReadError(f'{path}: no such file. Check the path; in a config data_root and data_prefix.') from e
     except IsADirectoryError as e:
@@ -101,6 +111,39 @@ def _unreadable(path, reason):
             'together with its counterpart.'
         )
     return ImageReadError(f'{path}: cannot be read as an image ({reason}). {cure}')
+
+
+def _tiff_tags(path):
+    """Read the tags of a TIFF file's first image; None of other files, and where they cannot be read."""
+    try:
+        with open(path, 'rb') as f:
+            head = f.read(8)
+            if head[:4] not in (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+'):
+                return None
+            big = b'+' in head[:4]
+            tags = TiffImagePlugin.ImageFileDirectory_v2(head + f.read(8) if big else head)
+            f.seek(tags.next)
+            tags.load(f)
+            return {tag: tags[tag] for tag in (_BITS, _PHOTOMETRIC, _SAMPLES, _PLANES, _FORMAT) if tag in tags}
+    except Exception:  # the decoders say what is wrong with the file
+        return None
+
+
+def _refuse_tiff(tags, path):
+    """Refuse kinds of TIFF that the decoders read as other values, without a word."""
+    bits, samples = max(tags.get(_BITS, (1,))), tags.get(_SAMPLES, 1)
+    signed = 2 in tags.get(_FORMAT, ())
+    if samples > 4:
+        found, cure = f'{samples} channels', 'Save one, three or four of them'
+    elif samples > 1 and bits > 8 and tags.get(_PLANES) == 2:
+        found, cure = f'channels of {bits} bits, each by itself (planar)', 'Save them interleaved (contiguous)'
+    elif signed and bits <= 8:
+        found, cure = f'signed values of {bits} bits', 'Convert them to unsigned ones'
+    elif tags.get(_PHOTOMETRIC) == 0 and bits > 8 and (bits != 16 or tags.get(_FORMAT, (1,))[0] != 1):
+        found, cure = f'values of {bits} bits of which 0 is white (WhiteIsZero)', 'Save them with 0 as black'
+    else:
+        return
+    raise ImageReadError(f'{path}: a TIFF file of {found}, which is not read. {cure}.')
 
 
 def _refuse_pages(img, path):
@@ -144,6 +187,13 @@ def _decode_by_opencv(path):
         cv2.utils.logging.setLogLevel(level)
     if values is None:
         raise _unreadable(path, 'neither Pillow nor OpenCV decodes it')
+    samples = (_tiff_tags(path) or {}).get(_SAMPLES, 1)
+    found = values.shape[2] if values.ndim == 3 else 1
+    if samples > found:  # OpenCV keeps the first of several grey channels
+        raise ImageReadError(
+            f'{path}: a TIFF file of {samples} channels, of which {found} could be read. Save it as RGB with a '
+            'fourth channel (photometric RGB), or each channel as a file.'
+        )
     return values
 
 
@@ -153,7 +203,7 @@ def _load_array(path):
         values = np.load(path, allow_pickle=False)
     except FileNotFoundError as e:
         raise ImageReadError(f'{path}: no such file. Check the path; in a config data_root and data_prefix.') from e
-    except (OSError, ValueError, EOFError) as e:
+    except Exception as e:  # as in _open
         raise _unreadable(path, e) from e
     if not isinstance(values, np.ndarray):  # a renamed .npz
         raise ImageReadError(f'{path}: holds several arrays; expected one. Save it by numpy.save.')

@@ -1,6 +1,7 @@
 """Reading of every common kind of image file, and the refusal of damaged ones."""
 
 import os
+import struct
 import warnings
 
 import cv2
@@ -219,6 +220,53 @@ def test_arrays_that_are_no_images(tmp_path):
                 read(tmp_path / f'{name}.npy')
 
 
+def patched_tiff(path, image, **tags):
+    """Write a TIFF file, and change values of its tags, which no writer at hand offers."""
+    Image.fromarray(image).save(path, tiffinfo={339: 1})
+    data = path.read_bytes()
+    for tag, (old, new) in {int(tag[1:]): values for tag, values in tags.items()}.items():
+        head = struct.pack('<HHI', tag, 3, 1)
+        assert head + struct.pack('<I', old) in data
+        data = data.replace(head + struct.pack('<I', old), head + struct.pack('<I', new))
+    path.write_bytes(data)
+    return path
+
+
+def test_tiff_whose_zero_is_white(tmp_path):
+    """Thermal data of 16 bits are turned as those of 8 bits are; floats have no white to turn at."""
+    grey = np.linspace(0, 255, 24 * 32).astype(np.uint8).reshape(24, 32)
+    for image in (grey, grey.astype(np.uint16) * 257):
+        file = patched_tiff(tmp_path / 'w.tif', image, t262=(1, 0))
+        np.testing.assert_array_equal(read_infrared(file), 255 - grey)
+    file = patched_tiff(tmp_path / 'w.tif', grey.astype(np.float32) / 255, t262=(1, 0))
+    with pytest.raises(ImageReadError, match=r'w\.tif: a TIFF file of values of 32 bits of which 0 is white'):
+        read_infrared(file, 'stretch')
+
+
+def test_tiff_of_several_channels(tmp_path, rgb):
+    """An unnamed fourth channel is the thermal one; of others none is dropped without a word."""
+    pair = np.dstack([rgb, rgb[..., 0] // 2])
+    file = patched_tiff(tmp_path / 'x.tif', pair, t338=(2, 0))
+    np.testing.assert_array_equal(read_four_channels(file), pair[..., [2, 1, 0, 3]])
+    with pytest.raises(ImageReadError, match='with a fourth channel'):
+        read_infrared(file)
+    patched_tiff(tmp_path / 'x.tif', pair, t262=(2, 1))
+    for reader in (read_visible, read_infrared, read_four_channels):
+        with pytest.raises(ImageReadError, match=r'x\.tif: a TIFF file of 4 channels, of which 1 could be read'):
+            reader(file)
+    cv2.imwrite(str(file), rgb.astype(np.uint16) * 257, [cv2.IMWRITE_TIFF_COMPRESSION, 1])
+    contiguous, planar = (struct.pack('<HHII', 284, 3, 1, value) for value in (1, 2))
+    file.write_bytes(file.read_bytes().replace(contiguous, planar))
+    with pytest.raises(ImageReadError, match=r'of 16 bits, each by itself \(planar\), which is not read'):
+        read_visible(file)
+
+
+def test_tiff_of_signed_bytes(tmp_path):
+    Image.fromarray(np.full((8, 8), 200, np.uint8)).save(tmp_path / 's.tif', tiffinfo={339: 2})
+    with pytest.raises(ImageReadError, match=r's\.tif: a TIFF file of signed values of 8 bits'):
+        read_infrared(tmp_path / 's.tif')
+
+
 def test_several_pages(tmp_path, rgb):
     """The first of several images is not taken for the only one; a smaller version beside it is none of them."""
     pages = [Image.fromarray(x) for x in (rgb, 255 - rgb, rgb)]
@@ -315,6 +363,11 @@ def test_damaged_files_are_named(tmp_path, rgb, reader):
         with pytest.raises(ImageReadError, match=r'header\.pgm: cannot be read as an image'):
             reader(tmp_path / 'header.pgm')
         assert image_size(tmp_path / 'header.pgm') in ((0, 0), (4, 4))
+    header = b"{'descr': '|u1', 'fortran_order': False, 'shape': (4, (4), }\n"  # NumPy's reader raises a TokenError
+    (tmp_path / 'header.npy').write_bytes(b'\x93NUMPY\x01\0' + struct.pack('<H', len(header)) + header + bytes(16))
+    with pytest.raises(ImageReadError, match=r'header\.npy: cannot be read as an image'):
+        reader(tmp_path / 'header.npy')
+    assert image_size(tmp_path / 'header.npy') == (0, 0)
     (tmp_path / 'text.png').write_text('no image')
     with pytest.raises(ImageReadError, match=r'text\.png: cannot be read'):
         reader(tmp_path / 'text.png')
