@@ -2,6 +2,7 @@
 
 import logging
 import math
+import re
 from contextlib import contextmanager
 from itertools import zip_longest
 from pathlib import Path
@@ -157,7 +158,8 @@ def fuse_video(inferencer, vi, ir, out, fps=None, batch_size=1, show_progress=Tr
         tqdm(total=len(frames[0]) or None, desc='fusing', unit='frame', disable=not show_progress) as bar,
     ):
         for batch in _batches(_together(frames), batch_size):
-            images = inferencer([v for v, _ in batch], [i for _, i in batch], batch_size=len(batch))
+            with _named(frames[0], count):
+                images = inferencer([v for v, _ in batch], [i for _, i in batch], batch_size=len(batch))
             for image in images:
                 write(image)
             count += len(images)
@@ -171,6 +173,17 @@ def fuse_video(inferencer, vi, ir, out, fps=None, batch_size=1, show_progress=Tr
             logging.WARNING,
         )
     return count
+
+
+@contextmanager
+def _named(frames, start):
+    """Name the frame in errors of an inferencer, which knows the place in its batch: ``pair 0``."""
+    try:
+        yield
+    except (ValueError, RuntimeError) as e:
+        text = re.sub(r'\bpair (\d+)', lambda found: frames.name(start + int(found[1])), str(e))
+        kind = ValueError if isinstance(e, ValueError) else RuntimeError
+        raise kind(text if text != str(e) else f'{frames.name(start)}: {text}') from e
 
 
 def _together(frames):

@@ -187,6 +187,24 @@ def test_nothing_is_left_of_a_failed_run(sources):
     assert list((sources / 'out').iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ('given', 'text', 'message'),
+    [
+        (('vi.avi', 'ir.avi'), 'out of memory at pair 1 (64×48)', r'out of memory at frame 3 of .*vi\.avi \(64×48\)'),
+        (('vi', 'ir'), 'pair 0: too small', r'vi/002\.png: too small'),
+        (('vi', 'ir'), 'too small', r'vi/002\.png: too small'),
+    ],
+)
+def test_frames_that_cannot_be_fused_are_named(sources, given, text, message):
+    def failing(vi, ir, batch_size):
+        if average.batches:
+            raise RuntimeError(text)
+        return average(vi, ir, batch_size)
+
+    with pytest.raises(RuntimeError, match=message):
+        run(sources, *given, inferencer=failing, batch_size=2)
+
+
 def test_errors(sources):
     with pytest.raises(FileNotFoundError, match=r'none.mp4: no such video or folder'):
         Frames(sources / 'none.mp4')
