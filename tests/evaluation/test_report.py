@@ -3,6 +3,8 @@
 import csv
 import json
 import math
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 
 import cv2
 import numpy as np
@@ -14,6 +16,7 @@ from mmfusion.evaluation.report import (
     choose_pictures,
     evaluate_files,
     evaluate_folders,
+    folders,
     load,
     load_image,
     magnify,
@@ -82,6 +85,18 @@ def test_processes_give_the_same(fused_folders):
     (fused_folders / 'out' / 'metrics.json').unlink()
     parallel, _ = _run(fused_folders, workers=2)
     assert parallel.values == single.values
+
+
+def test_a_process_that_was_killed(fused_folders, monkeypatch):
+    """Threads in the place of processes, of which one reports what a killed process leaves."""
+
+    def killed(job):
+        raise BrokenProcessPool('terminated abruptly')
+
+    monkeypatch.setattr(folders, 'ProcessPoolExecutor', lambda workers, **kwargs: ThreadPoolExecutor(workers))
+    monkeypatch.setattr(folders, '_work', killed)
+    with pytest.raises(RuntimeError, match=r'one of 2 processes was killed, .* use fewer --workers'):
+        _run(fused_folders, workers=2)
 
 
 def test_missing_images_are_listed(fused_folders):

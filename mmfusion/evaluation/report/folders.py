@@ -5,6 +5,7 @@ import io
 import json
 import math
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
@@ -274,6 +275,11 @@ def _run(jobs, workers, results, out_dir, progress):
         try:
             for done, future in enumerate(as_completed(futures), 1):
                 keep(done, future.result())
+        except BrokenProcessPool as e:
+            raise RuntimeError(
+                f'one of {workers} processes was killed, as systems do where memory runs out: use fewer --workers, or fewer '
+                '--metrics at a time. Values that are there already are kept.'
+            ) from e
         except BaseException:
             for future in futures:
                 future.cancel()
