@@ -6,9 +6,8 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
-from PIL import Image
 
-from mmfusion.utils import read_text
+from mmfusion.utils import read_size, read_text
 
 
 def read_voc(
@@ -45,7 +44,7 @@ def read_yolo(file: str | Path, classes: Sequence[str], image: str | Path) -> li
     Args:
         file: The text file.
         classes: Names by index.
-        image: The image, for its size (only its header is read).
+        image: The image, for its size (turned as EXIF says).
 
     Returns:
         As :func:`read_voc`; never difficult.
@@ -55,8 +54,7 @@ def read_yolo(file: str | Path, classes: Sequence[str], image: str | Path) -> li
         ValueError: If a line is not of this form, or an index has no class; with file and line.
     """
     with_classes = _parse_yolo(file)
-    with Image.open(image) as img:
-        width, height = img.size
+    height, width = read_size(image)
     boxes = []
     for k, index, (x1, y1, x2, y2) in with_classes:
         if not index.isdecimal() or not int(index) < len(classes):

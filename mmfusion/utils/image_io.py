@@ -13,7 +13,7 @@ from threading import Lock
 import cv2
 import numpy as np
 import torch
-from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 # Files that can be written, and all that can be read.
 WRITE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp')
@@ -66,7 +66,7 @@ def _open(path):
         more bits, H×W or H×W×C (B, G, R).
     """
     if Path(path).suffix.lower() == '.npy':
-        return _load_array(path)
+        return read_array(path)
     tags = _tiff_tags(path)
     if tags:
         _refuse_tiff(tags, path)
@@ -197,8 +197,15 @@ def _decode_by_opencv(path):
     return values
 
 
-def _load_array(path):
-    """Read a ``.npy``."""
+def read_array(path):
+    """Read an image or a map from a ``.npy``.
+
+    Returns:
+        np.ndarray: H×W or H×W×C numbers.
+
+    Raises:
+        ImageReadError: If the file is missing, damaged, or holds something else.
+    """
     try:
         values = np.load(path, allow_pickle=False)
     except FileNotFoundError as e:
@@ -227,6 +234,26 @@ def image_size(path):
             return img.size[::-1]
     except Exception:  # as in _open
         return (0, 0)
+
+
+def read_size(path):
+    """Read the size that an image has when it is read: turned as EXIF says.
+
+    Args:
+        path (str | Path): The file; of most formats only its header is read.
+
+    Returns:
+        tuple[int, int]: Height and width.
+
+    Raises:
+        ImageReadError: If the file is missing or damaged.
+    """
+    try:
+        with _header(path) as img:
+            return img.size if img.getexif().get(ExifTags.Base.Orientation, 1) > 4 else img.size[::-1]
+    except Exception:  # what Pillow does not read, or what _open names
+        img = _open(path)
+        return img.shape[:2] if isinstance(img, np.ndarray) else img.size[::-1]
 
 
 def to_8bit(values, name, depth16='full'):

@@ -2,8 +2,10 @@
 
 import json
 
+import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from mmfusion.datasets.boxes import AnnotatedBoxes, read_voc, read_yolo
 from mmfusion.utils import write_image
@@ -41,6 +43,33 @@ def test_bad_yolo_lines(tmp_path, line, message):
     (tmp_path / 'a.txt').write_text(line)
     with pytest.raises(ValueError, match=message):
         read_yolo(tmp_path / 'a.txt', ['x', 'y'], tmp_path / 'a.png')
+
+
+@pytest.mark.parametrize('kind', ['turned', 'npy', 'f8', 'large', 'damaged'])
+def test_yolo_boxes_of_any_image_that_is_read(tmp_path, kind, monkeypatch):
+    """Fractions are of the image as it is read: turned as EXIF says, of formats and sizes that Pillow refuses."""
+    image, size = tmp_path / 'a.png', (8, 16)
+    if kind == 'turned':
+        exif = Image.Exif()
+        exif[0x0112], image = 6, tmp_path / 'a.jpg'
+        Image.new('RGB', (8, 16)).save(image, exif=exif)
+    elif kind == 'npy':
+        image = tmp_path / 'a.npy'
+        np.save(image, np.zeros(size, np.float32))
+    elif kind == 'f8':
+        image = tmp_path / 'a.tif'
+        cv2.imwrite(str(image), np.zeros((*size, 3)))
+    else:
+        write_image(image, np.zeros(size, np.uint8))
+    if kind == 'large':
+        monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 10)
+    (tmp_path / 'a.txt').write_text('0 0.5 0.5 0.5 0.25')
+    if kind == 'damaged':
+        image.write_bytes(b'none')
+        with pytest.raises(ValueError, match=r'a\.png: cannot be read as an image'):
+            read_yolo(tmp_path / 'a.txt', ['x'], image)
+        return
+    assert read_yolo(tmp_path / 'a.txt', ['x'], image) == [('x', [4, 3, 12, 5], False)]
 
 
 class TestAnnotatedBoxes:

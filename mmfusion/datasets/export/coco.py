@@ -2,11 +2,8 @@
 
 from pathlib import Path
 
-from PIL import Image
-
 from mmfusion.datasets.synthetic import BOX_CLASSES, RenderSyntheticPair
-
-_TURNED = (5, 6, 7, 8)  # values of EXIF's orientation that exchange width and height
+from mmfusion.utils import read_size
 
 
 def to_coco(dataset, file_name=None):
@@ -74,6 +71,4 @@ def image_size(info):
     """Height and width of a sample's image, from the header of its file; as it is read, that is, turned as EXIF says."""
     if 'synthetic' in info:
         return tuple(info['synthetic']['size'])
-    with Image.open(info['img_path']) as img:
-        turned = img.getexif().get(0x0112) in _TURNED
-        return img.size if turned else img.size[::-1]
+    return read_size(info['img_path'])

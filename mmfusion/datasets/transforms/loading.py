@@ -6,7 +6,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from mmfusion.registry import TRANSFORMS
-from mmfusion.utils import DEPTH16, read_infrared, read_mask, read_pair
+from mmfusion.utils import DEPTH16, read_array, read_infrared, read_mask, read_pair
 
 
 @TRANSFORMS.register_module()
@@ -115,7 +115,7 @@ class LoadCompanions(BaseTransform):
         for name in results['companions']:
             path = results[f'{name}_path']
             if Path(path).suffix == '.npy':
-                value = np.load(path, allow_pickle=False).astype(np.float32)
+                value = read_array(path).astype(np.float32)
             else:
                 value = read_infrared(path).astype(np.float32) / 255
             if value.shape[:2] != results['img'].shape[:2]:
