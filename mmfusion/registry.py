@@ -10,6 +10,7 @@ from mmengine.registry import Registry
 
 _LOCATIONS = {
     'MODELS': 'mmfusion.models',
+    'MODEL_WRAPPERS': 'mmfusion.models',
     'DATASETS': 'mmfusion.datasets',
     'TRANSFORMS': 'mmfusion.datasets.transforms',
     'METRICS': 'mmfusion.evaluation',

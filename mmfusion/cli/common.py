@@ -15,6 +15,7 @@ from mmengine.dist import init_dist
 from mmengine.logging import MMLogger, print_log
 
 from mmfusion.models.hub import OPTION_ERRORS, find_config, override, read_config
+from mmfusion.registry import MODELS
 
 _STOCK_HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint')
 
@@ -268,6 +269,9 @@ def load_config(args: argparse.Namespace) -> Config:
         raise ValueError(
             f'--work-dir {cfg.work_dir}: cannot be made ({e.strerror}); expected a folder that can be written.'
         ) from e
+    wrapper = getattr(MODELS.get(cfg.model.get('type', '')), 'model_wrapper', None)
+    if wrapper and args.launcher != 'none':
+        cfg.setdefault('model_wrapper_cfg', dict(type=wrapper))
     if args.launcher == 'none' or not torch.cuda.is_available():
         without_sync_bn(cfg.get('model'))
     if args.launcher == 'pytorch' and not torch.cuda.is_available():

@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 
 import torch
-from mmengine.optim import OptimWrapperDict
+from mmengine.optim import OptimWrapper, OptimWrapperDict
 from torch import Tensor
 
 from mmfusion.models.layers import at_least_float32
+from mmfusion.models.parallel import average_gradients
 from mmfusion.registry import MODELS
 
 from .batch import Batch, check_finite, take
@@ -35,6 +36,8 @@ class AdversarialFuser(ImageFuser):
     """
 
     training_only = ('losses', 'discriminators')
+    # How several processes wrap it; see mmfusion.cli.common.load_config.
+    model_wrapper = 'mmfusion.StepDataParallel'
 
     def __init__(
         self, discriminators: Mapping[str, dict] | None = None, discriminator_steps: int = 1, **kwargs
@@ -70,7 +73,7 @@ class AdversarialFuser(ImageFuser):
         self.discriminators.requires_grad_(True)
         check_finite({k: v for k, v in losses.items() if k.startswith('loss')}, samples)
         total, values = self.parse_losses(losses)
-        optim_wrapper['fuser'].update_params(total)
+        self._learn(optim_wrapper['fuser'], total)
         return {**values, **log}
 
     def _train_discriminators(self, batch: Batch, optim_wrapper: OptimWrapperDict) -> dict[str, Tensor]:
@@ -80,9 +83,18 @@ class AdversarialFuser(ImageFuser):
                 with optim_wrapper[name].optim_context(discriminator):
                     loss = self._ask(name, 'loss', batch)
                 check_finite({f'{name}/loss': loss}, batch.samples, 'the loss of a discriminator')
-                optim_wrapper[name].update_params(loss)
+                self._learn(optim_wrapper[name], loss)
                 log[f'{name}/discriminator_loss'] = loss.detach()
         return log
+
+    @staticmethod
+    def _learn(optim_wrapper: OptimWrapper, loss: Tensor) -> None:
+        """Update an optimizer's parameters, by the mean gradient of all processes."""
+        optim_wrapper.backward(optim_wrapper.scale_loss(loss))
+        average_gradients(p for group in optim_wrapper.optimizer.param_groups for p in group['params'])
+        if optim_wrapper.should_update():
+            optim_wrapper.step()
+            optim_wrapper.zero_grad()
 
     def _ask(self, name: str, function: str, batch: Batch) -> Tensor:
         """Call ``loss`` or ``fool`` of a discriminator with what it takes from the batch."""

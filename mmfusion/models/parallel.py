@@ -1,0 +1,64 @@
+"""Training in several processes of a model that has several optimizers."""
+
+from collections.abc import Iterable
+
+import torch
+from mmengine.dist import all_reduce, all_reduce_params, broadcast, get_world_size
+from torch import Tensor, nn
+
+from mmfusion.registry import MODEL_WRAPPERS
+
+
+@MODEL_WRAPPERS.register_module()
+class StepDataParallel(nn.Module):
+    """Hand every step on to a model that averages its gradients over the processes itself.
+
+    DistributedDataParallel expects one forward and one backward pass a step, and mmengine's
+    MMSeparateDistributedDataParallel that each part is only called by its ``forward``; a fuser that learns against
+    discriminators does neither. See :func:`average_gradients`. The model begins with the parameters and buffers of the
+    first process.
+
+    Args:
+        module: The model; its ``train_step`` calls :func:`average_gradients` after each backward pass.
+        **kwargs: Options of mmengine's other wrappers, which have no meaning here.
+    """
+
+    def __init__(self, module: nn.Module, **kwargs) -> None:
+        super().__init__()
+        self.module = module
+        for value in module.state_dict().values():
+            broadcast(value)
+
+    def train_step(self, data: dict, optim_wrapper: object) -> dict[str, Tensor]:
+        """Train on one batch."""
+        return self.module.train_step(data, optim_wrapper)
+
+    def val_step(self, data: dict) -> list:
+        """Predict a batch of validation."""
+        return self.module.val_step(data)
+
+    def test_step(self, data: dict) -> list:
+        """Predict a batch of a test."""
+        return self.module.test_step(data)
+
+
+def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """Replace gradients by their mean over the processes; in a single process nothing is done.
+
+    A parameter that no process used keeps no gradient; one that some did not use counts 0 there.
+
+    Args:
+        parameters: The same ones, in the same order, in every process.
+    """
+    if get_world_size() == 1:
+        return
+    parameters = [p for p in parameters if p.requires_grad]
+    if not parameters:
+        return
+    used = torch.tensor([p.grad is not None for p in parameters], dtype=torch.int32, device=parameters[0].device)
+    all_reduce(used, 'sum')
+    parameters = [p for p, any_used in zip(parameters, used.tolist(), strict=True) if any_used]
+    for p in parameters:
+        if p.grad is None:
+            p.grad = torch.zeros_like(p)
+    all_reduce_params([p.grad for p in parameters], op='mean')
