@@ -16,15 +16,16 @@ from rich.console import Console
 from rich.table import Table
 
 from mmfusion.models.cost import measure
-from mmfusion.models.hub import find_config, init_model, load_model_config, local_files, published
+from mmfusion.models.hub import find_config, init_model, load_model_config, local_files, published, shipped
 
 from .common import log_level, report
 
 _LEGEND = """\
 parameters, GFLOPs: of what fuses one pair of 640×480 (2 FLOPs a multiply-add).
 seconds: of that pair on this machine, where --time is given.
-licence: of the authors' weights. None of these is part of mmfusion; where no licence is stated, they may not be passed on.
-weights: here; fetched on first use; by hand, from the page that `mmfusion models NAME` names; – where none are published.
+licence: of the weights. Authors' weights are no part of mmfusion; where no licence is stated, they may not be passed on.
+weights: shipped with mmfusion; here; fetched on first use; by hand, from the page that `mmfusion models NAME` names; –
+where none are published.
 """
 
 
@@ -42,9 +43,10 @@ def make_parser(prog: str | None = None) -> argparse.ArgumentParser:
 
 def weights_state(name: str) -> str:
     """Whether the published weights of a config are here: one word or two for the table."""
-    authors = published()[name].get('Authors Weights')
+    entry = published()[name]
+    authors = entry.get('Authors Weights')
     if not authors:
-        return 'fetched' if published()[name].get('Weights') else '–'
+        return 'shipped' if shipped(entry) else 'fetched' if entry.get('Weights') else '–'
     here = local_files(name)
     missing = [item for item in authors['Files'] if item['Name'] not in here]
     if not missing:
@@ -63,7 +65,8 @@ def list_methods(every: bool = False, seconds: bool = False, device: str | None 
     table.add_column('weights', no_wrap=True)
     seen = set()
     for name, entry in published().items():
-        if every or entry.get('Authors Weights') or entry['In Collection'] not in seen:
+        weights = entry.get('Weights') or entry.get('Authors Weights')
+        if every or weights or entry['In Collection'] not in seen:
             paper, parameters, flops, licence, weights = _row(name, entry)
             timed = [_seconds(name, device)] if seconds else []
             table.add_row(name, paper, parameters, flops, *timed, licence, weights)
@@ -78,7 +81,7 @@ def _row(name: str, entry: dict) -> Iterator[str]:
     yield ' '.join(str(paper[key]) for key in ('Venue', 'Year') if key in paper) or '–'
     yield f'{values["Parameters"]:,}' if 'Parameters' in values else '–'
     yield f'{values["FLOPs"] / 1e9:,.1f}' if 'FLOPs' in values else '–'
-    yield (entry.get('Authors Weights') or {}).get('License', '–')
+    yield (entry.get('Authors Weights') or entry).get('License', '–')
     yield weights_state(name)
 
 
@@ -117,8 +120,12 @@ def describe(method: str) -> str:
         'trained on': values.get('Training Data'),
         'parameters': f'{values["Parameters"]:,}' if 'Parameters' in values else None,
         'GFLOPs': f'{values["FLOPs"] / 1e9:,.1f} (one pair of 640×480)' if 'FLOPs' in values else None,
-        'weights': {'fetched': 'fetched on first use', '–': 'none published'}.get(state, state),
-        'licence': authors.get('License'),
+        'weights': {
+            'fetched': 'fetched on first use',
+            'shipped': shipped(entry),
+            '–': 'none published',
+        }.get(state, state),
+        'licence': (authors or entry).get('License'),
         'page': authors.get('Page'),
     }
     text = [f'{key:<11} {value}' for key, value in lines.items() if value]

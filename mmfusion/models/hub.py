@@ -291,7 +291,7 @@ def find_weights(cfg: Config) -> dict[str, Path] | str:
     fetched before, and then fetched from the metafile's addresses.
 
     Returns:
-        The authors' files by the stems of their published names, or an address of a checkpoint.
+        The authors' files by the stems of their published names; or the path or address of a checkpoint of ours.
 
     Raises:
         FileNotFoundError: If there are none; with where to get them and where to put them.
@@ -300,7 +300,7 @@ def find_weights(cfg: Config) -> dict[str, Path] | str:
     name = Path(cfg.filename).stem if cfg.filename else 'this config'
     entry = published().get(name, {})
     if entry.get('Weights'):
-        return entry['Weights']
+        return shipped(entry) or entry['Weights']
     authors = entry.get('Authors Weights')
     if not authors:
         raise FileNotFoundError(f'{name}: give its weights (--weights FILE): none are published for this config.')
@@ -322,6 +322,12 @@ def find_weights(cfg: Config) -> dict[str, Path] | str:
             f'{authors["License"]}), and {place}, or give the file by --weights.'
         )
     return {_stem(item): found[item['Name']] for item in authors['Files']}
+
+
+def shipped(entry: dict) -> str | None:
+    """Give the file of weights that comes with the library; None where an entry has none, or an address."""
+    weights = entry.get('Weights')
+    return str(config_folder().parent / weights) if weights and '://' not in weights else None
 
 
 def local_files(name: str) -> dict[str, Path]:

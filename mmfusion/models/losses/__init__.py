@@ -1,7 +1,15 @@
 """Losses that several fusion methods share; those of a single method are in ``methods``."""
 
 from .discriminator import Discriminator
-from .pixel import MaskedIntensityLoss, MaxIntensityLoss, SSIMLoss, TextureLoss
+from .pixel import DifferenceCorrelationLoss, MaskedIntensityLoss, MaxIntensityLoss, SSIMLoss, TextureLoss
 from .reconstruction import ReconstructionLoss
 
-__all__ = ['Discriminator', 'MaskedIntensityLoss', 'MaxIntensityLoss', 'ReconstructionLoss', 'SSIMLoss', 'TextureLoss']
+__all__ = [
+    'DifferenceCorrelationLoss',
+    'Discriminator',
+    'MaskedIntensityLoss',
+    'MaxIntensityLoss',
+    'ReconstructionLoss',
+    'SSIMLoss',
+    'TextureLoss',
+]

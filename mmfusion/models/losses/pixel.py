@@ -91,16 +91,18 @@ class TextureLoss(nn.Module):
             magnitude |∇|.
         padding_mode (str): Border of the Sobel operator.
         norm (int): The magnitude, of ``separate=False``: 1 for |∂x| + |∂y|, 2 for √(∂x² + ∂y²).
+        gain (float): Factor on the sources' gradients; above 1 the fused image is somewhat sharper than they are.
 
     Raises:
         ValueError: Another norm.
     """
 
-    def __init__(self, loss_weight=1.0, separate=True, padding_mode='zeros', norm=1):
+    def __init__(self, loss_weight=1.0, separate=True, padding_mode='zeros', norm=1, gain=1.0):
         super().__init__()
         if norm not in (1, 2):
             raise ValueError(f'norm must be 1 or 2, got {norm!r}')
         self.loss_weight, self.separate, self.padding_mode, self.norm = loss_weight, separate, padding_mode, norm
+        self.gain = gain
 
     def _gradients(self, x):
         if self.separate:
@@ -110,5 +112,39 @@ class TextureLoss(nn.Module):
     def forward(self, fused, vi, ir):
         """Loss of N×1×H×W images in [0, 1]."""
         target = torch.maximum(self._gradients(vi), self._gradients(ir))
+        target = target if self.gain == 1 else self.gain * target
         difference = (self._gradients(fused) - target).abs()
         return self.loss_weight * difference.sum(1).mean()
+
+
+@MODELS.register_module()
+class DifferenceCorrelationLoss(nn.Module):
+    """Let what the fused image takes from one source be what the other lacks: 2 − r(f − ir, vi) − r(f − vi, ir); 0 to 4.
+
+    r is the correlation of two images; the sum of both is the metric SCD (Aslantas and Bendes, 2015), image by image.
+
+    Args:
+        loss_weight: Factor on the loss.
+    """
+
+    def __init__(self, loss_weight: float = 1.0) -> None:
+        super().__init__()
+        self.loss_weight = loss_weight
+
+    def forward(self, fused: torch.Tensor, vi: torch.Tensor, ir: torch.Tensor) -> torch.Tensor:
+        """Loss of N×1×H×W images; a constant image has the correlation 0 with any other."""
+        return self.loss_weight * (2 - correlation(fused - ir, vi) - correlation(fused - vi, ir)).mean()
+
+
+def correlation(a: torch.Tensor, b: torch.Tensor, eps: float = 1e-6) -> torch.Tensor:
+    """Correlate two images.
+
+    Args:
+        a, b: N×C×H×W.
+        eps: Added to the product of variances: the gradient of a nearly constant image stays finite.
+
+    Returns:
+        N values, −1 to 1.
+    """
+    a, b = (x.flatten(1) - x.flatten(1).mean(1, keepdim=True) for x in (a, b))
+    return (a * b).mean(1) / (a.square().mean(1) * b.square().mean(1) + eps).sqrt()

@@ -5,7 +5,14 @@ import numpy as np
 import pytest
 import torch
 
-from mmfusion.models.losses import MaskedIntensityLoss, MaxIntensityLoss, SSIMLoss, TextureLoss
+from mmfusion.evaluation.functional.structure import sum_of_correlations_of_differences
+from mmfusion.models.losses import (
+    DifferenceCorrelationLoss,
+    MaskedIntensityLoss,
+    MaxIntensityLoss,
+    SSIMLoss,
+    TextureLoss,
+)
 from mmfusion.registry import MODELS
 
 IMAGE_LOSSES = [
@@ -175,3 +182,28 @@ def test_parity_with_public_implementation(data_dir, name, loss):
     case = torch.load(data_dir / 'parity' / 'occo_official.pt', weights_only=True)['pixel']
     value = loss(case['fused'], case['vi'], case['ir'])
     assert value.item() == pytest.approx(case[name].item(), rel=1e-5)
+
+
+class TestDifferenceCorrelation:
+    def test_it_is_two_less_the_metric(self):
+        fused, vi, ir = images(1, 40, 50, torch.float64)
+        metric = sum_of_correlations_of_differences(fused, ir, vi, data_range=1)
+        assert DifferenceCorrelationLoss()(fused, vi, ir).item() == pytest.approx(2 - metric.item(), abs=1e-3)
+
+    def test_a_sum_gives_both_sources_back(self):
+        _, vi, ir = images(3, 40, 50)
+        assert DifferenceCorrelationLoss(3.0)(vi + ir, vi, ir).item() == pytest.approx(0, abs=1e-3)
+        assert DifferenceCorrelationLoss()(-vi - ir, vi, ir) > 2
+
+    def test_constant_images_have_a_finite_gradient(self):
+        fused = torch.full((1, 1, 8, 8), 0.5, requires_grad=True)
+        DifferenceCorrelationLoss()(fused, torch.zeros(1, 1, 8, 8), torch.ones(1, 1, 8, 8)).backward()
+        assert fused.grad.isfinite().all()
+
+
+def test_texture_gain_asks_for_stronger_gradients():
+    vi = torch.rand(1, 1, 12, 12)
+    loss = TextureLoss(gain=1.5, padding_mode='replicate')
+    assert loss(1.5 * vi, vi, vi).item() == pytest.approx(0, abs=1e-6)
+    plain = TextureLoss(padding_mode='replicate')
+    torch.testing.assert_close(loss(vi, vi, vi), 0.5 * plain(0 * vi, vi, vi))

@@ -1,0 +1,88 @@
+"""Lite: sizes, borders, training, and the weights that come with the library."""
+
+import pytest
+import torch
+
+from mmfusion.models import hub
+from mmfusion.models.cost import count_parameters
+from mmfusion.models.methods.lite import Lite
+from mmfusion.registry import MODELS
+
+
+@pytest.mark.parametrize('size', [(12, 12), (13, 31), (50, 33), (64, 64)])
+def test_any_size(size):
+    net = Lite((4, 8), depth=2)
+    out = net(torch.rand(2, 1, *size), torch.rand(2, 1, *size))
+    assert out['fused'].shape == out['weight'].shape == (2, 1, *size)
+    assert (out['weight'] > 0).all()
+    assert (out['weight'] < 1).all()
+
+
+def test_too_small_is_refused():
+    fuser = MODELS.build(dict(type='mmfusion.ImageFuser', network=dict(type='mmfusion.Lite', channels=(4, 8))))
+    with pytest.raises(ValueError, match='Lite needs images of at least 12×12 pixels, got 11×40'):
+        fuser.fuse(torch.rand(1, 3, 11, 40), torch.rand(1, 1, 11, 40))
+
+
+def test_fewer_than_fifty_thousand_parameters():
+    assert count_parameters(Lite()) < 50_000
+
+
+def test_a_constant_pair_has_no_frame():
+    """Zeros around the convolutions must not show at the border: the margin takes them in."""
+    torch.manual_seed(0)
+    bordered, plain = Lite(margin=8), Lite(margin=0)
+    plain.load_state_dict(bordered.state_dict())
+    vi, ir = torch.full((1, 1, 64, 64), 0.8), torch.full((1, 1, 64, 64), 0.3)
+
+    def frame(net):
+        fused = net(vi, ir)['fused']
+        return (fused[..., 0, :] - fused[..., 32, 32]).abs().max().item()
+
+    assert frame(bordered) < 0.5 * frame(plain)
+
+
+def test_a_step_reaches_every_parameter():
+    cfg = hub.read_config(hub.find_config('lite')).model
+    torch.manual_seed(0)
+    fuser = MODELS.build(cfg).train()
+    inputs = dict(vi=torch.rand(2, 3, 32, 32), ir=torch.rand(2, 1, 32, 32))
+    losses = fuser(inputs, mode='loss')
+    assert set(losses) == {'loss_intensity', 'loss_texture', 'loss_ssim', 'loss_difference'}
+    sum(losses.values()).backward()
+    dead = [name for name, p in fuser.named_parameters() if p.grad is None or not p.grad.any()]
+    assert dead == []
+
+
+class TestShipped:
+    @pytest.fixture(scope='class')
+    def fuser(self):
+        return hub.init_model(hub.load_model_config('lite'), device='cpu')
+
+    def test_it_is_small_and_loads_without_network(self, fuser):
+        file = hub.shipped(hub.published()['lite'])
+        assert file.endswith('lite.safetensors')
+        with open(file, 'rb') as f:
+            assert len(f.read()) < 200_000
+        assert count_parameters(fuser.network) == hub.published()['lite']['Metadata']['Parameters']
+
+    def test_a_warm_person_at_night_is_bright_and_textures_stay(self, fuser):
+        torch.manual_seed(0)
+        x = torch.arange(96.0)
+        waves = torch.sin(x[:, None] * 0.8) * torch.sin(x * 0.6)  # periods of 8 and 10 pixels
+        vi = (0.2 + 0.06 * waves).expand(1, 3, -1, -1)
+        ir = torch.full((1, 1, 96, 96), 0.2)
+        ir[..., 30:70, 40:56] = 0.95
+        fused = fuser.run(vi, ir)['fused'][0, 0]
+        person, ground = fused[34:66, 44:52], fused[:, :30]
+        assert person.mean() > ground.mean() + 0.4
+        texture = vi[0, 0, :, :30] - vi[0, 0, :, :30].mean()
+        share = ((ground - ground.mean()) * texture).sum() / texture.square().sum()
+        assert share > 0.8  # of the visible texture's contrast
+
+    def test_no_frame_and_no_grid_on_a_flat_pair(self, fuser):
+        fused = fuser.run(torch.full((1, 3, 64, 96), 0.4), torch.full((1, 1, 64, 96), 0.6))['fused']
+        with torch.no_grad():
+            raw = fuser.network(torch.full((1, 1, 64, 96), 0.4), torch.full((1, 1, 64, 96), 0.6))['fused']
+        assert fused.shape == (1, 1, 64, 96)
+        assert raw.max() - raw.min() < 2 / 255
