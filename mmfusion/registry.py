@@ -12,6 +12,7 @@ _LOCATIONS = {
     'MODELS': 'mmfusion.models',
     'MODEL_WRAPPERS': 'mmfusion.models',
     'DATASETS': 'mmfusion.datasets',
+    'DATA_SAMPLERS': 'mmfusion.datasets',
     'TRANSFORMS': 'mmfusion.datasets.transforms',
     'METRICS': 'mmfusion.evaluation',
     'HOOKS': 'mmfusion.engine',

@@ -1,6 +1,7 @@
 """OCCO, without its contrastive loss, and YOLOX-s trained together on M3FD: boxes of 6 classes, a seeded split.
 
-OCCO's Table 5 trains YOLOv5 for 40 epochs; no release of mmyolo allows this stack's mmcv, so that its numbers cannot be
+OCCO's Table 5 trains YOLOv5 for 40 epochs from pre-trained weights (section 4.1.1); here YOLOX-s starts from COCO's, all but
+its class scores. No release of mmyolo allows this stack's mmcv, so that its numbers cannot be
 compared with these. The contrastive loss needs masks, which mosaics do not carry along.
 """
 
@@ -54,13 +55,29 @@ test_dataloader = val_dataloader
 val_evaluator = dict(_delete_=True, type='mmdet.CocoMetric', metric='bbox', classwise=True)
 test_evaluator = val_evaluator
 
+# mmdetection's weights of COCO; they are put below detector.
+load_from = (
+    'https://download.openmmlab.com/mmdetection/v2.0/yolox/yolox_s_8x8_300e_coco/'
+    'yolox_s_8x8_300e_coco_20211121_095711-4592a793.pth'
+)
+lr = 0.01 * 8 / 64  # mmdetection's is for 8 GPUs of 8 images
+auto_scale_lr = dict(base_batch_size=8)  # for --auto-scale-lr on several GPUs
+
 train_cfg = dict(max_epochs=40, val_interval=5)
 param_scheduler = [
     dict(type='mmdet.QuadraticWarmupLR', by_epoch=True, begin=0, end=2, convert_to_iter_based=True),
-    dict(type='CosineAnnealingLR', eta_min=5e-4, begin=2, T_max=33, end=35, by_epoch=True, convert_to_iter_based=True),
+    dict(
+        type='CosineAnnealingLR',
+        eta_min=0.05 * lr,
+        begin=2,
+        T_max=33,
+        end=35,
+        by_epoch=True,
+        convert_to_iter_based=True,
+    ),
     dict(type='ConstantLR', by_epoch=True, factor=1, begin=35, end=40),
 ]
-optim_wrapper = dict(paramwise_cfg=dict(custom_keys={'fuser.network': dict(lr_mult=0.1)}))
+optim_wrapper = dict(optimizer=dict(lr=lr), paramwise_cfg=dict(custom_keys={'fuser.network': dict(lr_mult=0.1)}))
 # Mosaic, affine and MixUp stand inside ForEachModality; all three end for the last five epochs.
 stock_hooks = {hook.type: hook for hook in _base_.custom_hooks}
 stock_hooks['YOLOXModeSwitchHook'].update(num_last_epochs=5, skip_type_keys=('mmfusion.ForEachModality',))

@@ -38,8 +38,8 @@ def make_parser(prog=None):
         help='how more than 8 bits become 8; stretch is for raw thermal data',
     )
     parser.add_argument('--out', help='folder for mask_vi/, mask_ir/ and masks.json')
-    parser.add_argument('--mask-vi-dir', help='folder of the visible masks, instead of OUT/mask_vi')
-    parser.add_argument('--mask-ir-dir', help='folder of the infrared masks, instead of OUT/mask_ir')
+    parser.add_argument('--mask-vi-dir', help='folder of the visible masks and their masks.json, instead of --out')
+    parser.add_argument('--mask-ir-dir', help='folder of the infrared masks and their masks.json, instead of --out')
     parser.add_argument(
         '--backend',
         required=True,

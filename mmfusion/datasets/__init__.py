@@ -12,6 +12,7 @@ from .mfnet import MFNetDataset
 from .msrs import MSRSDataset, MSRSDetectionDataset
 from .occo import OCCODataset
 from .roadscene import RoadSceneDataset
+from .samplers import PatchSampler
 from .synthetic import RenderSyntheticPair, SyntheticDataset, SyntheticScene, render_scene
 from .tno import TNODataset
 
@@ -27,6 +28,7 @@ __all__ = [
     'MSRSDataset',
     'MSRSDetectionDataset',
     'OCCODataset',
+    'PatchSampler',
     'RenderSyntheticPair',
     'RoadSceneDataset',
     'SyntheticDataset',

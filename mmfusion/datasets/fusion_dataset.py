@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from mmengine.dataset import BaseDataset
+from mmengine.logging import print_log
 
 from mmfusion.registry import DATASETS
-from mmfusion.utils import IMG_SUFFIXES, list_images, pair_images, read_names, read_text
+from mmfusion.utils import IMG_SUFFIXES, list_images, pair_images, read_mask, read_names, read_text
 
 # Folders of annotations that have transforms of their own.
 _ANNOTATIONS = ('mask_vi_path', 'mask_ir_path', 'seg_map_path')
@@ -42,11 +43,13 @@ class FusionDataset(BaseDataset):
         mask_prefix (str): What stands before the stem in a mask's file name; OCCO's public code uses ``'mask_'``.
         reduce_zero_label (bool): As in mmseg: label 0 is ignored, and 1 becomes 0.
         texts (str): A JSON file of stem → text, relative to ``data_root`` or absolute.
+        filter_cfg (dict, optional): ``empty_masks=True`` leaves out, from the start, pairs whose two masks are both empty;
+            all masks are read once.
         **kwargs: Those of :class:`mmengine.dataset.BaseDataset`.
 
     Raises:
         FileNotFoundError: A folder, list or file is missing, or holds nothing.
-        ValueError: Images without a counterpart; a name in ``ann_file`` without images.
+        ValueError: Images without a counterpart; a name in ``ann_file`` without images; no pair left by ``filter_cfg``.
     """
 
     METAINFO = dict(classes=(), palette=[])
@@ -80,10 +83,15 @@ class FusionDataset(BaseDataset):
         self._epoch[0], self._epoch[1] = seed, epoch
 
     def __getitem__(self, idx):
-        """As in mmengine, with random numbers of its own for each sample once :meth:`set_epoch` was called."""
+        """As in mmengine, with random numbers of its own for each sample once :meth:`set_epoch` was called.
+
+        Args:
+            idx (int | tuple[int, int]): Index, and which of its repetitions in an epoch (``PatchSampler``).
+        """
+        idx, repetition = idx if isinstance(idx, tuple) else (int(idx), 0)
         if self._epoch[1] < 0:
             return super().__getitem__(idx)
-        with _seeded(*self._epoch.tolist(), int(idx)):
+        with _seeded(*self._epoch.tolist(), int(idx), *([repetition] if repetition else [])):
             return super().__getitem__(idx)
 
     def load_data_list(self):
@@ -93,6 +101,26 @@ class FusionDataset(BaseDataset):
         self._refuse_missing(stems)
         self._texts = self._read_texts(stems)
         return [self.parse_pair(stem, vi, ir) for stem, vi, ir in pairs]
+
+    def filter_data(self):
+        """Leave out pairs as ``filter_cfg`` says."""
+        if not (self.filter_cfg or {}).get('empty_masks'):
+            return self.data_list
+        keys = ('mask_vi_path', 'mask_ir_path')
+        absent = [key for key in keys if not self.data_prefix.get(key)]
+        if absent:
+            raise ValueError(
+                f'{type(self).__name__}: filter_cfg has empty_masks=True, and data_prefix no {" and no ".join(absent)}. Set '
+                'with_masks=True or the folders of the masks.'
+            )
+        kept = [info for info in self.data_list if any(read_mask(info[key]).any() for key in keys)]
+        if not kept:
+            raise ValueError(
+                f'{self.data_prefix[keys[0]]}: all {len(self.data_list)} pairs have two empty masks, so that filter_cfg '
+                'leaves none. Make the masks again with mmfusion masks.'
+            )
+        print_log(f'{len(self.data_list) - len(kept)} of {len(self.data_list)} pairs have two empty masks.', 'current')
+        return kept
 
     def _pairs(self):
         prefix = self.data_prefix

@@ -1,8 +1,9 @@
 """Masks of salient objects for a folder of pairs, one per modality, in OCCO's layout.
 
 ``OUT/mask_vi/mask_NAME.png`` and ``OUT/mask_ir/mask_NAME.png`` (8-bit, one channel, 0 and 255, the image's size), and
-``OUT/masks.json``, which says how they were made. See :mod:`mmfusion.masks.grounded_sam` (Grounding DINO and SAM),
-:mod:`mmfusion.datasets.boxes` (boxes from files) and :mod:`mmfusion.masks.contrast` (no weights).
+``OUT/masks.json``, which says how they were made; folders of other names hold a record each. See
+:mod:`mmfusion.masks.grounded_sam` (Grounding DINO and SAM), :mod:`mmfusion.datasets.boxes` (boxes from files) and
+:mod:`mmfusion.masks.contrast` (no weights).
 """
 
 import logging
@@ -69,9 +70,9 @@ def generate_masks(vi_dir, ir_dir, backend, out=None, mask_dirs=None, overwrite=
         backend: A :class:`~mmfusion.masks.grounded_sam.SamBoxMasks` or
             :class:`~mmfusion.masks.contrast.ContrastMasks`, or anything with ``settings`` (a dict that JSON can
             hold), ``note`` (a warning or None), ``load(stems)`` and ``backend(stem, img, modality) -> mask``.
-        out (str | Path, optional): Folder of ``masks.json`` and, unless ``mask_dirs`` are given, of ``mask_vi`` and
-            ``mask_ir``. Default: the folder that holds both ``mask_dirs``.
-        mask_dirs (tuple[str | Path, str | Path], optional): Folders of the visible and the infrared masks.
+        out (str | Path, optional): Folder of ``mask_vi``, ``mask_ir`` and their record ``masks.json``.
+        mask_dirs (tuple[str | Path, str | Path], optional): Folders of the visible and the infrared masks, instead of
+            ``out``. Each holds its ``masks.json``, so that several kinds of masks lie beside each other.
         overwrite (bool): Delete the masks of these images and begin anew, whatever made them.
         progress (bool): Show a bar.
         depth16 (str): How more than 8 bits become 8, as in :func:`mmfusion.utils.read_visible`.
@@ -80,28 +81,31 @@ def generate_masks(vi_dir, ir_dir, backend, out=None, mask_dirs=None, overwrite=
         MaskSummary: Counts.
 
     Raises:
-        ValueError: Images that do not pair; masks made with other settings, or by something unknown, stand
-            there; what the backend raises.
+        ValueError: Images that do not pair; both or neither of ``out`` and ``mask_dirs``; masks made with other settings,
+            or by something unknown, stand there; what the backend raises.
         ImageReadError: An image is missing or damaged. What was made before it stays, and is not made again.
     """
     pairs = pair_images(vi_dir, ir_dir)
-    out, mask_dirs = _folders(out, mask_dirs)
+    mask_dirs, records = _folders(out, mask_dirs)
     targets = {stem: tuple(d / f'mask_{stem}.png' for d in mask_dirs) for stem, _, _ in pairs}
-    settings, sidecar = backend.settings | (dict(depth16=depth16) if depth16 != 'full' else {}), out / SIDECAR
-    existing = [f for files in targets.values() for f in files if f.exists()]
-    if overwrite:
-        for file in existing:
-            file.unlink()
-    elif existing:
-        cure = 'Choose another folder, or say --overwrite to make all masks of these images anew.'
-        check_record(sidecar, settings, existing, cure)
+    settings = backend.settings | (dict(depth16=depth16) if depth16 != 'full' else {})
+    for record in records:
+        folders = [k for k, folder in enumerate(mask_dirs) if record.parent in (folder, folder.parent)]
+        existing = [files[k] for files in targets.values() for k in folders if files[k].exists()]
+        if overwrite:
+            for file in existing:
+                file.unlink()
+        elif existing:
+            cure = 'Choose other folders, or say --overwrite to make all masks of these images anew.'
+            check_record(record, settings, existing, cure)
     if backend.note:
         print_log(backend.note, 'current', logging.WARNING)
     kept = {stem: _read_complete(files) for stem, files in targets.items()}
     todo = [stem for stem, masks in kept.items() if None in masks]
     if todo:
         backend.load(todo)
-        write_record(sidecar, settings, summary=None)
+        for record in records:
+            write_record(record, settings, summary=None)
     if len(todo) < len(pairs):
         print_log(f'{len(pairs) - len(todo)} of {len(pairs)} pairs have both masks and are skipped.', 'current')
     summary = MaskSummary(pairs=len(pairs))
@@ -113,24 +117,23 @@ def generate_masks(vi_dir, ir_dir, backend, out=None, mask_dirs=None, overwrite=
             coverages = kept[stem]
             summary.complete += 1
         summary.add(coverages)
-    write_record(sidecar, settings, summary=asdict(summary))
+    for record in records:
+        write_record(record, settings, summary=asdict(summary))
     return summary
 
 
 def _folders(out, mask_dirs):
+    """The folders of the masks, and the files of their records."""
+    if (out is None) == (mask_dirs is None):
+        raise ValueError('Say where the masks go, by one of the two: --out, or --mask-vi-dir and --mask-ir-dir.')
     if mask_dirs is None:
-        if out is None:
-            raise ValueError('Say where the masks go: --out, or --mask-vi-dir and --mask-ir-dir.')
-        return Path(out), (Path(out) / 'mask_vi', Path(out) / 'mask_ir')
+        return (Path(out, 'mask_vi'), Path(out, 'mask_ir')), [Path(out, SIDECAR)]
     vi, ir = (Path(d) for d in mask_dirs)
     if vi.resolve() == ir.resolve():
         raise ValueError(f'{vi}: both modalities cannot have their masks in one folder; their names are equal.')
-    if out is None and vi.resolve().parent != ir.resolve().parent:
-        raise ValueError(
-            f'{vi} and {ir} do not lie in one folder: say with --out where {SIDECAR} goes, the record of how '
-            'they are made.'
-        )
-    return Path(out) if out is not None else vi.parent, (vi, ir)
+    if vi.parent == ir.parent and (vi.name, ir.name) == ('mask_vi', 'mask_ir'):  # what --out makes
+        return (vi, ir), [vi.parent / SIDECAR]
+    return (vi, ir), [folder / SIDECAR for folder in (vi, ir)]
 
 
 def _read_complete(files):

@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmfusion.registry import DATASETS
 
 ROOT = Path(__file__).resolve().parents[2]
-FROZEN = sorted((ROOT / 'configs/cascades').glob('occo-frozen_*.py'))
+FROZEN = sorted((ROOT / 'configs/cascades').glob('*-frozen_*.py'))
 
 
 @pytest.mark.parametrize('path', FROZEN, ids=lambda p: p.stem)
@@ -31,6 +31,41 @@ def test_frozen_fusers(path, monkeypatch):
         assert not any(t.type == 'mmfusion.LoadSaliencyMasks' for t in data.pipeline)
         assert not data.get('with_masks')
     assert not any('fuser' in key for key in cfg.optim_wrapper.get('paramwise_cfg', {}).get('custom_keys', {}))
+
+
+@pytest.mark.parametrize('path', FROZEN, ids=lambda p: p.stem)
+def test_frozen_fusers_are_those_of_the_papers_tables(path, monkeypatch):
+    """Tables 3-5 of OCCO are of the one that FMB trained; Table 4 of GFFusion, on MFNet, is of GFFusion with its CLIP."""
+    monkeypatch.delenv('MMFUSION_FUSER', raising=False)
+    cfg = Config.fromfile(path)
+    method = path.stem.partition('-')[0]
+    networks = dict(occo='mmfusion.FIFN', gffusion='mmfusion.GFFusion')
+    weights = dict(occo='work_dirs/occo_fmb/epoch_60.pth', gffusion='work_dirs/gffusion_joint_mfnet/epoch_100.pth')
+    assert cfg.model.fuser.network.type == networks[method]
+    assert cfg.model.fuser_checkpoint == weights[method]
+    assert [p.type for p in cfg.model.fuser.get('priors', {}).values()] == ['mmfusion.CLIPPrior'] * (
+        method == 'gffusion'
+    )
+    assert ('mfnet' in path.stem) == (method == 'gffusion')
+
+
+def test_segmenters_of_gffusions_table_4():
+    """BANet, SegFormer, SegNeXt and DINOv2-Seg; what stands in for the first says so in its name."""
+    names = {p.stem for p in FROZEN if p.stem.startswith('gffusion')}
+    segmenters = ('fpn-for-banet', 'segformer', 'segnext', 'dinov2')
+    assert names == {f'gffusion-frozen_{segmenter}_mfnet' for segmenter in segmenters}
+
+
+@pytest.mark.parametrize('name', ['m3fd', 'msrs'])
+def test_detectors_start_from_the_same_weights(name):
+    """COCO's, with mmdetection's rate scaled to the batch."""
+    cfg = Config.fromfile(ROOT / f'configs/cascades/occo-frozen_yolox-s_{name}.py')
+    assert cfg.load_from.endswith('yolox_s_8x8_300e_coco_20211121_095711-4592a793.pth')
+    assert cfg.train_dataloader.batch_size == cfg.auto_scale_lr.base_batch_size == 8
+    assert cfg.optim_wrapper.optimizer.lr == pytest.approx(0.01 / 8)
+    assert cfg.param_scheduler[1].eta_min == pytest.approx(0.0005 / 8)
+    counted = dict(m3fd=None, msrs=('person', 'car'))[name]
+    assert cfg.val_evaluator.get('mean_over') == cfg.test_evaluator.get('mean_over') == counted
 
 
 def test_msrs_detection_has_its_own_lists(monkeypatch):

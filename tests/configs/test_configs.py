@@ -70,6 +70,14 @@ def test_config_builds_and_dumps_equal(path, monkeypatch, tmp_path):
         ('ablations/occo_omega1-0.0.py', 'omega', (0.0, 1.0, 0.5)),
         ('ablations/occo_omega6-100.py', 'loss_weight', 100.0),
         ('ablations/occo_model1_euclidean-deep.py', 'space', 'euclidean'),
+        ('ablations/occo_model1_euclidean-deep.py', 'layers', None),  # ContrastiveLoss_L2: the loss's own default
+        ('ablations/occo_model3_euclidean-all.py', 'space', 'euclidean'),
+        (
+            'ablations/occo_model3_euclidean-all.py',
+            'layers',
+            dict(relu1_1=1 / 16, relu2_1=1 / 16, relu3_1=1 / 8, relu4_1=1 / 4, relu5_1=1.0),
+        ),
+        ('occo_fmb.py', 'empty', 'keep'),
         ('ablations/occo_model5_no-l2.py', 'omega', (0.5, 0.5, 0.0)),
         ('occo_fmb.py', 'omega', (0.5, 0.5, 0.5)),
         ('occo_fmb.py', 'groups', 4),
@@ -78,7 +86,7 @@ def test_config_builds_and_dumps_equal(path, monkeypatch, tmp_path):
     ],
 )
 def test_numbers_of_the_paper(name, key, value, monkeypatch):
-    assert contrastive(load(f'occo/{name}', monkeypatch))[key] == value
+    assert contrastive(load(f'occo/{name}', monkeypatch)).get(key) == value
 
 
 def test_occo_settings_of_section_4_1_2(monkeypatch):
@@ -88,6 +96,26 @@ def test_occo_settings_of_section_4_1_2(monkeypatch):
     assert [loss.get('loss_weight') for loss in cfg.model.losses.values()] == [1.0, 10.0, 1.0, 10.0]
     crop = next(t for t in cfg.train_dataloader.dataset.pipeline if t.type == 'mmfusion.ForegroundCrop')
     assert tuple(crop.crop_size) == (256, 256)
+
+
+def test_public_training_of_occo(monkeypatch):
+    """occo_fmb_public.py has the steps of the public code's training, and none beside them."""
+    cfg = load('occo/occo_fmb_public.py', monkeypatch)
+    pipeline = cfg.train_dataloader.dataset.pipeline
+    assert [t.type.split('.')[-1] for t in pipeline] == [
+        'LoadImagePair',
+        'LoadSaliencyMasks',
+        'ForegroundCrop',
+        'PackFusionInputs',
+    ]
+    assert (pipeline[2].draw, pipeline[2].attempts) == ('patch', 20)
+    assert cfg.train_dataloader.sampler == dict(type='mmfusion.PatchSampler', repeats=2)
+    assert cfg.train_dataloader.dataset.filter_cfg == dict(empty_masks=True)
+    model = MODELS.build(dict(cfg.model, losses={}))
+    assert model.data_preprocessor.stretch
+    assert model.rounding == 'truncate'
+    assert model.network.test_norm == 'image'
+    assert not MODELS.build(dict(load('occo/occo_fmb.py', monkeypatch).model, losses={})).data_preprocessor.stretch
 
 
 def test_paths_come_from_the_environment(monkeypatch):

@@ -75,10 +75,10 @@ def boxes(found):
     return [dict(img_id='a', ori_shape=(100, 100), instances=gt, pred_instances=pred)]
 
 
-def coco(batch):
+def coco(batch, **options):
     from mmfusion.evaluation.metrics.per_class_coco import PerClassCocoMetric
 
-    metric = PerClassCocoMetric()
+    metric = PerClassCocoMetric(**options)
     metric.dataset_meta = dict(classes=('person', 'car', 'bus'))
     metric.process({}, batch)
     return metric.evaluate(len(batch))
@@ -99,3 +99,14 @@ def test_a_detector_that_finds_nothing_has_an_ap_of_0():
     assert (got['coco/bbox_mAP'], got['coco/bbox_mAP_50']) == (0, 0)
     assert (got['coco/person_precision'], got['coco/car_precision_50']) == (0, 0)
     assert math.isnan(got['coco/bus_precision'])
+
+
+@pytest.mark.parametrize(('found', 'mean', 'mean_50'), [(2, 0.6, 1), (0, 0, 0)])
+def test_means_over_some_classes(found, mean, mean_50):
+    """Of OCCO's Table 4: a class that is detected and does not count."""
+    got = coco(boxes(found), mean_over=['car', 'bus'])
+    assert (got['coco/bbox_mAP'], got['coco/bbox_mAP_50']) == (mean, mean_50)  # no bus to find
+    assert not any(key.startswith('coco/bbox_mAP_7') for key in got)
+    assert 'coco/person_precision' in got
+    with pytest.raises(ValueError, match='mean_over names lorry; the data have the classes person, car, bus'):
+        coco(boxes(found), mean_over=['lorry'])

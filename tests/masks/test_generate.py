@@ -1,6 +1,7 @@
 """Mask generation: real GroundingDINO, BERT and SAM classes, tiny and random; files, resuming, refusals."""
 
 import json
+import shutil
 import sys
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,8 @@ from mmfusion.masks.grounded_sam import (
     SamBoxMasks,
     prompt_spans,
 )
+from mmfusion.models.hub import read_config
+from mmfusion.registry import DATASETS
 from mmfusion.utils import ImageReadError, read_infrared, read_mask, read_visible
 
 # Grounding DINO's text positions are 256 wide whatever the config says: that width stays.
@@ -579,7 +582,7 @@ class TestFiles:
         assert {stem for stem, _ in backend.asked} == {'b', 'c'}
 
     def test_folders(self, tool, pairs, capsys, monkeypatch):
-        """Masks beside a data set; the record stands in the folder that holds both; what made them is logged."""
+        """Masks beside a data set; each folder has its record; what made them is logged."""
         logged = []
         monkeypatch.setattr('mmfusion.masks.generate.print_log', lambda text, *args: logged.append(text))
         train = pairs / 'train'
@@ -587,16 +590,55 @@ class TestFiles:
         assert tool.main([*args, '--mask-vi-dir', str(train / 'a'), '--mask-ir-dir', str(train / 'b')]) == 0
         assert '3 pairs: 3 made' in capsys.readouterr().out
         assert 'crude stand-in' in logged[0]
-        assert {f.name for f in train.iterdir()} == {'a', 'b', 'masks.json'}
+        assert {f.name for f in train.iterdir()} == {'a', 'b'}
         assert len(list(train.glob('[ab]/mask_?.png'))) == 6
+        assert len(list(train.glob('[ab]/masks.json'))) == 2
         for wrong, message in (
             (['--mask-vi-dir', str(train / 'a')], 'together'),
             (['--mask-vi-dir', str(train), '--mask-ir-dir', str(train)], 'in one folder; their names are equal'),
-            (['--mask-vi-dir', str(train / 'a'), '--mask-ir-dir', str(pairs / 'b')], 'say with --out where masks.json'),
+            (
+                ['--mask-vi-dir', str(train / 'a'), '--mask-ir-dir', str(pairs / 'b'), '--out', str(pairs)],
+                'one of the two',
+            ),
             ([], 'Say where the masks go'),
         ):
             assert tool.main([*args, *wrong]) == 1
             assert message in capsys.readouterr().err
+
+    @pytest.mark.parametrize('order', [(1, 2), (2, 1)])
+    def test_masks_of_two_prompts(self, pairs, order):
+        """Two kinds of masks beside each other, made in either order, resumed, and read by their configs."""
+        train, root = pairs / 'FMB/train', Path(__file__).parents[2]
+        for ours, theirs in (('vi', 'Visible'), ('ir', 'Infrared')):
+            shutil.copytree(pairs / ours, train / theirs)
+        config = read_config(root / 'configs/occo/ablations/occo_prompt2.py')
+        second = [config.train_dataloader.dataset.data_prefix[f'mask_{m}_path'] for m in ('vi', 'ir')]
+        places = {1: dict(out=train), 2: dict(mask_dirs=[pairs / 'FMB' / folder for folder in second])}
+
+        def make(prompt, **settings):
+            backend = CountingBackend(prompt=prompt, **settings)
+            return generate_masks(train / 'Visible', train / 'Infrared', backend, progress=False, **places[prompt])
+
+        assert [make(prompt).made for prompt in order] == [3, 3]
+        assert [make(prompt).complete for prompt in order] == [3, 3]
+        for prompt, name in ((1, 'occo_fmb.py'), (2, 'ablations/occo_prompt2.py')):
+            with pytest.raises(ValueError, match=r'masks\.json: .* made with other settings: threshold'):
+                make(prompt, threshold=1)
+            dataset = read_config(root / f'configs/occo/{name}').train_dataloader.dataset
+            dataset.update(data_root=str(pairs / 'FMB'), pipeline=[])
+            info = DATASETS.build(dataset)[0]
+            for m in ('vi', 'ir'):
+                folder = Path(info[f'mask_{m}_path']).parent
+                record = next(f for f in (folder / 'masks.json', folder.parent / 'masks.json') if f.is_file())
+                assert json.loads(record.read_text())['settings']['prompt'] == prompt
+
+    def test_documented_folders_of_the_second_prompt(self):
+        """docs/masks.md writes to the folders that occo_prompt2.py reads."""
+        root = Path(__file__).parents[2]
+        prefix = read_config(root / 'configs/occo/ablations/occo_prompt2.py').train_dataloader.dataset.data_prefix
+        text = (root / 'docs/masks.md').read_text()
+        for m in ('vi', 'ir'):
+            assert f'--mask-{m}-dir data/FMB/{prefix[f"mask_{m}_path"]}' in text
 
     def test_bad_images(self, pairs):
         """Unpaired, of two sizes, damaged: named, and what was made before stays."""

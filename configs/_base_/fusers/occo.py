@@ -13,6 +13,7 @@ fuser = dict(
             groups=4,  # b, section 4.1.2: "the ratio of negative samples is 4"
             omega=(0.5, 0.5, 0.5),  # ω1, ω2, ω3, section 4.1.2
             variant='official',
+            empty='keep',  # images without a region stay in its term: public code
             loss_weight=10.0,  # ω6, section 4.1.2
         ),
     ),

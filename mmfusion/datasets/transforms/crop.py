@@ -13,25 +13,32 @@ from mmfusion.registry import TRANSFORMS
 class ForegroundCrop(BaseTransform):
     """Crop a random patch that holds at least one salient pixel of either modality (OCCO, section 4.1.2).
 
-    A salient pixel is drawn uniformly from the union of the masks, then the patch uniformly among those that hold it. The
-    image and all of ``seg_fields`` are cut alike. An image smaller than the patch is first extended by reflection.
+    The image and all of ``seg_fields`` are cut alike. An image smaller than the patch is first extended by reflection.
 
     Required keys: ``img``, ``gt_mask_vi``, ``gt_mask_ir``. Changed keys: ``img``, ``img_shape``, ``seg_fields``'.
 
     Args:
         crop_size (tuple[int, int]): Height and width.
+        draw (str): ``'pixel'``: a salient pixel is drawn uniformly from the union of the masks, then the patch uniformly
+            among those that hold it; large objects are seen more often. ``'patch'`` (public code of OCCO): patches are
+            drawn uniformly until one holds a salient pixel.
+        attempts (int): How many patches ``'patch'`` draws; a pair of which none holds a salient pixel counts as one
+            without any. The public code draws 20 for the two patches of a pair.
         empty (str): What to do with a pair without a salient pixel: ``'skip'``, as OCCO does (another pair takes its
             place; said in a warning), ``'random'``, any patch, or ``'error'``.
         max_skips (int): Skipping this many pairs in a row is an error: the masks are then wrong.
 
     Raises:
-        ValueError: No salient patch, as ``empty`` and ``max_skips`` say; boxes, which would not be cut.
+        ValueError: If there is no salient patch, as ``empty`` and ``max_skips`` say, or boxes, which would not be cut.
     """
 
-    def __init__(self, crop_size=(256, 256), empty='skip', max_skips=100):
+    def __init__(self, crop_size=(256, 256), empty='skip', max_skips=100, draw='pixel', attempts=20):
         if empty not in ('skip', 'random', 'error'):
             raise ValueError(f"empty must be 'skip', 'random' or 'error', got {empty!r}")
+        if draw not in ('pixel', 'patch'):
+            raise ValueError(f"draw must be 'pixel' or 'patch', got {draw!r}")
         self.crop_size = tuple(crop_size)
+        self.draw, self.attempts = draw, attempts
         self.empty, self.max_skips = empty, max_skips
         self._skipped = 0
 
@@ -40,30 +47,48 @@ class ForegroundCrop(BaseTransform):
         if 'gt_bboxes' in results:
             raise ValueError('ForegroundCrop does not cut boxes; use mmdet.RandomCrop in pipelines with boxes')
         # Transforms pad maps with 255 ("ignore"): what is not 1 is no object.
-        rows, cols = np.nonzero((results['gt_mask_vi'] == 1) | (results['gt_mask_ir'] == 1))
-        if len(rows) == 0:
-            if self.empty != 'random':
-                return self._no_patch(results)
-            rows, cols = (
-                np.random.randint(results['img'].shape[0], size=1),
-                np.random.randint(results['img'].shape[1], size=1),
-            )
+        salient = (results['gt_mask_vi'] == 1) | (results['gt_mask_ir'] == 1)
+        shape = [max(n, c) for n, c in zip(salient.shape, self.crop_size, strict=True)]  # once it is extended
+        place = self._around_a_pixel(salient, shape) if self.draw == 'pixel' else self._first_salient(salient, shape)
+        if place is None and self.empty != 'random':
+            return self._no_patch(results)
+        place = place or self._anywhere(shape)
         self._skipped = 0
         self._extend(results)
-        k = np.random.randint(len(rows))
-        shape = results['img'].shape[:2]
-        top, left = (
-            np.random.randint(max(0, p - c + 1), min(p, n - c) + 1)
-            for p, c, n in zip((rows[k], cols[k]), self.crop_size, shape, strict=True)
-        )
-        place = (slice(top, top + self.crop_size[0]), slice(left, left + self.crop_size[1]))
         for key in ('img', *results.get('seg_fields', ())):
             results[key] = np.ascontiguousarray(results[key][place])
         results['img_shape'] = self.crop_size
         return results
 
+    def _around_a_pixel(self, salient, shape):
+        """A patch that holds a salient pixel, which is drawn first; None where there is none."""
+        rows, cols = np.nonzero(salient)
+        if len(rows) == 0:
+            return None
+        k = np.random.randint(len(rows))
+        return self._place(
+            np.random.randint(max(0, p - c + 1), min(p, n - c) + 1)
+            for p, c, n in zip((rows[k], cols[k]), self.crop_size, shape, strict=True)
+        )
+
+    def _first_salient(self, salient, shape):
+        """The first of some uniform patches that holds a salient pixel; None where none does."""
+        for _ in range(self.attempts if salient.any() else 0):
+            place = self._anywhere(shape)
+            if salient[place].any():
+                return place
+        return None
+
+    def _anywhere(self, shape):
+        return self._place(np.random.randint(n - c + 1) for n, c in zip(shape, self.crop_size, strict=True))
+
+    def _place(self, corner):
+        return tuple(slice(p, p + c) for p, c in zip(corner, self.crop_size, strict=True))
+
     def _no_patch(self, results):
         name = f'{results["img_path"]}: neither mask has a salient pixel'
+        if self.draw == 'patch':
+            name += f' in {self.attempts} random patches'
         if self.empty == 'error':
             raise ValueError(
                 f"{name}, so that there is no patch to cut. Leave the pair out, make its masks anew, or use empty='random'."
@@ -85,4 +110,4 @@ class ForegroundCrop(BaseTransform):
                 results[key] = cv2.copyMakeBorder(results[key], 0, bottom, 0, right, cv2.BORDER_REFLECT_101)
 
     def __repr__(self):
-        return f'{type(self).__name__}(crop_size={self.crop_size}, empty={self.empty!r})'
+        return f'{type(self).__name__}(crop_size={self.crop_size}, empty={self.empty!r}, draw={self.draw!r})'

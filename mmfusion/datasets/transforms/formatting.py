@@ -24,6 +24,7 @@ META_KEYS = (
     'reduce_zero_label',
     'instances',
     'text',
+    'value_range',
 )
 
 _MAPS = ('gt_seg_map', 'gt_edge_map', 'gt_mask_vi', 'gt_mask_ir')

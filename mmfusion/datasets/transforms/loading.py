@@ -21,26 +21,30 @@ class LoadImagePair(BaseTransform):
     Args:
         depth16 (str): How images of more than 8 bits become 8: ``'full'`` scale, or ``'stretch'`` between the image's
             0.5 and 99.5 percentiles (raw thermal data).
+        value_range (bool): Add ``value_range``, the minimum and maximum of either image, ((vi, vi), (ir, ir)) in 0…255,
+            before anything is cut: what ``FusionDataPreprocessor(stretch=True)`` stretches by.
 
     Raises:
         ImageReadError: A file is missing or damaged.
         ValueError: The two images differ in size.
     """
 
-    def __init__(self, depth16='full'):
+    def __init__(self, depth16='full', value_range=False):
         if depth16 not in DEPTH16:
             raise ValueError(f"depth16 must be 'full' or 'stretch', got {depth16!r}")
-        self.depth16 = depth16
+        self.depth16, self.value_range = depth16, value_range
 
     def transform(self, results):
         """Read both files and stack them."""
         vi, ir = read_pair(results['img_path'], results['ir_path'], self.depth16)
         results['img'] = stack_pair(vi, ir, results['img_path'], results['ir_path'])
         results['img_shape'] = results['ori_shape'] = vi.shape[:2]
+        if self.value_range:
+            results['value_range'] = tuple((int(image.min()), int(image.max())) for image in (vi, ir))
         return results
 
     def __repr__(self):
-        return f'{type(self).__name__}(depth16={self.depth16!r})'
+        return f'{type(self).__name__}(depth16={self.depth16!r}, value_range={self.value_range})'
 
 
 def stack_pair(vi, ir, vi_name='the visible image', ir_name='the infrared image'):

@@ -19,19 +19,31 @@ class PerClassCocoMetric(CocoMetric):
     nothing to find. A detector that finds nothing in any image, at which the stock metric gives no results, has an AP of 0.
 
     Args:
+        mean_over (Sequence[str], optional): Classes whose means ``bbox_mAP`` and ``bbox_mAP_50`` are, as a table may leave
+            classes out; the means by IoU of .75 and by size, which are of all classes, are not given then.
         **kwargs: Those of ``mmdet.CocoMetric`` but ``metric``, ``classwise`` and ``iou_thrs``.
+
+    Raises:
+        ValueError: If ``mean_over`` names a class that the data do not have.
     """
 
-    def __init__(self, **kwargs):
+    def __init__(self, mean_over=None, **kwargs):
         super().__init__(**kwargs, metric='bbox', classwise=True)
+        self.mean_over = mean_over and tuple(mean_over)
 
     def compute_metrics(self, results):
         """As the stock metric, and ``<class>_precision_50``."""
+        unknown = set(self.mean_over or ()) - set(self.dataset_meta['classes'])
+        if unknown:
+            raise ValueError(
+                f'PerClassCocoMetric.mean_over names {", ".join(sorted(unknown))}; the data have the classes '
+                f'{", ".join(self.dataset_meta["classes"])}.'
+            )
         metrics = super().compute_metrics(results)
         if self.format_only:
             return metrics
         if not any(len(prediction['labels']) for _, prediction in results):
-            return self._nothing_found()
+            return self._mean(self._nothing_found())
         thresholds = self.iou_thrs
         self.iou_thrs = np.full(6, 0.5)  # the stock metric's table by class looks at the first and the sixth
         try:
@@ -40,6 +52,17 @@ class PerClassCocoMetric(CocoMetric):
             self.iou_thrs = thresholds
         for label in self.dataset_meta['classes']:
             metrics[f'{label}_precision_50'] = at_50[f'{label}_precision']
+        return self._mean(metrics)
+
+    def _mean(self, metrics):
+        """Put the means of some classes in the place of those of all."""
+        if self.mean_over is None:
+            return metrics
+        metrics = {k: v for k, v in metrics.items() if not k.startswith('bbox_')}
+        for name, by_class in (('bbox_mAP', 'precision'), ('bbox_mAP_50', 'precision_50')):
+            values = [float(metrics[f'{label}_{by_class}']) for label in self.mean_over]
+            found = [value for value in values if value >= 0]  # NaN and −1: there is nothing to find
+            metrics[name] = round(sum(found) / len(found), 3) if found else -1.0
         return metrics
 
     def _nothing_found(self):

@@ -99,8 +99,15 @@ class VGGPrior(FrozenPrior):
         Returns:
             dict[str, Tensor]: Layer name → N×C×h×w; deeper layers than asked for are not computed.
         """
+        return self.features_of(self.normalize(x), layers)
+
+    def normalize(self, x):
+        """Take off the mean and divide by the deviation; N×1×H×W or N×3×H×W → N×3×H×W."""
+        return (x - self.mean) / self.std  # broadcasting repeats a single channel
+
+    def features_of(self, x, layers=None):
+        """Features of N×3×H×W images that are normalised already; see :meth:`forward`."""
         wanted = set(self.layers if layers is None else layers)
-        x = (x - self.mean) / self.std  # broadcasting repeats a single channel
         out = {}
         for index, layer in enumerate(self.features):
             x = layer(x)

@@ -1,12 +1,15 @@
 """From 8-bit pairs to tensors in [0, 1]."""
 
+import numpy as np
 import pytest
 import torch
 from mmengine.structures import PixelData
 
+from mmfusion.datasets.transforms import LoadImagePair, PackFusionInputs
 from mmfusion.models.data_preprocessors import FusionDataPreprocessor
 from mmfusion.registry import MODELS
 from mmfusion.structures import FusionDataSample
+from mmfusion.utils import write_image
 
 
 def pair(h=3, w=4):
@@ -63,3 +66,25 @@ def test_data_samples_pass_through():
 def test_errors(image, message):
     with pytest.raises(ValueError, match=message):
         FusionDataPreprocessor()(dict(inputs=[image]))
+
+
+def test_stretch_by_the_range_of_the_whole_image(tmp_path):
+    """In training (x − min) / (max − min) of the file, over all channels, whatever was cut; an even image is 0."""
+    vi, ir = np.full((6, 8, 3), 60, np.uint8), np.full((6, 8), 33, np.uint8)
+    vi[0, 0], vi[5, 7] = (10, 50, 90), (210, 70, 100)
+    write_image(tmp_path / 'vi.png', vi)
+    write_image(tmp_path / 'ir.png', ir)
+    results = LoadImagePair(value_range=True)(dict(img_path=tmp_path / 'vi.png', ir_path=tmp_path / 'ir.png'))
+    assert results['value_range'] == ((10, 210), (33, 33))
+    results['img'] = results['img'][:2, :3]
+    packed = PackFusionInputs()(results)
+    data = dict(inputs=[packed['inputs']], data_samples=[packed['data_samples']])
+    preprocess = FusionDataPreprocessor(stretch=True)
+    out = preprocess(data, training=True)['inputs']
+    torch.testing.assert_close(out['vi'][0, :, 0, 0], torch.tensor([0.4, 0.2, 0.0]))  # R, G, B
+    torch.testing.assert_close(out['vi'][0, :, 1, 1], torch.full((3,), 0.25))
+    assert (out['ir'] == 0).all()
+    torch.testing.assert_close(preprocess(data)['inputs'], FusionDataPreprocessor()(data)['inputs'])  # not in tests
+    sample = FusionDataSample(metainfo=dict(img_path='vi.png'))
+    with pytest.raises(ValueError, match=r'vi\.png: no value_range.*Set value_range=True in LoadImagePair'):
+        preprocess(dict(inputs=[packed['inputs']], data_samples=[sample]), training=True)

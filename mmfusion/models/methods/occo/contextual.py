@@ -72,9 +72,14 @@ def contextual_distance(x, y, variant='official', omega3=0.5, groups=1, chunk=51
     by y's mean over images and positions. d^l2_ij is the squared Euclidean distance of y_i and x_j: the public code has
     its rows and columns swapped against d^cos, and its published numbers come out in that way only.
 
-    ``'paper'`` (eq. 9-12): −log((s + ω3 exp(−e)) / (1 + ω3)) with s = mean_i max_k softmax_k(1 − S_ik), S the cosine
-    distance (eq. 9), e the root mean square of φ1 − φ2. Eq. 12 as printed, −log(s + ω3 e), falls as the distance e grows,
-    and is negative once s + ω3 e > 1; this form is never negative, and falls as both agree.
+    ``'paper'`` (eq. 9-12)::
+
+        CS = mean_images −log((s + ω3 exp(−e)) / (1 + ω3))
+
+    for each pair of maps by itself: s = mean_i max_k softmax_k(1 − S_ik) (eq. 10, 11), S the cosine distance after the
+    shift by the mean μ of the points of that one y (eq. 9), e the root mean square of φ1 − φ2. Eq. 12 as printed,
+    −log(s + ω3 e), falls as the distance e grows, and is negative once s + ω3 e > 1; this form is never negative, and falls
+    as both agree.
 
     Args:
         x, y (Tensor): (groups·n)×C×h×w. Each group gives one distance.
@@ -90,22 +95,46 @@ def contextual_distance(x, y, variant='official', omega3=0.5, groups=1, chunk=51
     Raises:
         ValueError: If the variant is unknown.
     """
+    _check_variant(variant)
+    x, y = _points(at_least_float32(x)), _points(at_least_float32(y))
+    official = variant == 'official'
+    if official:
+        mean = y.unflatten(0, (groups, -1)).mean((1, 2)).repeat_interleave(x.shape[0] // groups, 0)[:, None]
+    else:
+        mean = y.mean(1, keepdim=True)
+        rms = _root((x - y).square().flatten(1).mean(1))
+    x, y = _sample(x, y, max_points)
+    best = _mean_maxima(x, y, mean, omega3 if official else 0.0, official, chunk)
+    distance = -(best + _EPS).log() if official else -((best + omega3 * (-rms).exp()) / (1 + omega3)).log()
+    return distance.unflatten(0, (groups, -1)).mean(1)
+
+
+def euclidean_distance(x, y, variant='official', groups=1):
+    """Euclidean distance of two feature maps.
+
+    Args:
+        x, y (Tensor): (groups·n)×C×h×w.
+        variant (str): ``'official'``: the mean squared difference. ``'paper'``: its root, e of eq. 12 and 14 but for the
+            map's size, of each pair of maps by itself; their mean.
+        groups (int): How many independent distances the batch holds, one after the other.
+
+    Returns:
+        Tensor: ``groups`` distances, float32 (float64 for float64).
+
+    Raises:
+        ValueError: If the variant is unknown.
+    """
+    _check_variant(variant)
+    squared = (at_least_float32(x) - at_least_float32(y)).square().flatten(1).mean(1)
+    distance = squared if variant == 'official' else _root(squared)
+    return distance.unflatten(0, (groups, -1)).mean(1)
+
+
+def _root(squared):
+    """Square root whose gradient at 0 is finite."""
+    return (squared + 1e-12).sqrt()
+
+
+def _check_variant(variant):
     if variant not in ('official', 'paper'):
         raise ValueError(f"variant must be 'official' or 'paper', got {variant!r}")
-    x, y = _points(at_least_float32(x)), _points(at_least_float32(y))
-    spread = (x - y).unflatten(0, (groups, -1)).flatten(1)
-    mean = y.unflatten(0, (groups, -1)).mean((1, 2))
-    mean = mean.repeat_interleave(x.shape[0] // groups, 0)[:, None]
-    x, y = _sample(x, y, max_points)
-    official = variant == 'official'
-    best = _mean_maxima(x, y, mean, omega3 if official else 0.0, official, chunk).unflatten(0, (groups, -1))
-    if official:
-        return -(best + _EPS).log().mean(1)
-    best = best.mean(1)
-    rms = (spread.square().mean(1) + 1e-12).sqrt()
-    return -((best + omega3 * (-rms).exp()) / (1 + omega3)).log()
-
-
-def euclidean_distance(x, y, groups=1):
-    """Mean squared difference of two feature maps; (groups·n)×C×h×w → ``groups``."""
-    return (at_least_float32(x) - at_least_float32(y)).square().unflatten(0, (groups, -1)).flatten(1).mean(1)

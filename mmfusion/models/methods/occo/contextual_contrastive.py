@@ -16,6 +16,8 @@ _TERMS = (
     ('shared_vi', 'shared', 'vi', 'ir'),
     ('shared_ir', 'shared', 'ir', 'vi'),
 )
+# Weights of layers in 𝒟. The public code's; eq. 13 has none, so that each layer counts 1 in the paper's variant.
+_LAYERS = dict(contextual={'relu4_4': 0.25, 'relu5_4': 1.0}, euclidean={'relu4_1': 0.25, 'relu5_1': 1.0})
 
 
 @MODELS.register_module()
@@ -27,26 +29,30 @@ class ContextualContrastiveLoss(PriorHolder):
     region (eq. 6-8); 𝒟 sums the distances of deep VGG features over layers (eq. 13); the background is compared on the
     first layer by l2 (eq. 14).
 
-    An image whose region is empty is left out of that region's term; a term without images is 0 with zero gradient.
     VGG runs once a step on the anchors, with gradient, and once, without, on all positives and negatives.
 
     Args:
         prior (dict): Config of a :class:`VGGPrior`.
         groups (int): b; the paper's ratio of negatives, 4.
-        layers (dict[str, float]): Layer → weight in 𝒟. Default: relu4_4 0.25 and relu5_4 1 (public code; the paper
-            gives no weights).
-        space (str): ``'contextual'``, or ``'euclidean'`` (ablation Model-1, Model-3).
+        layers (dict[str, float]): Layer → weight in 𝒟. Default: in contextual space relu4_4 and relu5_4, in Euclidean
+            space relu4_1 and relu5_1 (public code), with weights 0.25 and 1 (public code) or 1 and 1 (paper, eq. 13).
+        space (str): ``'contextual'``, or ``'euclidean'`` (ablation Model-1, Model-3): the public code's
+            ``ContrastiveLoss_L2``, on features of a VGG that takes grey images as they are, without normalisation.
         variant (str): ``'official'``, the public code: the ratio is taken layer by layer and summed with the layers'
             weights; in the fifth stage anchor and positive change places, 𝒟(positive, anchor), and only there; 𝒟_bg is
             the mean squared error on relu1_1 × 1/16. ``'paper'``: 𝒟 sums over layers before the ratio (eq. 13), 𝒟_bg is
-            the l2 norm on relu1_1 (eq. 14). See also :func:`contextual_distance`.
+            the l2 norm on relu1_1 of each image (eq. 14). See also :func:`contextual_distance`.
+        empty (str): What happens to an image of the first group whose region is empty. ``'keep'`` (public code): black
+            features of anchor and positive stay in the term, with distance 0, and shift the mean of the group.
+            ``'drop'``: the image is left out of that region's term, together with its negatives; a term without images is
+            0 with zero gradient. The paper does not say.
         omega (tuple[float, float, float]): ω1, ω2 of eq. 7 and ω3 of eq. 12.
         chunk, max_points: See :func:`contextual_distance`.
         vgg_batch (int): Images that VGG takes at a time on a GPU; bounds the memory. A CPU takes them one by one.
         loss_weight (float): Factor on the loss (ω6).
 
     Raises:
-        ValueError: Unknown space or variant; a batch that does not split into ``groups``.
+        ValueError: If space, variant or empty is unknown, or a batch does not split into ``groups``.
     """
 
     def __init__(
@@ -56,6 +62,7 @@ class ContextualContrastiveLoss(PriorHolder):
         layers=None,
         space='contextual',
         variant='official',
+        empty='keep',
         omega=(0.5, 0.5, 0.5),
         chunk=512,
         max_points=None,
@@ -63,14 +70,20 @@ class ContextualContrastiveLoss(PriorHolder):
         loss_weight=1.0,
     ):
         super().__init__()
-        if space not in ('contextual', 'euclidean'):
-            raise ValueError(f"space must be 'contextual' or 'euclidean', got {space!r}")
-        if variant not in ('official', 'paper'):
-            raise ValueError(f"variant must be 'official' or 'paper', got {variant!r}")
-        self.layers = dict(layers or {'relu4_4': 0.25, 'relu5_4': 1.0})
+        for name, value, known in (
+            ('space', space, ('contextual', 'euclidean')),
+            ('variant', variant, ('official', 'paper')),
+            ('empty', empty, ('keep', 'drop')),
+        ):
+            if value not in known:
+                raise ValueError(f'{name} must be {known[0]!r} or {known[1]!r}, got {value!r}')
+        if not layers:
+            layers = {k: 1.0 if variant == 'paper' else w for k, w in _LAYERS[space].items()}
+        self.layers = dict(layers)
         self.hold('vgg', MODELS.build(dict(prior, layers=tuple(self.layers))))
-        self.regions = RegionFeatures(self.prior('vgg'))
-        self.groups, self.space, self.variant, self.omega = groups, space, variant, tuple(omega)
+        self.regions = RegionFeatures(self.prior('vgg'), grey=space == 'euclidean')
+        self.groups, self.space, self.variant, self.empty = groups, space, variant, empty
+        self.omega = tuple(omega)
         self.options = dict(chunk=chunk, max_points=max_points)
         self.vgg_batch, self.loss_weight = vgg_batch, loss_weight
 
@@ -93,7 +106,7 @@ class ContextualContrastiveLoss(PriorHolder):
         n = len(fused) // self.groups
         regions = split_masks(mask_vi, mask_ir)
         sources = dict(vi=vi.detach(), ir=ir.detach())
-        present = {r: regions[r][:n].flatten(1).any(1).nonzero()[:, 0] for r in ('unique_vi', 'unique_ir', 'shared')}
+        present = {r: self._present(regions[r][:n]) for r in ('unique_vi', 'unique_ir', 'shared')}
         features = self._features(fused[:n], sources, regions, present, n)
         zero = fused.sum() * 0
         terms = {}
@@ -105,11 +118,17 @@ class ContextualContrastiveLoss(PriorHolder):
         total = terms['unique_vi'] + terms['unique_ir'] + w1 * terms['shared_vi'] + w2 * terms['shared_ir']
         return self.loss_weight * (total + terms['background']), {k: v.detach() for k, v in terms.items()}
 
+    def _present(self, region):
+        """Which images of the first group take part in a region's term."""
+        if self.empty == 'keep':
+            return torch.arange(len(region), device=region.device)
+        return region.flatten(1).any(1).nonzero()[:, 0]
+
     def _features(self, anchors, sources, regions, present, n):
         """VGG features of every masked image that a term needs.
 
         Returns:
-            dict: (region, ``'fused'``) → features of the m anchors that have the region; (region, modality) → features of
+            dict: (region, ``'fused'``) → features of the m anchors that take part; (region, modality) → features of
             the same images of each group, (groups·m); of the first group only where it serves as positive alone.
         """
         fixed, moving = {}, {}
@@ -154,12 +173,12 @@ class ContextualContrastiveLoss(PriorHolder):
             numerators.append(distance[0])
             denominators.append(distance[1:].sum())
         if self.variant == 'paper':
-            return sum(numerators) / sum(denominators)
-        return sum(w * p / q for w, p, q in zip(self.layers.values(), numerators, denominators, strict=True))
+            return _ratio(sum(numerators), sum(denominators))
+        return sum(w * _ratio(p, q) for w, p, q in zip(self.layers.values(), numerators, denominators, strict=True))
 
     def _distance(self, x, y, groups):
         if self.space == 'euclidean':
-            return euclidean_distance(x, y, groups)
+            return euclidean_distance(x, y, self.variant, groups)
         return contextual_distance(x, y, self.variant, self.omega[2], groups=groups, **self.options)
 
     def _background(self, anchors, sources, region, n):
@@ -168,15 +187,16 @@ class ContextualContrastiveLoss(PriorHolder):
         x = shallow(anchors * region[:n])
         with torch.no_grad():
             positive = shallow(sources['vi'][:n] * region[:n])
-        numerator = self._background_distance(x, positive)
+        numerator = euclidean_distance(x, positive, self.variant)[0]
         denominator = 0.0
         for ir, mask in zip(sources['ir'].split(n), region.split(n), strict=True):
             with torch.no_grad():
                 negative = shallow(ir * mask)
-            denominator = denominator + self._background_distance(x, negative)
+            denominator = denominator + euclidean_distance(x, negative, self.variant)[0]
         factor = 1 / 16 if self.variant == 'official' else 1.0
-        return factor * numerator / denominator.clamp_min(torch.finfo(denominator.dtype).tiny)
+        return factor * _ratio(numerator, denominator)
 
-    def _background_distance(self, x, y):
-        squared = (x - y).square().mean()
-        return squared if self.variant == 'official' else (squared + 1e-12).sqrt()
+
+def _ratio(numerator, denominator):
+    """Quotient that is 0, not NaN as in the public code, where anchor and all samples are black: 0 / 0."""
+    return numerator / torch.where(denominator == 0, torch.finfo(denominator.dtype).tiny, denominator)

@@ -76,10 +76,12 @@ class FastFIFB(FIFB):
         return (None, None) if self.channel is None else self.channel(mean, peak)
 
     def attention_tokens(self, vi: Tensor, ir: Tensor, weights: tuple) -> tuple[Tensor, Tensor]:
-        """Compute what the attention reads of both modalities, ReLU(Linear(w ⊙ x)): N×L×C tokens each."""
+        """Compute what the attention reads: ReLU(Linear(w ⊙ x)) (public code) or w ⊙ x (paper), N×L×C tokens each."""
         return tuple(self._tokens(m, x, w) for m, x, w in zip(('vi', 'ir'), (vi, ir), weights, strict=True))
 
     def _tokens(self, name, x, channel_weight):
+        if self.paper:
+            return x if channel_weight is None else x * channel_weight[:, None]
         layer = self.attention.proj[name]
         if channel_weight is None:
             return F.relu(layer(x), inplace=True)
@@ -169,7 +171,7 @@ class FastFIFB(FIFB):
         refine = self.refine
         x = to_map(_linear_of_pair(vi, ir, refine.reduce.weight, refine.reduce.bias), size)
         x = to_tokens(F.relu(refine.depthwise(x), inplace=True))
-        if self.training:
+        if not refine.norm.is_affine:
             x = refine.expand(x)
             if refine.inner_norm is not None:
                 x = to_tokens(refine.inner_norm(to_map(x, size)))

@@ -12,6 +12,23 @@ from mmfusion.models.layers.precision import at_least_float32
 from mmfusion.registry import MODELS
 
 
+class BatchNorm(nn.BatchNorm2d):
+    """Batch norm that can take each image's own statistics in tests, as the public code does."""
+
+    image_statistics = False
+
+    @property
+    def is_affine(self) -> bool:
+        """Whether it is an affine map with fixed numbers, which the map before it can take up."""
+        return not (self.training or self.image_statistics)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N×C×H×W → N×C×H×W."""
+        if self.image_statistics and not self.training:
+            return F.instance_norm(x, weight=self.weight, bias=self.bias, eps=self.eps)
+        return super().forward(x)
+
+
 class ChannelWeights(nn.Module):
     """Cross channel part (eq. 1): pooled vectors of both modalities → MLP → sigmoid → one weight a channel."""
 
@@ -52,6 +69,8 @@ class CrossAttention(nn.Module):
     Public code: a modality's context is softmax(Kᵀ V · C_head^-½), C_head×C_head in each head, the softmax over K's
     channels; the other modality's tokens, not projected, are its queries.
 
+    Its tokens pass Linear(C → C) and ReLU first, which the paper does not have: there Q, K and V are projections of ν.
+
     Paper: φ̂_ir = Softmax(Q_vi K_ir) V_ir on C×HW sequences, so that the map is C×C. No scale is printed; the softmax of a
     sum over HW products is a hard maximum that passes no gradient: the products are averaged over the HW tokens.
     """
@@ -61,13 +80,13 @@ class CrossAttention(nn.Module):
         if channels % num_heads:
             raise ValueError(f'channels ({channels}) must be a multiple of num_heads ({num_heads})')
         self.paper, self.num_heads = paper, num_heads
-        self.proj = nn.ModuleDict({m: nn.Linear(channels, channels) for m in ('vi', 'ir')})
+        self.proj = None if paper else nn.ModuleDict({m: nn.Linear(channels, channels) for m in ('vi', 'ir')})
         self.parts = 3 if paper else 2  # Q, K, V or K, V
         self.kv = nn.ModuleDict({m: nn.Linear(channels, self.parts * channels, bias=False) for m in ('vi', 'ir')})
 
     def forward(self, enhanced: dict[str, Tensor]) -> dict[str, Tensor]:
         """ϱ by modality, N×HW×C each → φ̂."""
-        tokens = {m: F.relu(self.proj[m](x)) for m, x in enhanced.items()}
+        tokens = enhanced if self.paper else {m: F.relu(self.proj[m](x)) for m, x in enhanced.items()}
         attend = self.attend_paper if self.paper else self.attend_official
         return {own: attend(own, other, tokens) for own, other in (('vi', 'ir'), ('ir', 'vi'))}
 
@@ -99,9 +118,9 @@ class Refine(nn.Module):
         self.reduce = nn.Linear(2 * channels, channels)
         self.depthwise = nn.Conv2d(channels, channels, 3, padding=1, groups=channels)
         self.expand = nn.Linear(channels, channels)
-        self.inner_norm = nn.BatchNorm2d(channels) if inner_norm else None
+        self.inner_norm = BatchNorm(channels) if inner_norm else None
         self.residual = nn.Linear(2 * channels, channels, bias=False)
-        self.norm = nn.BatchNorm2d(channels)
+        self.norm = BatchNorm(channels)
 
     def forward(self, v: Tensor, size: tuple[int, int]) -> Tensor:
         """v_f, N×HW×2C → φ_f, N×C×H×W."""

@@ -8,6 +8,7 @@ from mmfusion.models.layers.min_max import min_max_normalize
 from mmfusion.registry import MODELS
 
 from .fast import FastFIFB, fold_norm
+from .fifb import BatchNorm
 from .official import from_official, to_official
 from .tiled import TiledFusion
 
@@ -26,14 +27,14 @@ class ConvUnits(nn.Sequential):
         layers = []
         for i in (cin, cout):
             layers += [nn.Conv2d(i, cout, 3, padding=1)]
-            layers += [nn.BatchNorm2d(cout)] if norm else []
+            layers += [BatchNorm(cout)] if norm else []
             layers += [nn.ReLU(inplace=True)]
         super().__init__(*layers)
         self.step = 3 if norm else 2
 
     def forward(self, x):
         """N×cin×H×W → N×cout×H×W."""
-        if self.training or self.step == 2:
+        if self.step == 2 or not self[1].is_affine:
             return super().forward(x)
         layers = list(self)
         for conv, norm, relu in zip(layers[0::3], layers[1::3], layers[2::3], strict=True):
@@ -89,9 +90,13 @@ class FIFN(nn.Module):
         stretch (str): What is stretched to [0, 1] in training: the ``'batch'`` (public code) or each ``'image'``, as at
             test time. A task model that is trained behind the network wants the latter: stretched by the batch, most
             images are of lower contrast than those that it will be tested on.
+        test_norm (str): What batch norms subtract and divide by in tests: ``'running'`` statistics, or those of each
+            ``'image'``. The public test script never leaves training mode and takes one image at a time, so that its
+            results are those of the latter.
 
     Raises:
-        ValueError: Not four levels; an unknown ``stretch``; an image smaller than 8×8.
+        ValueError: If there are not four levels, ``stretch`` or ``test_norm`` is unknown, ``test_norm='image'`` is asked of
+            the paper's variant, or an image is smaller than 8×8.
     """
 
     min_size = 8
@@ -103,10 +108,17 @@ class FIFN(nn.Module):
         variant='official',
         fifb=None,
         stretch='batch',
+        test_norm='running',
     ):
         super().__init__()
         if stretch not in ('batch', 'image'):
             raise ValueError(f"stretch must be 'batch' or 'image', got {stretch!r}")
+        if test_norm not in ('running', 'image'):
+            raise ValueError(f"test_norm must be 'running' or 'image', got {test_norm!r}")
+        if test_norm == 'image' and variant != 'official':
+            raise ValueError(
+                f"test_norm='image' is how the public code tests; it needs variant='official', not {variant!r}"
+            )
         self.stretch = stretch
         if len(channels) != 4 or len(num_heads) != 4:
             raise ValueError(
@@ -126,6 +138,10 @@ class FIFN(nn.Module):
             for below, skip in zip(channels[:0:-1], channels[-2::-1], strict=True)
         )
         self.final = nn.Conv2d(channels[0], 1, 1)
+        self.test_norm = test_norm
+        for module in self.modules():
+            if isinstance(module, BatchNorm):
+                module.image_statistics = test_norm == 'image'
 
     from_authors = staticmethod(from_official)
     to_authors = staticmethod(to_official)
@@ -186,8 +202,13 @@ class FIFN(nn.Module):
             Tensor: N×1×H×W float32 in [0, 1].
 
         Raises:
-            ValueError: If the blocks are not :class:`FastFIFB` of the official variant.
+            ValueError: If the blocks are not :class:`FastFIFB` of the official variant, or ``test_norm`` is ``'image'``.
         """
+        if self.test_norm == 'image':
+            raise ValueError(
+                "FIFN: with test_norm='image' batch norms need the whole image, which tiles do not have. Fuse whole images, "
+                "or set exact=False in test_cfg for independent windows, or test_norm='running'."
+            )
         if not all(isinstance(block, FastFIFB) and not block.paper for block in self.fifb):
             raise ValueError(
                 "FIFN: tiles give the whole image's result only with FastFIFB and variant='official', whose attention is "

@@ -143,14 +143,16 @@ class RegionFeatures:
 
     Args:
         prior (VGGPrior): The network and its layers.
+        grey (bool): Whether regions go through a first convolution folded to one channel by BT.601, without
+            normalisation, as in :meth:`shallow`; otherwise they are repeated to three channels and normalised.
     """
 
-    def __init__(self, prior):
-        self.prior = prior
+    def __init__(self, prior, grey=False):
+        self.prior, self.grey = prior, grey
         self._masked = MaskedFeatures(prior.features, {k: v for k, v in prior.names.items() if v in prior.layers})
         # BT.601 weights on the first layer turn it into one that takes a grey image.
-        luma = torch.tensor(_LUMA).view(1, 3, 1, 1)
-        self._grey_weight = (prior.features[0].weight.detach() * luma).sum(1, keepdim=True)
+        weight = prior.features[0].weight.detach()
+        self._grey_weight = (weight * weight.new_tensor(_LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
 
     def __deepcopy__(self, memo):
         """Return the same object: a copy of a model (EMA) shares the prior."""
@@ -171,17 +173,23 @@ class RegionFeatures:
         Returns:
             dict[str, Tensor]: Layer name → N×C×h×w.
         """
-        prior, images = self.prior, images * regions
+        prior = self.prior
+        # The folded convolution of x is the convolution of (0.299 x, 0.587 x, 0.114 x).
+        prepare = self._luma_shares if self.grey else prior.normalize
+        images = prepare(images * regions)
         if images.is_cuda:
-            parts = [prior(part) for part in images.split(batch)]
+            parts = [prior.features_of(part) for part in images.split(batch)]
         elif not self._masked.covers(prior.layers):
-            parts = [prior(image) for image in images.split(1)]
+            parts = [prior.features_of(image) for image in images.split(1)]
         else:
-            black = (torch.zeros_like(images[:1], requires_grad=False) - prior.mean) / prior.std
-            normalized = ((images - prior.mean) / prior.std).split(1)
+            black = prepare(torch.zeros_like(images[:1, :1], requires_grad=False))
             windows = bounding_windows(regions)
-            parts = [self._masked(x, black, window) for x, window in zip(normalized, windows, strict=True)]
+            parts = [self._masked(x, black, window) for x, window in zip(images.split(1), windows, strict=True)]
         return {layer: torch.cat([part[layer] for part in parts]) for layer in prior.layers}
+
+    @staticmethod
+    def _luma_shares(x):
+        return x * torch.tensor(_LUMA, dtype=x.dtype, device=x.device).view(1, 3, 1, 1)
 
     def shallow(self, x):
         """Compute relu1_1 of grey images through the first convolution folded to one channel by BT.601.

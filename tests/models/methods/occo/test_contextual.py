@@ -33,9 +33,10 @@ def similarity(rows, relative):
 def direct(x, y, variant='official', omega3=0.5):
     """One group, by loops."""
     px, py = points(x), points(y)
-    mean = torch.stack([p for image in py for p in image]).mean(0)
+    whole = torch.stack([p for image in py for p in image]).mean(0)
     per_image = []
     for a, b in zip(px, py, strict=True):
+        mean = whole if variant == 'official' else torch.stack(b).mean(0)  # eq. 9: of one map's points
         cos = similarity([[cosine(p - mean, q - mean) for q in b] for p in a], variant == 'official')
         if variant == 'official':
             l2 = similarity([[((p - q) ** 2).sum().item() for p in a] for q in b], True)
@@ -47,9 +48,10 @@ def direct(x, y, variant='official', omega3=0.5):
         per_image.append(sum(max(row) for row in mixed) / len(mixed))
     if variant == 'official':
         return sum(-math.log(s + 1e-5) for s in per_image) / len(per_image)
-    s = sum(per_image) / len(per_image)
-    rms = (x - y).norm().item() / math.sqrt(x.numel())
-    return -math.log((s + omega3 * math.exp(-rms)) / (1 + omega3))
+    # eq. 12, of each pair of maps
+    rms = [(a - b).norm().item() / math.sqrt(a.numel()) for a, b in zip(x, y, strict=True)]
+    values = [-math.log((s + omega3 * math.exp(-e)) / (1 + omega3)) for s, e in zip(per_image, rms, strict=True)]
+    return sum(values) / len(values)
 
 
 @pytest.mark.parametrize('variant', ['official', 'paper'])
@@ -117,11 +119,22 @@ def test_points_have_no_order():
         )
 
 
+def test_papers_distance_is_that_of_each_pair():
+    """The distance of several pairs is the mean of theirs; the public code shifts by the mean of all."""
+    x, y = maps(3)
+    alone = [contextual_distance(a[None], b[None], 'paper') for a, b in zip(x, y, strict=True)]
+    torch.testing.assert_close(contextual_distance(x, y, 'paper'), torch.stack(alone).mean(0))
+    alone = [contextual_distance(a[None], b[None]) for a, b in zip(x, y, strict=True)]
+    assert (contextual_distance(x, y) - torch.stack(alone).mean(0)).abs() > 1e-3
+
+
 def test_euclidean_distance_is_symmetric_and_per_group():
     x, y = maps(4)
-    torch.testing.assert_close(euclidean_distance(x, y, 2), euclidean_distance(y, x, 2))
-    expected = torch.stack([((x[:2] - y[:2]) ** 2).mean(), ((x[2:] - y[2:]) ** 2).mean()])
-    torch.testing.assert_close(euclidean_distance(x, y, 2), expected)
+    for variant in ('official', 'paper'):
+        torch.testing.assert_close(euclidean_distance(x, y, variant, 2), euclidean_distance(y, x, variant, 2))
+    squared = ((x - y) ** 2).flatten(1).mean(1)
+    torch.testing.assert_close(euclidean_distance(x, y, groups=2), squared.view(2, 2).mean(1))
+    torch.testing.assert_close(euclidean_distance(x, y, 'paper', 2), squared.sqrt().view(2, 2).mean(1))
 
 
 def test_max_points():
@@ -169,6 +182,8 @@ def test_errors():
     x, y = maps()
     with pytest.raises(ValueError, match=r"variant must be 'official' or 'paper', got 'public'"):
         contextual_distance(x, y, 'public')
+    with pytest.raises(ValueError, match=r"variant must be 'official' or 'paper', got 'public'"):
+        euclidean_distance(x, y, 'public')
 
 
 @pytest.mark.data

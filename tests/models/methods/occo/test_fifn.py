@@ -1,17 +1,21 @@
 """FIFB as printed and fast, FIFN, and what a network must keep to."""
 
 import itertools
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from mmfusion.models.fusers import ImageFuser
 from mmfusion.models.methods.occo import FIFB, FIFN, FastFIFB
 from mmfusion.models.methods.occo.fast import gram
 from mmfusion.models.methods.occo.fifb import CrossAttention
 from mmfusion.models.methods.occo.fifn import ConvUnits
 from mmfusion.registry import MODELS
 
+DATA = Path(__file__).parents[3] / 'data' / 'occo'
 SWITCHES = [
     dict(zip(('spatial', 'channel', 'attention'), on, strict=True)) for on in itertools.product((1, 0), repeat=3)
 ]
@@ -78,11 +82,11 @@ def test_fifb_float32_on_many_tokens(variant):
 
 
 def test_the_papers_attention_written_out():
-    """φ̂_ir = Softmax(Q_vi K_ir) V_ir over channels, of products averaged over the tokens."""
+    """φ̂_ir = Softmax(Q_vi K_ir) V_ir over channels, of products averaged over the tokens; Q, K, V are linear in ν."""
     attention = CrossAttention(3, paper=True)
     enhanced = dict(vi=torch.randn(1, 10, 3), ir=torch.randn(1, 10, 3))
-    q, _, _ = attention.kv['vi'](attention.proj['vi'](enhanced['vi']).relu())[0].T.split(3)
-    _, k, v = attention.kv['ir'](attention.proj['ir'](enhanced['ir']).relu())[0].T.split(3)  # C×HW each
+    q, _, _ = attention.kv['vi'](enhanced['vi'])[0].T.split(3)
+    _, k, v = attention.kv['ir'](enhanced['ir'])[0].T.split(3)  # C×HW each
     expected = (q @ k.T / 10).softmax(1) @ v
     torch.testing.assert_close(attention(enhanced)['ir'][0].T, expected)
 
@@ -155,6 +159,52 @@ def test_conv_units_fold_norm(norm):
 def test_parameters_of_the_public_size():
     """The public code's channels give its 3.62 M parameters."""
     assert sum(p.numel() for p in FIFN().parameters()) == pytest.approx(3.62e6, rel=2e-3)
+
+
+def seeded_state(net):
+    """A state dict whose numbers NumPy draws: the one that the public code's numbers are of."""
+    rng, state = np.random.RandomState(0), net.state_dict()
+    for name in sorted(state):
+        value = state[name]
+        if value.is_floating_point():
+            x = rng.standard_normal(value.shape)
+            if value.ndim > 1:
+                x = x * (2 / value[0].numel()) ** 0.5
+            elif name.endswith(('running_var', 'weight')):
+                x = 1 + 0.3 * np.abs(x)
+            else:
+                x = 0.1 * x
+            state[name] = torch.from_numpy(np.asarray(x, np.float32))
+    return state
+
+
+def test_public_tests_take_each_images_own_statistics():
+    """Raw output and 8-bit image that bociic/OCCO's main.py gives at 1c22560, which never leaves training mode."""
+    options = dict(channels=(4, 8, 12, 16), test_norm='image')
+    fuser = ImageFuser(dict(type='mmfusion.FIFN', **options), test_cfg=dict(rounding='truncate')).eval()
+    fuser.network.load_state_dict(seeded_state(fuser.network))
+    before = {k: v.clone() for k, v in fuser.state_dict().items()}
+    rng = np.random.RandomState(1)
+
+    def image(channels):
+        coarse = np.kron(rng.randint(40, 216, (channels, 6, 8)), np.ones((1, 4, 4)))[:, :21, :30]
+        return torch.from_numpy((coarse + rng.randint(-40, 40, (channels, 21, 30))) / 255).float()[None]
+
+    vi, ir = image(3), image(1)
+    with np.load(DATA / 'tested_image.npz') as numbers, torch.no_grad():
+        batch = fuser.run(vi, ir)
+        raw = fuser.network.raw(batch['vi'], ir)
+        expected = torch.from_numpy(numbers['raw'])
+        assert ((raw - expected).norm() / expected.norm()).item() < 1e-5
+        ours = (batch['fused_rgb'][0] * 255).round().byte().permute(1, 2, 0).numpy()
+        assert (ours == numbers['image']).mean() > 0.99  # a value at a level may be cut either way
+        assert np.abs(ours.astype(int) - numbers['image']).max() <= 1
+        # Of two images each has its own; the running statistics stay.
+        both = fuser.network(torch.cat([batch['vi'], 0.5 * ir]), torch.cat([ir, ir]))
+        torch.testing.assert_close(both[:1], fuser.network(batch['vi'], ir), rtol=1e-4, atol=1e-5)
+    assert all(torch.equal(v, before[k]) for k, v in fuser.state_dict().items())
+    with pytest.raises(ValueError, match=r"test_norm='image' batch norms need the whole image"):
+        fuser.network.fuse_tiled(ir, ir, (16, 16))
 
 
 @pytest.mark.parametrize('variant', ['official', 'paper'])
@@ -279,6 +329,12 @@ def test_errors():
         FIFN(channels=(4, 4, 4))
     with pytest.raises(ValueError, match=r"stretch must be 'batch' or 'image', got 'pixel'"):
         small(stretch='pixel')
+    with pytest.raises(ValueError, match=r"test_norm must be 'running' or 'image', got 'batch'"):
+        small(test_norm='batch')
+    with pytest.raises(
+        ValueError, match=r"test_norm='image' is how the public code tests; it needs variant='official'"
+    ):
+        small(test_norm='image', variant='paper')
     with pytest.raises(ValueError, match=r'must be at least 8×8, got 7×20 \(height×width\)'):
         small()(torch.rand(1, 1, 7, 20), torch.rand(1, 1, 7, 20))
 

@@ -1,9 +1,9 @@
-"""DINOv2-Seg, GFFusion's SSNet, trained on the images of a frozen OCCO (a row of GFFusion's Table 4).
+"""DINOv2-Seg, GFFusion's SSNet, trained on the images of a frozen GFFusion (its Table 4).
 
-Only its linear head is trained: DINOv2 is frozen, as GFFusion has it (section III-C). See occo-frozen_segformer_mfnet.py.
+Only its linear head is trained: DINOv2 is frozen, as in section III-B.5. See gffusion-frozen_segformer_mfnet.py.
 """
 
-_base_ = './occo-frozen_segformer_mfnet.py'
+_base_ = './gffusion-frozen_segformer_mfnet.py'
 
 from mmengine.hub import get_config  # after _base_: otherwise mmengine takes this file for a lazy config
 

@@ -1,12 +1,12 @@
-"""SegFormer-B0 trained on the images of a frozen OCCO (a row of GFFusion's Table 4: segmenters on MFNet).
+"""SegFormer-B0 trained on the images of a frozen GFFusion (a row of GFFusion's Table 4: segmenters on MFNet).
 
 The paper gives neither the size of the segmenters nor their schedule: mmsegmentation's optimizer, 150 epochs. The fuser's
-weights come from MMFUSION_FUSER, a checkpoint of an OCCO.
+weights come from MMFUSION_FUSER, a checkpoint of GFFusion, joint or alone; CLIP runs in front of it as its prior.
 """
 
 _base_ = [
     'mmseg::_base_/models/segformer_mit-b0.py',
-    '../_base_/fusers/occo.py',
+    '../_base_/fusers/gffusion.py',
     '../_base_/datasets/mfnet_seg.py',
     '../_base_/schedules/task_150e.py',
     '../_base_/default_runtime.py',
@@ -27,7 +27,7 @@ model = dict(
     fuser=fuser,
     segmentor=segmentor,
     frozen=('fuser',),
-    fuser_checkpoint='{{$MMFUSION_FUSER:work_dirs/occo_msrs/epoch_60.pth}}',
+    fuser_checkpoint='{{$MMFUSION_FUSER:work_dirs/gffusion_joint_mfnet/epoch_100.pth}}',
 )
 
 optim_wrapper = dict(

@@ -1,6 +1,6 @@
-"""SegNeXt-T trained on the images of a frozen OCCO (a row of GFFusion's Table 4); see occo-frozen_segformer_mfnet.py."""
+"""SegNeXt-T trained on the images of a frozen GFFusion (its Table 4); see gffusion-frozen_segformer_mfnet.py."""
 
-_base_ = './occo-frozen_segformer_mfnet.py'
+_base_ = './gffusion-frozen_segformer_mfnet.py'
 
 from mmengine.hub import get_config  # after _base_: otherwise mmengine takes this file for a lazy config
 
