@@ -10,5 +10,5 @@ msrs = dict(type='mmfusion.MSRSDataset', data_root='{{$MMFUSION_DATA:data}}/MSRS
 train_dataloader = dict(batch_size=8, dataset=dict(split='train', **msrs))
 val_dataloader = dict(dataset=dict(split='test', **msrs))
 test_dataloader = val_dataloader
-val_evaluator = dict(metric=['EN', 'SCD', 'VIF'])  # section IV-A.3
+val_evaluator = dict(metric=['EN', 'SCD', 'VIF', 'VIFF'])  # section IV-A.3; its VIF cites Han: VIFF
 test_evaluator = val_evaluator

@@ -40,7 +40,7 @@ val_dataloader = dict(num_workers=1, dataset=dict(num=16, size=size))
 test_dataloader = dict(num_workers=1, dataset=dict(num=16, size=size))
 val_evaluator = [
     dict(type='mmseg.IoUMetric', iou_metrics=['mIoU']),
-    dict(type='mmfusion.FusionMetric', metric=['EN', 'SCD', 'VIF']),
+    dict(type='mmfusion.FusionMetric', metric=['EN', 'SCD', 'VIF', 'VIFF']),
 ]
 test_evaluator = val_evaluator
 

@@ -15,6 +15,6 @@ train_pipeline = [
 train_dataloader = dict(batch_size=8, dataset=dict(pipeline=train_pipeline))
 val_evaluator = [
     dict(type='mmseg.IoUMetric', iou_metrics=['mIoU']),
-    dict(type='mmfusion.FusionMetric', metric=['EN', 'SCD', 'VIF']),
+    dict(type='mmfusion.FusionMetric', metric=['EN', 'SCD', 'VIF', 'VIFF']),
 ]
 test_evaluator = val_evaluator[1]  # the fusion part has no labels

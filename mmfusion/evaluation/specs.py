@@ -188,6 +188,11 @@ _SPECS = (
         published=('tang',), min_size=perception.VIF_MIN_SIZE, undefined=_CONSTANT_SOURCE,
     ),
     MetricSpec(
+        'VIFF', perception.visual_information_fidelity_for_fusion, 'perception',
+        'visual information fidelity for fusion', True, ('[0, 1], more if contrast grows',) * 2, 'Han 2013',
+        min_size=perception.VIF_MIN_SIZE,
+    ),
+    MetricSpec(
         'Qcb', perception.qcb, 'perception', "Chen–Blum's contrast preservation", True, ('[0, 1]',) * 2, 'Chen 2009',
         published=('vifb',), undefined='an image is constant', shares=True,
     ),

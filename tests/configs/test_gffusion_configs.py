@@ -66,7 +66,7 @@ def test_datasets_of_section_4_a_1():
         cfg = load(f'gffusion_funet_{part}.py')
         assert cfg.test_dataloader.dataset.type == f'mmfusion.{test}Dataset'
         assert cfg.train_dataloader.dataset.type in ('mmfusion.MSRSDataset', 'mmfusion.M3FDDataset')
-        assert cfg.test_evaluator.metric == ['EN', 'SCD', 'VIF']  # section IV-A.3
+        assert cfg.test_evaluator.metric == ['EN', 'SCD', 'VIF', 'VIFF']  # section IV-A.3
         assert not any('Mask' in t.type for t in cfg.train_dataloader.dataset.pipeline)
 
 
@@ -193,7 +193,7 @@ def test_segmenter_of_section_3_b_5(monkeypatch):
     assert head.loss_decode.type == 'mmseg.CrossEntropyLoss'
     crop = next(t for t in cfg.train_dataloader.dataset.pipeline if t.type == 'mmseg.RandomCrop')
     assert [side % 14 for side in crop.crop_size] == [0, 0]
-    assert cfg.val_evaluator[1].metric == ['EN', 'SCD', 'VIF']
+    assert cfg.val_evaluator[1].metric == ['EN', 'SCD', 'VIF', 'VIFF']
 
 
 def test_fusion_is_that_of_the_configs_without_segmenter():

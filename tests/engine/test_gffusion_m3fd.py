@@ -102,7 +102,7 @@ def test_from_boxes_to_a_step_of_joint_training(m3fd, tmp_path, monkeypatch):
     assert recorder.labels <= {*range(7), 255}
     assert 'val/mIoU' in runner.message_hub.log_scalars
     tested = runner.test()
-    assert sorted(tested) == ['fusion/EN', 'fusion/SCD', 'fusion/VIF']
+    assert sorted(tested) == ['fusion/EN', 'fusion/SCD', 'fusion/VIF', 'fusion/VIFF']
 
 
 def test_labels_are_those_of_the_boxes(m3fd):

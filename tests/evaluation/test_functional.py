@@ -107,6 +107,54 @@ def test_vif_equals_torchmetrics(triple):
     torch.testing.assert_close(perception.visual_information_fidelity(f, a, b), both.double(), rtol=1e-6, atol=0)
 
 
+def _viff_information(source, fused):
+    """Gain, kept and whole information of a source at each of VIFF's scales, each window of each pixel written out."""
+    for scale in range(4):
+        side = 2 ** (4 - scale) + 1
+        x = np.arange(side) - (side - 1) / 2
+        window = np.exp(-(x[:, None] ** 2 + x**2) / (2 * (side / 5) ** 2))
+        window /= window.sum()
+
+        def mean(image, window=window):
+            return np.einsum('hwij,ij->hw', np.lib.stride_tricks.sliding_window_view(image, window.shape), window)
+
+        if scale:
+            source, fused = mean(source)[::2, ::2], mean(fused)[::2, ::2]
+        var_s, var_f = (np.maximum(mean(i * i) - mean(i) ** 2, 0) for i in (source, fused))
+        cov = mean(source * fused) - mean(source) * mean(fused)
+        gain = np.where((var_s < 1e-10) | (var_f < 1e-10), 0, np.maximum(cov / (var_s + 1e-10), 0))
+        residual = np.maximum(np.where(var_f < 1e-10, 0, var_f - gain * cov), 1e-10)
+        noise = 0.005 * 255**2
+        yield gain, np.log10(1 + gain**2 * var_s / (residual + noise)), np.log10(1 + var_s / noise)
+
+
+def test_viff_window_by_window(triple):
+    """Han's definition, and its weights of the scales."""
+    f, a, b = (x[..., :50] for x in triple)
+    f = f.clone()
+    f[1, 0, :30, :25] = 7  # a flat part of the fused image
+    a[1, 0, 20:] = 100  # and of a source
+    found = perception.visual_information_fidelity_for_fusion(f, a, b)
+    for k in range(2):
+        scales = []
+        for ir, vi in zip(*(_viff_information(_plane(s, k), _plane(f, k)) for s in (a, b)), strict=True):
+            kept, whole = (np.where(ir[0] < vi[0], p, q) for p, q in zip(ir[1:], vi[1:], strict=True))
+            scales.append((kept + 1e-7).sum() / (whole + 1e-7).sum())
+        assert found[k].item() == pytest.approx((scales[0] + 0.15 * scales[2] + scales[3]) / 2.15, rel=1e-9)
+
+
+def test_viff_of_known_images(triple):
+    f, a, b = triple
+    viff = perception.visual_information_fidelity_for_fusion
+    assert viff(a, a, a).tolist() == pytest.approx([1, 1], rel=1e-9)
+    flat = torch.full_like(a, 90)
+    assert viff(flat, a, b).tolist() == pytest.approx([0, 0], abs=1e-4)
+    assert viff(f, flat, flat).tolist() == pytest.approx([1, 1], rel=1e-12)
+    # The source with the lower gain counts: of a and a with twice its contrast, the latter, of which half is kept.
+    assert (viff(a / 2, a / 2, a) < viff(a / 2, a / 2, a / 2)).all()
+    assert (viff(a, a / 2, a / 2) > 1).all()
+
+
 def test_gradients_of_a_ramp():
     """A plane of slope (3, 4): every gradient is known."""
     x = 3 * torch.arange(16.0)[None, :] + 4 * torch.arange(12.0)[:, None]

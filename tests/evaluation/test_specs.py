@@ -11,7 +11,7 @@ from mmfusion.evaluation import METRIC_SPECS, PROTOCOLS, evaluate_images, resolv
 CASES = [(name, protocol) for name in METRIC_SPECS for protocol in PROTOCOLS]
 WANTED = (
     'EN MI NMI CE FMI_pixel FMI_dct FMI_w QNCIE TE SF AG SD EI Qabf Nabf Labf Variance CC SCD SSIM MS_SSIM Qy Qw Qe '
-    'PSNR MSE RMSE VIF Qcb Qcv'
+    'PSNR MSE RMSE VIF VIFF Qcb Qcv'
 )
 
 
