@@ -17,4 +17,4 @@ val_evaluator = [
     dict(type='mmseg.IoUMetric', iou_metrics=['mIoU']),
     dict(type='mmfusion.FusionMetric', metric=['EN', 'SCD', 'VIF', 'VIFF']),
 ]
-test_evaluator = val_evaluator[1]  # the fusion part has no labels
+test_evaluator = val_evaluator[1]  # the fusion part comes without labels

@@ -11,14 +11,16 @@ from .layout_dataset import LayoutDataset
 
 @DATASETS.register_module()
 class M3FDDataset(LayoutDataset):
-    """M3FD: 4200 pairs with boxes of 6 classes (``detection``) and 300 independent pairs (``fusion``), 1024×768 mostly.
+    """M3FD: 4200 pairs with boxes of 6 classes (``detection``), and 300 for fusion (``fusion``), 1024×768 mostly.
 
     Layout: ``M3FD_Detection/{Vis,Ir}/NAME.png``, ``M3FD_Detection/Annotation/NAME.xml`` (Pascal VOC) and
     ``M3FD_Fusion/{Vis,Ir}/NAME.png``; masks, where made, in ``mask_vi`` and ``mask_ir`` beside the images. Copies with
     the folders in lower case are read with ``data_prefix=dict(vi_path='M3FD_Detection/vi', …)``.
 
-    The authors published no split of the detection part: ``ann_file`` names a list, such as
-    ``configs/_base_/datasets/splits/m3fd_train.txt``.
+    The fusion part has numbers of the detection part, and where both could be compared the same images: what is tested on
+    the one must not be trained on these pairs of the other. The authors published no split of the detection part:
+    ``ann_file`` names a list, such as ``configs/_base_/datasets/splits/m3fd_train.txt``, or ``m3fd_unseen_train.txt``, which
+    leaves the fusion part out.
 
     Source: https://github.com/JinyuanLiu-CV/TarDAL
 

@@ -259,7 +259,7 @@ def test_m3fd_learns_from_label_maps_of_its_boxes():
     assert cfg.model.to_dict() == msrs.model.to_dict()
     assert cfg.train_dataloader.dataset.pipeline == msrs.train_dataloader.dataset.pipeline
     assert cfg.val_evaluator == msrs.val_evaluator
-    for part, listed in (('train', 3360), ('val', 840)):
+    for part, listed in (('train', 3120), ('val', 780)):
         dataset = cfg[f'{part}_dataloader'].dataset
         assert (dataset.type, dataset.with_labels) == ('mmfusion.M3FDSegDataset', True)
         assert len(Path(dataset.ann_file).read_text().split()) == listed

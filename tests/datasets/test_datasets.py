@@ -185,13 +185,36 @@ def test_split_rules():
     assert tool.split_random(names, 0.2, 8) != (train, val)
 
 
-def test_m3fd_lists_are_those_of_the_tool(tmp_path):
-    command = ['m3fd', '--numbers', '4200', '--digits', '5', '--share', '0.2', '--seed', '0']
+SPLITS = ROOT / 'configs' / '_base_' / 'datasets' / 'splits'
+
+
+@pytest.mark.parametrize(
+    ('name', 'options', 'counts'),
+    [('m3fd', [], (3360, 840)), ('m3fd_unseen', ['--without', str(SPLITS / 'm3fd_fusion.txt')], (3120, 780))],
+)
+def test_m3fd_lists_are_those_of_the_tool(tmp_path, name, options, counts):
+    command = [name, '--numbers', '4200', '--digits', '5', '--share', '0.2', '--seed', '0', *options]
     load_tool('make_split').main([*command, '--out', str(tmp_path)])
-    for part, count in (('train', 3360), ('val', 840)):
-        written = (ROOT / 'configs' / '_base_' / 'datasets' / 'splits' / f'm3fd_{part}.txt').read_text()
-        assert (tmp_path / f'm3fd_{part}.txt').read_text() == written
+    for part, count in zip(('train', 'val'), counts, strict=True):
+        written = (SPLITS / f'{name}_{part}.txt').read_text()
+        assert (tmp_path / f'{name}_{part}.txt').read_text() == written
         assert len(written.split()) == count
+
+
+def test_lists_for_testing():
+    """Numbers of pairs as the papers have them; what is tested on M3FD's fusion part is not trained on."""
+    names = {part: (SPLITS / f'{part}.txt').read_text().split() for part in ('m3fd_fusion', 'tno_21', 'tno_55')}
+    assert [len(set(part)) for part in names.values()] == [300, 21, 55]
+    assert set(names['tno_21']) < {f'{k:02d}' for k in range(1, 43)}
+    unseen = [name for part in ('train', 'val') for name in (SPLITS / f'm3fd_unseen_{part}.txt').read_text().split()]
+    assert sorted([*unseen, *names['m3fd_fusion']]) == [f'{k:05d}' for k in range(4200)]
+    configs = ('_base_/datasets/m3fd.py', '_base_/datasets/m3fd_seg.py', 'gffusion/gffusion_funet_m3fd.py')
+    for config in configs:
+        cfg = Config.fromfile(ROOT / 'configs' / config)
+        assert cfg.test_dataloader.dataset.split == 'fusion'
+        for loader in (cfg.train_dataloader, cfg.val_dataloader):
+            listed = Path(loader.dataset.ann_file).read_text().split()
+            assert not set(listed) & set(names['m3fd_fusion']), config
 
 
 @pytest.mark.data
@@ -493,6 +516,7 @@ def test_base_config_on_the_layout(folders, tmp_path, monkeypatch, name, layout,
     (RoadSceneDataset, 'RoadScene', dict(ann_file='roadscene_train.txt'), 199),
     (RoadSceneDataset, 'RoadScene', dict(ann_file='roadscene_val.txt'), 22),
     (TNODataset, 'TNO', dict(), 42),
+    (TNODataset, 'TNO', dict(ann_file='tno_21.txt'), 21),
     (FusionDataset, 'samples/LLVIP/train', dict(), 32),
     (FusionDataset, 'samples/LLVIP/test', dict(), 12),
     (FusionDataset, 'samples/MSRS', dict(), 5),

@@ -27,6 +27,18 @@ def test_lists_are_written(tool, tmp_path):
     assert lists == [list(part) for part in tool.split_counted([f'{k:02d}' for k in range(9)], 5, 3, 1)]
 
 
+def test_names_stay_out(tool, tmp_path, capsys):
+    (tmp_path / 'seen.txt').write_text('1\n4\n')
+    command = ['x', '--numbers', '6', '--digits', '1', '--every', '2', '--out', str(tmp_path), '--without']
+    tool.main([*command, str(tmp_path / 'seen.txt')])
+    assert [(tmp_path / f'x_{part}.txt').read_text().split() for part in ('train', 'val')] == [['0', '3'], ['2', '5']]
+    (tmp_path / 'seen.txt').write_text('a1\n')
+    for file, message in (('seen.txt', 'none of the 6 names is in it'), ('nowhere.txt', 'no such list')):
+        with pytest.raises(SystemExit):
+            tool.main([*command, str(tmp_path / file)])
+        assert message in capsys.readouterr().err
+
+
 @pytest.mark.parametrize('num', [('0', '3'), ('7', '3'), ('9', '-1')])
 def test_impossible_numbers(tool, tmp_path, capsys, num):
     with pytest.raises(SystemExit):

@@ -1,4 +1,4 @@
-"""Write the two lists of names of a split, for datasets that come without an official one.
+r"""Write the two lists of names of a split, for datasets that come without an official one.
 
 Names come from a folder of images, or, where the data is not at hand, from a range of numbers. They are sorted before
 they are divided, so that the same command gives the same lists everywhere.
@@ -6,6 +6,8 @@ they are divided, so that the same command gives the same lists everywhere.
 Examples (these made the lists in configs/_base_/datasets/splits):
     python tools/dataset_converters/make_split.py roadscene --images data/RoadScene/cropinfrared --every 10
     python tools/dataset_converters/make_split.py m3fd --numbers 4200 --digits 5 --share 0.2 --seed 0
+    python tools/dataset_converters/make_split.py m3fd_unseen --numbers 4200 --digits 5 --share 0.2 --seed 0 \
+        --without configs/_base_/datasets/splits/m3fd_fusion.txt
     python tools/dataset_converters/make_split.py unified_roadscene --images data/RoadScene/cropinfrared --num 200 20
     python tools/dataset_converters/make_split.py msrs_detection --images data/MSRS/detection/vi --share 0.2 --seed 0
 """
@@ -14,7 +16,7 @@ import argparse
 import random
 from pathlib import Path
 
-from mmfusion.utils import list_images, write_bytes
+from mmfusion.utils import list_images, read_names, write_bytes
 
 DEFAULT_OUT = Path(__file__).resolve().parents[2] / 'configs' / '_base_' / 'datasets' / 'splits'
 
@@ -57,6 +59,17 @@ def split_counted(names, num_train, num_val, seed):
     return sorted(drawn[:num_train]), sorted(drawn[num_train:])
 
 
+def _without(names, file, parser):
+    """The names that a list does not have; a list that has none of them is another dataset's."""
+    if not file.is_file():
+        parser.error(f'--without {file}: no such list. Check the path.')
+    left_out = {line.name for line in read_names(file)}
+    kept = [name for name in names if name not in left_out]
+    if len(kept) == len(names):
+        parser.error(f'--without {file}: none of the {len(names)} names is in it. Is it of another dataset?')
+    return kept
+
+
 def main(argv=None):
     """Write NAME_train.txt and NAME_val.txt."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -65,6 +78,7 @@ def main(argv=None):
     source.add_argument('--images', type=Path, help='folder of images')
     source.add_argument('--numbers', type=int, help='names are the numbers 0 … NUMBERS-1')
     parser.add_argument('--digits', type=int, default=5, help='digits of such a number (default: 5)')
+    parser.add_argument('--without', type=Path, metavar='LIST', help='names that stay out of both lists')
     rule = parser.add_mutually_exclusive_group(required=True)
     rule.add_argument('--every', type=int, help='every EVERY-th name is for validation')
     rule.add_argument('--share', type=float, help='a random share in (0, 1) is for validation')
@@ -77,6 +91,8 @@ def main(argv=None):
     names = list(list_images(args.images)) if args.images else [f'{k:0{args.digits}d}' for k in range(args.numbers)]
     if not names:
         parser.error(f'{args.images}: no image in this folder')
+    if args.without:
+        names = _without(names, args.without, parser)
     if args.every is not None and not 2 <= args.every <= len(names):
         parser.error(f'--every must be between 2 and the number of names ({len(names)}), got {args.every}')
     if args.share is not None and not 0 < args.share < 1:

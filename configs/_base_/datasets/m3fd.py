@@ -1,7 +1,7 @@
 """M3FD for fusion training as OCCO does it.
 
-There is no official split: a seeded list divides the detection part into 3360 and 840 pairs. Tested on the 300 pairs of
-the fusion part, as the papers do.
+Tested on the 300 pairs of the fusion part, as the papers do. They are pairs of the detection part, too: a seeded list
+divides its other 3900 into 3120 and 780.
 """
 
 _base_ = './occo_patches.py'
@@ -12,11 +12,13 @@ train_dataloader = dict(
     dataset=dict(
         type='mmfusion.M3FDDataset',
         data_root=data_root,
-        ann_file='{{ fileDirname }}/splits/m3fd_train.txt',
+        ann_file='{{ fileDirname }}/splits/m3fd_unseen_train.txt',
         with_masks=True,
     )
 )
 val_dataloader = dict(
-    dataset=dict(type='mmfusion.M3FDDataset', data_root=data_root, ann_file='{{ fileDirname }}/splits/m3fd_val.txt')
+    dataset=dict(
+        type='mmfusion.M3FDDataset', data_root=data_root, ann_file='{{ fileDirname }}/splits/m3fd_unseen_val.txt'
+    )
 )
 test_dataloader = dict(dataset=dict(type='mmfusion.M3FDDataset', data_root=data_root, split='fusion'))

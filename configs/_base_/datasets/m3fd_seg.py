@@ -1,7 +1,7 @@
-"""M3FD for segmentation, on label maps of 7 classes made from its boxes; the seeded list divides the detection part.
+"""M3FD for segmentation, on label maps of 7 classes made from its boxes; a seeded list divides the detection part.
 
-tools/dataset_converters/boxes_to_masks.py makes the label maps. Tested on the 300 pairs of the fusion part, which have
-neither boxes nor labels: by metrics of fusion alone.
+tools/dataset_converters/boxes_to_masks.py makes the label maps. Tested on the 300 pairs of the fusion part, which
+the list leaves out: by metrics of fusion alone, since it is distributed without boxes.
 """
 
 _base_ = './msrs_seg.py'
@@ -12,7 +12,7 @@ test_pipeline = [dict(type='mmfusion.LoadImagePair'), dict(type='mmfusion.PackFu
 train_dataloader = dict(
     dataset=dict(
         _delete_=True,
-        ann_file='{{ fileDirname }}/splits/m3fd_train.txt',
+        ann_file='{{ fileDirname }}/splits/m3fd_unseen_train.txt',
         with_labels=True,
         pipeline=_base_.train_pipeline,
         **m3fd,
@@ -21,7 +21,7 @@ train_dataloader = dict(
 val_dataloader = dict(
     dataset=dict(
         _delete_=True,
-        ann_file='{{ fileDirname }}/splits/m3fd_val.txt',
+        ann_file='{{ fileDirname }}/splits/m3fd_unseen_val.txt',
         with_labels=True,
         pipeline=_base_.test_pipeline,
         **m3fd,

@@ -2,7 +2,7 @@
 
 Validated and tested on 20 other pairs of each. The paper does not publish its lists. RoadScene's is ours; those of the
 others lie with the data and are made by tools/dataset_converters/make_split.py: docs/methods/mgfusion.md has the commands.
-Of M3FD the detection part is taken, so that its 300 fusion pairs stay unseen for the tests of other papers.
+Of M3FD the detection part is taken, without the 300 pairs of the fusion part, which other papers test on.
 """
 
 _base_ = './patches.py'
