@@ -18,6 +18,7 @@ VERBS = {
     'test': 'test a checkpoint on the dataset of a config',
     'downstream': 'train a segmenter or detector on visible, infrared and fused images, and compare',
     'masks': 'make the masks of salient objects that OCCO trains with',
+    'draw': 'draw features of images, or masks on them, as the papers print them',
     'convert': "turn the authors' weights of a method into a checkpoint",
 }
 

@@ -32,10 +32,10 @@ class FusionDataset(BaseDataset):
     - ``<name>_path`` of any other name: a companion of each image, such as a registered infrared image, flow or weights, for
       ``LoadCompanions``: an image or a ``.npy`` of the image's stem.
 
-    A sample is ``img_path`` (visible), ``ir_path``, ``img_id`` (the stem) and, where the folders are given,
-    ``mask_vi_path``, ``mask_ir_path``, ``seg_map_path``; ``label_map``, ``reduce_zero_label`` and ``seg_fields`` are as
-    mmseg's ``LoadAnnotations`` wants them; ``num_classes``, of the label files, is for ``LoadSegLabels``; ``companions``
-    names those that were declared; ``text`` is the image's text.
+    A sample is ``img_path`` (visible), ``ir_path``, ``img_id`` (the stem), ``dataset`` (the class's name without "Dataset")
+    and, where the folders are given, ``mask_vi_path``, ``mask_ir_path``, ``seg_map_path``; ``label_map``,
+    ``reduce_zero_label`` and ``seg_fields`` are as mmseg's ``LoadAnnotations`` wants them; ``num_classes``, of the label
+    files, is for ``LoadSegLabels``; ``companions`` names those that were declared; ``text`` is the image's text.
 
     Args:
         ann_file (str): A list of stems, one a line, relative to ``data_root`` or absolute; empty for all pairs.
@@ -173,6 +173,7 @@ class FusionDataset(BaseDataset):
             img_path=str(vi),
             ir_path=str(ir),
             img_id=stem,
+            dataset=type(self).__name__.removesuffix('Dataset'),
             label_map=None,
             num_classes=len(self.METAINFO['classes'] or self.metainfo['classes']),
             reduce_zero_label=self.reduce_zero_label,

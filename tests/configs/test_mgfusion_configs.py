@@ -191,6 +191,8 @@ def test_unified_dataset_joins_four(unified):
         'RoadScene',
         *list(FOLDERS)[1:],
     ]
+    # by which FusionMetric gives each its own result
+    assert [s.dataset for s in batch['data_samples']] == ['RoadScene', *FOLDERS]
     assert tuple(val[0]['inputs'].shape) == (4, 200, 270)
 
 

@@ -60,6 +60,22 @@ def test_built_from_a_config_and_equal_to_single_images(tmp_path):
     assert {r['method'] for r in rows} == {'ours'}
 
 
+def test_each_dataset_has_its_own_mean():
+    metric, (pairs, samples) = FusionMetric(['EN', 'CC']), zip(*[_sample(i) for i in range(5)], strict=True)
+    for k, sample in enumerate(samples):
+        sample.set_metainfo(dict(dataset='LLVIP' if k < 2 else 'MSRS'))
+    metric.process(dict(inputs=list(pairs)), [s.to_dict() for s in samples])
+    results = metric.evaluate(5)
+    names = ('', 'LLVIP/', 'MSRS/')
+    assert set(results) == {f'fusion/{name}{metric}' for name in names for metric in ('EN', 'CC')}
+    for name, part in zip(names, (slice(None), slice(2), slice(2, 5)), strict=True):
+        values = _expected('CC')[part]
+        assert results[f'fusion/{name}CC'] == pytest.approx(sum(values) / len(values), rel=1e-12)
+    # One dataset alone is the mean.
+    metric.process(dict(inputs=list(pairs[:2])), [s.to_dict() for s in samples[:2]])
+    assert set(metric.evaluate(2)) == {'fusion/EN', 'fusion/CC'}
+
+
 def test_stacked_inputs_and_second_epoch():
     metric = FusionMetric(['EN'], prefix='val')
     for _ in range(2):

@@ -16,8 +16,9 @@ import torch
 from mmfusion.cli.common import report
 from mmfusion.evaluation.report import make_panel
 from mmfusion.masks.box_pca import to_picture
-from mmfusion.masks.feature_pca import build_prior, pca_colours
-from mmfusion.utils import read_visible, to_bgr, write_image
+from mmfusion.masks.draw import draw_features
+from mmfusion.masks.feature_pca import build_prior
+from mmfusion.utils import read_visible, write_image
 
 
 def parse_args(argv=None):
@@ -72,15 +73,12 @@ def draw(args):
     if len(rows) < len(args.images):
         raise ValueError('two of the images have the same name, in folders of the same name')
     pictures = [to_picture(read_visible(file), args.device) for file in args.images]
-    sizes = [p.shape[1:] for p in pictures]
     columns = {'image': rows}
     for title, source in sources(args).items():
-        prior = build_prior(source, args.device)
-        tokens = [prior(p[None]).tokens[-1][0].cpu() for p in pictures]
         columns[title] = {}
-        for row, colours in zip(rows, pca_colours(tokens, sizes), strict=True):
+        for row, drawn in zip(rows, draw_features(build_prior(source, args.device), pictures, 'pca'), strict=True):
             columns[title][row] = args.out / title / f'{row}.png'
-            write_image(columns[title][row], to_bgr(colours))
+            write_image(columns[title][row], drawn)
     write_image(args.out / 'panel.png', make_panel(columns, list(rows), width=args.width))
     return args.out / 'panel.png'
 

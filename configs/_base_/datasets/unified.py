@@ -58,6 +58,6 @@ val_dataloader = dict(
 )
 test_dataloader = val_dataloader
 
-# Section 4.3; Qcv is the only one of which less is better.
+# Section 4.3; Qcv is the only one of which less is better. Tables 1 and 2 are by dataset: fusion/LLVIP/Qabf and so on.
 val_evaluator = dict(type='mmfusion.FusionMetric', metric=['Qabf', 'Qcv', 'SSIM', 'AG', 'VIF', 'SCD'])
 test_evaluator = val_evaluator

@@ -12,6 +12,7 @@ from mmfusion.structures import FusionDataSample
 # the boxes as the dataset gives them, at the size of the file: what mmdet's CocoMetric counts against without a file.
 META_KEYS = (
     'img_id',
+    'dataset',
     'img_path',
     'ir_path',
     'seg_map_path',

@@ -25,6 +25,9 @@ class FusionMetric(BaseMetric):
     counts once, however samplers pad the last batch and however many processes share the work: values are gathered
     from all of them and told apart by the image, not by their position.
 
+    Where the images come from several datasets (``dataset`` of a sample), each has its own means beside those of all images:
+    ``fusion/LLVIP/EN``, ``fusion/MSRS/EN``, … and ``fusion/EN``.
+
     An image for which a metric is not defined (a constant source, smaller than the window) is left out of that
     metric's mean, with the number of images and the reason in the log and in :attr:`reasons`.
 
@@ -109,6 +112,7 @@ class FusionMetric(BaseMetric):
                 dict(
                     key=(str(name), str(sample.get('img_id')), sample.get('sample_idx')),
                     image=str(sample.get('img_id', name)),
+                    dataset=sample.get('dataset'),
                     values={metric: value[i].item() for metric, value in values.items()},
                     reasons=reasons,
                 )
@@ -136,7 +140,7 @@ class FusionMetric(BaseMetric):
             results (list[list[dict]]): Of each process.
 
         Returns:
-            dict[str, float]: Name → mean.
+            dict[str, float]: Name → mean over all images; of several datasets also ``DATASET/NAME``.
         """
         distinct = {entry['key']: entry for part in results for entry in part}
         if self._size is not None and len(distinct) != self._size:
@@ -146,16 +150,16 @@ class FusionMetric(BaseMetric):
                 'PackFusionInputs.'
             )
         entries = sorted(distinct.values(), key=lambda e: e['key'][:2])
+        datasets = list(dict.fromkeys(entry['dataset'] for entry in entries if entry['dataset']))
         means = {}
         self.per_image, self.reasons = [], {}
         for spec in self.specs:
             values = [entry['values'][spec.name] for entry in entries]
-            defined = [v for v in values if not math.isnan(v)]
-            means[spec.name] = (
-                math.fsum(defined) / len(defined)
-                if defined and math.inf not in defined
-                else (math.inf if defined else math.nan)
-            )
+            means[spec.name] = _mean(values)
+            for dataset in datasets if len(datasets) > 1 else ():
+                means[f'{dataset}/{spec.name}'] = _mean(
+                    [v for v, entry in zip(values, entries, strict=True) if entry['dataset'] == dataset]
+                )
             for entry, value in zip(entries, values, strict=True):
                 self.per_image.append(dict(method=self.method, image=entry['image'], metric=spec.name, value=value))
                 if math.isnan(value):
@@ -180,6 +184,14 @@ class FusionMetric(BaseMetric):
         writer.writeheader()
         writer.writerows({**row, 'value': repr(row['value'])} for row in self.per_image)
         write_bytes(self.outfile, buffer.getvalue().encode())
+
+
+def _mean(values):
+    """Mean of the values that are defined; infinite if one is, NaN where there is none."""
+    defined = [v for v in values if not math.isnan(v)]
+    if math.inf in defined:
+        return math.inf
+    return math.fsum(defined) / len(defined) if defined else math.nan
 
 
 def _pixels(field):
