@@ -106,7 +106,8 @@ def make_parser(prog: str | None = None) -> argparse.ArgumentParser:
         required=True,
         nargs='+',
         metavar='[TITLE=]DIR',
-        help='folders with mask_vi/mask_NAME.png and mask_ir/mask_NAME.png in them; several to compare text prompts',
+        help='folders with mask_vi/mask_NAME.png and mask_ir/mask_NAME.png in them, or VI_DIR,IR_DIR where these are called '
+        'otherwise; several to compare text prompts',
     )
     masks.add_argument('--labels', help='folder of label maps, to be drawn beside the masks')
     masks.add_argument('--opacity', type=float, default=0.45, help='of the colours on the image; default: %(default)s')
@@ -213,9 +214,10 @@ def masks(args: argparse.Namespace) -> str:
     for text in titled:
         title, _, folder = text.partition('=')
         more = f' ({title})' if title else ''
+        places = dict(zip(('vi', 'ir'), _mask_folders(folder), strict=True))
         for row in rows:
             sources = {'vi': read_visible(files['Visible'][row]), 'ir': read_infrared(files['Infrared'][row])}
-            found = {m: read_mask(_existing(Path(folder) / f'mask_{m}' / f'mask_{row}.png')) for m in sources}
+            found = {m: read_mask(_existing(places[m] / f'mask_{row}.png')) for m in sources}
             found = {m: mask > 0 for m, mask in found.items()}
             for name, m in (('Visible', 'vi'), ('Infrared', 'ir')):
                 drawn = draw_mask(sources[m], found[m], MASK_COLOURS[m], args.opacity)
@@ -225,6 +227,14 @@ def masks(args: argparse.Namespace) -> str:
         labels = read_label_map(_existing(Path(args.labels) / f'{row}.png'))
         panel.add('Labels', row, draw_labels(read_visible(files['Visible'][row]), labels, args.opacity))
     return panel.write(args.width)
+
+
+def _mask_folders(text):
+    """Folders of the visible and the infrared masks: DIR/mask_vi and DIR/mask_ir, or VI_DIR,IR_DIR."""
+    parts = text.split(',')
+    if len(parts) > 2 or not all(parts):
+        raise ValueError(f'--masks {text!r}: expected [TITLE=]DIR, or [TITLE=]VI_DIR,IR_DIR.')
+    return [Path(part) for part in parts] if len(parts) == 2 else [Path(text) / f'mask_{m}' for m in ('vi', 'ir')]
 
 
 def _existing(file):

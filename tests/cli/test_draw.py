@@ -39,7 +39,19 @@ def test_masks(folders, capsys):
         '--width',
         '40',
     ]
-    assert cli.main([*args, '--masks', f'one={folders}/p', f'two={folders}/q', '--labels', f'{folders}/labels']) == 0
+    assert (
+        cli.main(
+            [
+                *args,
+                '--masks',
+                f'one={folders}/p',
+                f'two={folders}/q/mask_vi,{folders}/q/mask_ir',
+                '--labels',
+                f'{folders}/labels',
+            ]
+        )
+        == 0
+    )
     assert capsys.readouterr().out.strip() == f'{folders}/out/panel.png'
     columns = [f'{what}_{t}' for t in ('one', 'two') for what in ('Visible', 'Infrared', 'Regions')]
     assert sorted(p.name for p in (folders / 'out').iterdir()) == sorted([*columns, 'Labels', 'panel.png'])
