@@ -113,11 +113,9 @@ def batch():
     for k in range(4):
         generator = torch.Generator().manual_seed(k)
         inputs.append(torch.randint(0, 256, (4, 32, 32), dtype=torch.uint8, generator=generator))
-        sample = FusionDataSample(
-            metainfo=dict(
-                img_path=f'{k}.png', img_id=str(k), ori_shape=(32, 32), img_shape=(32, 32), pad_shape=(32, 32)
-            )
-        )
+        size = dict.fromkeys(('ori_shape', 'img_shape', 'pad_shape'), (32, 32))
+        whole = ((0, 255), (0, 255))  # as LoadImagePair(value_range=True) records it, for occo_fmb_public.py
+        sample = FusionDataSample(metainfo=dict(img_path=f'{k}.png', img_id=str(k), value_range=whole, **size))
         mask = torch.zeros(1, 32, 32, dtype=torch.bool)
         mask[:, 4:20, 4:24] = True
         sample.gt_saliency = PixelData(vi=mask, ir=mask.roll(6, -1))
