@@ -1,6 +1,7 @@
 """What users call: fusing by a trained model. The makers of masks are in the modules ``mask_*``."""
 
-from mmfusion.models.hub import find_config, init_model, list_models, load_model_config
+from mmfusion.models.hub import init_model, load_model_config
+from mmfusion.utils.configs import find_config, list_models
 
 from .inferencer import FusionInferencer
 

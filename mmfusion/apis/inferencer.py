@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
-from tqdm import tqdm
 
 from mmfusion.datasets.transforms.loading import stack_pair
 from mmfusion.models.hub import RANDOM, build_model, find_device, init_model, load_model_config
@@ -24,6 +23,7 @@ from mmfusion.utils import (
     refuse_same,
     rgbt_array,
     to_bgr,
+    track,
     visible_array,
     write_image,
 )
@@ -156,7 +156,7 @@ class FusionInferencer:
         if batch_size > 1:
             sizes = [vi.shape[:2] if isinstance(vi, np.ndarray) else image_size(vi) for vi, _ in pairs]
             order = sorted(order, key=sizes.__getitem__)
-        with tqdm(total=len(pairs), desc='fusing', unit='pair', disable=not self.show_progress) as bar:
+        with track(None, 'fusing', 'pair', len(pairs), self.show_progress) as bar:
             for start in range(0, len(pairs), batch_size):
                 index = order[start : start + batch_size]
                 for i, image in zip(index, self._fuse_batch([pairs[i] for i in index], index), strict=True):

@@ -10,10 +10,9 @@ from pathlib import Path
 import cv2
 from mmcv import VideoReader
 from mmengine.logging import print_log
-from tqdm import tqdm
 
 from mmfusion.datasets.transforms.loading import stack_pair
-from mmfusion.utils import IMG_SUFFIXES, list_images, pair_images, read_infrared, read_visible
+from mmfusion.utils import IMG_SUFFIXES, list_images, pair_images, read_infrared, read_visible, track
 from mmfusion.utils.image_io import other_files
 
 CODECS = {'.mp4': 'mp4v', '.avi': 'MJPG', '.mkv': 'mp4v'}
@@ -155,7 +154,7 @@ def fuse_video(inferencer, vi, ir, out, fps=None, batch_size=1, show_progress=Tr
     count = 0
     with (
         _writer(out, fps or frames[0].fps or frames[1].fps or 25.0) as write,
-        tqdm(total=len(frames[0]) or None, desc='fusing', unit='frame', disable=not show_progress) as bar,
+        track(None, 'fusing', 'frame', len(frames[0]) or None, show_progress) as bar,
     ):
         for batch in _batches(_together(frames), batch_size):
             with _named(frames[0], count):

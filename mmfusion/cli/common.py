@@ -1,21 +1,24 @@
-"""Arguments, configs and errors that the command-line tools share."""
+"""Arguments, configs and errors that the command-line tools share.
+
+Nothing here imports torch at its top, nor do the verbs: a wrong argument is said in less than a second, where torch and
+the libraries of models take several.
+"""
 
 import argparse
 import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
 from mmengine.config import Config, DictAction
-from mmengine.dist import init_dist
 from mmengine.logging import MMLogger, print_log
 
-from mmfusion.models.hub import OPTION_ERRORS, find_config, override, read_config
 from mmfusion.registry import MODELS
+from mmfusion.utils import near_files
+from mmfusion.utils.configs import OPTION_ERRORS, find_config, override, read_config
 
 _STOCK_HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint')
 
@@ -80,11 +83,30 @@ def weights_of(args: argparse.Namespace) -> str | list[str] | None:
 
     Raises:
         ValueError: If they are given twice.
+        FileNotFoundError: If there is no such file.
     """
     if args.checkpoint and args.weights:
         raise ValueError(f'{args.checkpoint} and --weights {" ".join(args.weights)}: give the weights once')
     weights = args.weights or args.checkpoint
+    if weights is not None:
+        refuse_missing_weights(weights)
     return weights[0] if isinstance(weights, list) and len(weights) == 1 else weights
+
+
+def refuse_missing_weights(weights: str | Sequence[str]) -> None:
+    """Refuse weights that are not there, before anything is imported that could read them.
+
+    Raises:
+        FileNotFoundError: If one is neither a file, a folder, an address, nor the word ``random``.
+    """
+    for text in [weights] if isinstance(weights, str) else weights:
+        file = Path(text).expanduser()
+        # Of a TensorFlow checkpoint the prefix is given, which is no file.
+        if text != 'random' and '://' not in text and not file.exists() and not Path(f'{file}.index').exists():
+            raise FileNotFoundError(
+                f'{text}: no such checkpoint.{near_files(file)} Give a file, a folder or an address of weights, the word '
+                "random for an untrained model, or nothing for the authors' published weights."
+            )
 
 
 def add_inference_arguments(parser: argparse.ArgumentParser, task: bool = False) -> None:
@@ -142,6 +164,60 @@ def source_folders(args: argparse.Namespace) -> tuple[str, str | None]:
     if given not in (['--vi', '--ir'], ['--rgbt']):
         raise ValueError(f'got {", ".join(given) or "no images"}; expected --vi DIR and --ir DIR, or --rgbt DIR.')
     return (args.rgbt, None) if args.rgbt else (args.vi, args.ir)
+
+
+class _KnownMetrics:
+    """Names of metrics, looked up when help is asked for: what computes them takes seconds to import."""
+
+    def __str__(self):
+        from mmfusion.evaluation import METRIC_SPECS
+
+        return ', '.join(METRIC_SPECS)
+
+
+class _MetricNames(argparse.Action):
+    """Read names of metrics, separated by spaces or commas; ``all`` alone is that word."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.known = _KnownMetrics()
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        names = [name.strip() for part in values for name in part.split(',') if name.strip()]
+        if not names:
+            parser.error(f"{option_string}: no name in {' '.join(values)!r}; expected 'all', or names such as EN,SSIM")
+        setattr(namespace, self.dest, 'all' if names == ['all'] else names)
+
+
+def add_metrics_arguments(parser: argparse.ArgumentParser, default: str | Sequence[str]) -> None:
+    """Add ``--metrics``, ``--protocol`` and ``--workers``."""
+    shown = default if isinstance(default, str) else ' '.join(default)
+    parser.add_argument(
+        '--metrics',
+        nargs='+',
+        action=_MetricNames,
+        default=default,
+        help=f"'all', or names of: %(known)s; with spaces or commas (default: {shown})",
+    )
+    parser.add_argument('--protocol', choices=('tang', 'vifb'), default='tang', help='default: %(default)s')
+    parser.add_argument(
+        '--workers', type=at_least(1), default=os.cpu_count(), help='processes that evaluate (default: one a core)'
+    )
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """Give a reader of whole numbers for ``add_argument(type=…)``, which refuses smaller ones."""
+
+    def read(text):
+        try:
+            value = int(text)
+        except ValueError:
+            value = None
+        if value is None or value < least:
+            raise argparse.ArgumentTypeError(f'expected a whole number of at least {least}, got {text!r}')
+        return value
+
+    return read
 
 
 def inference_options(args: argparse.Namespace) -> dict:
@@ -269,6 +345,8 @@ def load_config(args: argparse.Namespace) -> Config:
         raise ValueError(
             f'--work-dir {cfg.work_dir}: cannot be made ({e.strerror}); expected a folder that can be written.'
         ) from e
+    import torch
+
     wrapper = getattr(MODELS.get(cfg.model.get('type', '')), 'model_wrapper', None)
     if wrapper and args.launcher != 'none':
         cfg.setdefault('model_wrapper_cfg', dict(type=wrapper))
@@ -293,7 +371,12 @@ def load_config(args: argparse.Namespace) -> Config:
 def init_processes(launcher: str, local_rank: int = 0) -> None:
     """Join the processes of a job launcher (torchrun, Slurm, MPI), on machines without CUDA by gloo."""
     os.environ.setdefault('LOCAL_RANK', str(local_rank))
-    if launcher == 'none' or torch.distributed.is_initialized():
+    if launcher == 'none':
+        return
+    import torch
+    from mmengine.dist import init_dist
+
+    if torch.distributed.is_initialized():
         return
     _check_launcher(launcher)
     if launcher == 'pytorch' and not torch.cuda.is_available():
@@ -310,6 +393,8 @@ def _check_launcher(launcher: str) -> None:
 
 def leave_processes() -> None:
     """Wait for the other processes, and leave the group: one that ended early would take the others with it."""
+    import torch
+
     if torch.distributed.is_initialized():
         torch.distributed.barrier()
         torch.distributed.destroy_process_group()

@@ -12,12 +12,10 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmfusion.models.checkpoint import authors_state, check_weights, resembling, save_checkpoint
-from mmfusion.models.hub import build_model, find_config, load_model_config, name_files, published
-from mmfusion.utils.checkpoint import CheckpointError, read_checkpoint, sha256_of
-from mmfusion.utils.tf_checkpoint import tf_prefix
+from mmfusion.utils import check_writable
+from mmfusion.utils.configs import find_config, published
 
-from .common import Overrides, report
+from .common import Overrides, refuse_missing_weights, report
 
 
 def make_parser(prog: str | None = None) -> argparse.ArgumentParser:
@@ -54,6 +52,14 @@ def convert(
     """
     if Path(dst).exists() and not overwrite:
         raise FileExistsError(f'{dst} exists; say --overwrite to replace it')
+    find_config(config)
+    refuse_missing_weights([str(source) for source in sources])
+    check_writable(dst, 'DST', folder=False)
+
+    from mmfusion.models.checkpoint import authors_state, check_weights, resembling, save_checkpoint
+    from mmfusion.models.hub import build_model, load_model_config, name_files
+    from mmfusion.utils.checkpoint import CheckpointError, read_checkpoint
+
     cfg = load_model_config(config, cfg_options)
     model = build_model(cfg)
     network = type(model.network)
@@ -86,6 +92,9 @@ def convert(
 
 def _meta(name: str, sources: Sequence[str | Path]) -> dict:
     """What a converted checkpoint says about its source: the files, their hashes and their licence."""
+    from mmfusion.utils.checkpoint import sha256_of
+    from mmfusion.utils.tf_checkpoint import tf_prefix
+
     files = []
     for source in map(Path, sources):
         prefix = tf_prefix(source)

@@ -10,18 +10,20 @@ Run again with the same --out to go on after an interruption, or to add variants
 import argparse
 import sys
 
-from mmfusion.comparison.cells import KINDS, CellError, cell_config, open_folder, parse_variant, run_cell, task_of
-from mmfusion.comparison.tables import (
+from mmfusion.comparison.cells import (
     DEFAULT_METRICS,
-    Comparison,
-    choose_columns,
-    table_of,
-    verdict,
-    write_files,
+    KINDS,
+    CellError,
+    cell_config,
+    open_folder,
+    parse_variant,
+    run_cell,
+    task_of,
 )
-from mmfusion.models.hub import find_config, read_config
+from mmfusion.utils import check_writable
+from mmfusion.utils.configs import find_config, override, read_config
 
-from .common import Overrides
+from .common import ERRORS, Overrides, message_of
 
 
 def make_parser(prog=None):
@@ -69,13 +71,14 @@ def prepare(args):
     if len(set(names)) < len(names):
         raise ValueError(f'--variants: two have one name among {", ".join(names)}; write NAME=KIND')
     base = read_config(file)
-    base.merge_from_dict(args.cfg_options or {})
+    override(base, args.cfg_options)
     task = task_of(base)
     hook = (base.get('default_hooks') or {}).get('checkpoint') or {}
     if args.weights == 'best' and not hook.get('save_best'):
         raise ValueError('--weights best: the config saves no best checkpoint (default_hooks.checkpoint.save_best)')
     for variant in variants:
         cell_config(base, variant, 0, '')  # refuses, before the folder is touched
+    check_writable(args.out)
     cells = open_folder(args.out, base, file.name, variants, args.seeds, args.weights)
     return task, [(cell, cell_config(base, cell.variant, cell.seed, cell.folder, args.weights)) for cell in cells]
 
@@ -109,6 +112,8 @@ def compare(task, jobs, patterns, out):
             values[name][cell.seed] = result
     if not any(values.values()):
         return
+    from mmfusion.comparison.tables import Comparison, choose_columns, table_of, verdict, write_files
+
     columns = choose_columns(patterns or DEFAULT_METRICS[task], values)
     comparison = Comparison(kinds, values, columns, list(dict.fromkeys(cell.seed for cell, _ in jobs)))
     table_of(comparison).print()
@@ -124,7 +129,7 @@ def main(argv=None, prog=None):
         task, jobs = prepare(args)
         failed = run_all(jobs, args.weights)
         compare(task, jobs, args.metrics, args.out)
-    except (ValueError, FileNotFoundError, KeyError) as error:
-        print(f'error: {error}', file=sys.stderr)
+    except ERRORS as error:
+        print(f'error: {message_of(error)}', file=sys.stderr)
         return 1
     return 1 if failed else 0

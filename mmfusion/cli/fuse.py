@@ -8,11 +8,8 @@ See docs/inference.md.
 import argparse
 from pathlib import Path
 
-from mmfusion.apis import FusionInferencer
-from mmfusion.apis.folder import fuse_folder
-from mmfusion.models.hub import find_config, find_weights, load_model_config
 from mmfusion.utils import WRITE_SUFFIXES, list_images, pair_images, refuse_same, shorten
-from mmfusion.utils.run_record import model_settings
+from mmfusion.utils.configs import find_config
 
 from .common import add_inference_arguments, add_source_arguments, inference_options, report, source_folders
 
@@ -63,11 +60,18 @@ def fuse(args):
         raise ValueError(f'--out {out}: a file; expected a folder for the fused images')
     if args.batch_size < 1:
         raise ValueError(f'--batch-size must be at least 1, got {args.batch_size}')
+    config = find_config(args.config)
     pairs = find_pairs(vi_dir, ir_dir, args.allow_missing)
+
+    from mmfusion.apis import FusionInferencer
+    from mmfusion.apis.folder import fuse_folder
+    from mmfusion.models.hub import find_weights, load_model_config
+    from mmfusion.utils.run_record import model_settings
+
     options = inference_options(args)
     if options['weights'] is None:  # found once: an address is fetched here
         options['weights'] = find_weights(load_model_config(args.config, args.cfg_options))
-    settings = model_settings(find_config(args.config), options['weights'], args.cfg_options, args.tile, args.depth16)
+    settings = model_settings(config, options['weights'], args.cfg_options, args.tile, args.depth16)
     fused, skipped = fuse_folder(
         pairs, out, settings, lambda: FusionInferencer(**options), args.suffix, args.batch_size, args.overwrite
     )

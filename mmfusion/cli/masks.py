@@ -2,19 +2,8 @@
 
 import argparse
 
-import torch
-
-from mmfusion.datasets.boxes import AnnotatedBoxes
-from mmfusion.masks.contrast import ContrastMasks
-from mmfusion.masks.generate import generate_masks
-from mmfusion.masks.grounded_sam import (
-    DEFAULT_DETECTOR,
-    DEFAULT_PROMPT,
-    GroundingDinoBoxes,
-    SamBoxMasks,
-)
-from mmfusion.models.priors.weights import SAM_URLS
-from mmfusion.utils import DEPTH16
+from mmfusion.masks.defaults import DEFAULT_DETECTOR, DEFAULT_PROMPT
+from mmfusion.utils import DEPTH16, check_writable, pair_images
 
 from .common import add_source_arguments, report, source_folders
 
@@ -48,8 +37,7 @@ def make_parser(prog=None):
         'SAM. contrast: a crude stand-in without weights that masks whatever stands out; not for published results',
     )
     parser.add_argument('--overwrite', action='store_true', help='delete the masks of these images and begin anew')
-    default_device = 'cuda' if torch.cuda.is_available() else 'cpu'
-    parser.add_argument('--device', default=default_device, help='default: %(default)s')
+    parser.add_argument('--device', help='cpu, cuda, cuda:1 or the number of a GPU; default: a GPU where there is one')
     _add_grounding_dino(parser.add_argument_group('backend grounding_dino'))
     boxes = parser.add_argument_group('backend boxes')
     boxes.add_argument('--boxes', help='folder of VOC (NAME.xml) or YOLO (NAME.txt) files, or a COCO json file')
@@ -62,7 +50,7 @@ def make_parser(prog=None):
         help='what an image without an annotation file is; default: %(default)s',
     )
     sam = parser.add_argument_group('segment-anything (backends grounding_dino and boxes)')
-    sam.add_argument('--sam-type', choices=tuple(SAM_URLS), default='vit_h', help='default: %(default)s')
+    sam.add_argument('--sam-type', choices=('vit_h', 'vit_l', 'vit_b'), default='vit_h', help='default: %(default)s')
     sam.add_argument('--sam-checkpoint', help='file or URL of its weights')
     contrast = parser.add_argument_group('backend contrast')
     contrast.add_argument('--threshold', type=float, default=1.0, help='higher covers less; default: %(default)s')
@@ -96,8 +84,14 @@ def _add_grounding_dino(group):
 
 def make_backend(args):
     """The backend that the command line asks for."""
+    from mmfusion.datasets.boxes import AnnotatedBoxes
+    from mmfusion.masks.contrast import ContrastMasks
+    from mmfusion.masks.grounded_sam import GroundingDinoBoxes, SamBoxMasks
+    from mmfusion.models.hub import find_device
+
     if args.backend == 'contrast':
         return ContrastMasks(args.threshold, args.min_area, args.max_area, args.ground, args.top)
+    device = str(find_device(args.device))
     if args.backend == 'boxes':
         if not args.boxes:
             raise ValueError('--backend boxes needs --boxes: a folder of VOC or YOLO files, or a COCO json.')
@@ -113,9 +107,9 @@ def make_backend(args):
             detector=args.detector,
             weights=args.detector_weights,
             language_model=args.language_model,
-            device=args.device,
+            device=device,
         )
-    return SamBoxMasks(boxes, args.sam_type, args.sam_checkpoint, args.device)
+    return SamBoxMasks(boxes, args.sam_type, args.sam_checkpoint, device)
 
 
 def run(args):
@@ -124,6 +118,17 @@ def run(args):
         raise ValueError('Give --mask-vi-dir and --mask-ir-dir together, or neither.')
     mask_dirs = (args.mask_vi_dir, args.mask_ir_dir) if args.mask_vi_dir else None
     folders = source_folders(args)
+    pair_images(*folders)  # refuses folders that do not pair before anything is loaded
+    for option, folder in (
+        ('--out', args.out),
+        ('--mask-vi-dir', args.mask_vi_dir),
+        ('--mask-ir-dir', args.mask_ir_dir),
+    ):
+        if folder is not None:
+            check_writable(folder, option)
+
+    from mmfusion.masks.generate import generate_masks
+
     return generate_masks(
         *folders, make_backend(args), args.out, mask_dirs, overwrite=args.overwrite, depth16=args.depth16
     )

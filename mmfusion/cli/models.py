@@ -15,17 +15,17 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from mmfusion.models.cost import measure
-from mmfusion.models.hub import find_config, init_model, load_model_config, local_files, published, shipped
+from mmfusion.utils.configs import find_config, published, shipped, short_name
 
 from .common import log_level, report
 
 _LEGEND = """\
 parameters, GFLOPs: of what fuses one pair of 640×480 (2 FLOPs a multiply-add).
 seconds: of that pair on this machine, where --time is given.
-licence: of the weights. Authors' weights are no part of mmfusion; where no licence is stated, they may not be passed on.
-weights: shipped with mmfusion; here; fetched on first use; by hand, from the page that `mmfusion models NAME` names; –
-where none are published.
+licence: of the weights. Authors' weights are no part of mmfusion; where no
+licence is stated, they may not be passed on.
+weights: shipped with mmfusion; here; fetched on first use; by hand, from the
+page that `mmfusion models NAME` names; – where none are published.
 """
 
 
@@ -43,6 +43,8 @@ def make_parser(prog: str | None = None) -> argparse.ArgumentParser:
 
 def weights_state(name: str) -> str:
     """Whether the published weights of a config are here: one word or two for the table."""
+    from mmfusion.models.hub import local_files
+
     entry = published()[name]
     authors = entry.get('Authors Weights')
     if not authors:
@@ -56,12 +58,12 @@ def weights_state(name: str) -> str:
 
 def list_methods(every: bool = False, seconds: bool = False, device: str | None = None) -> str:
     """Print the table; returns what its columns mean."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0)
     table.add_column('name', no_wrap=True)
-    table.add_column('paper')
+    table.add_column('paper', no_wrap=True)
     for title in ('parameters', 'GFLOPs', 'seconds') if seconds else ('parameters', 'GFLOPs'):
         table.add_column(title, justify='right', no_wrap=True)
-    table.add_column('licence')
+    table.add_column('licence', no_wrap=True)
     table.add_column('weights', no_wrap=True)
     seen = set()
     for name, entry in published().items():
@@ -69,9 +71,13 @@ def list_methods(every: bool = False, seconds: bool = False, device: str | None 
         if every or weights or entry['In Collection'] not in seen:
             paper, parameters, flops, licence, weights = _row(name, entry)
             timed = [_seconds(name, device)] if seconds else []
-            table.add_row(name, paper, parameters, flops, *timed, licence, weights)
+            shown = name if every else short_name(name)
+            table.add_row(shown, paper, parameters, flops, *timed, licence, weights)
         seen.add(entry['In Collection'])
-    Console().print(table)
+    console = Console()
+    if not console.is_terminal:  # a file has any width
+        console.width = max(console.width, console.measure(table).maximum)
+    console.print(table)
     return _LEGEND.rstrip()
 
 
@@ -81,12 +87,16 @@ def _row(name: str, entry: dict) -> Iterator[str]:
     yield ' '.join(str(paper[key]) for key in ('Venue', 'Year') if key in paper) or '–'
     yield f'{values["Parameters"]:,}' if 'Parameters' in values else '–'
     yield f'{values["FLOPs"] / 1e9:,.1f}' if 'FLOPs' in values else '–'
-    yield (entry.get('Authors Weights') or entry).get('License', '–')
+    licence = (entry.get('Authors Weights') or entry).get('License', '–')
+    yield 'none' if licence == 'none stated' else licence
     yield weights_state(name)
 
 
 def _seconds(name: str, device: str | None) -> str:
     """Seconds of one pair; none for a config with priors, whose weights would have to be fetched."""
+    from mmfusion.models.cost import measure
+    from mmfusion.models.hub import init_model, load_model_config
+
     cfg = load_model_config(name)
     if cfg.model.get('priors'):
         return '–'
@@ -129,6 +139,8 @@ def describe(method: str) -> str:
         'page': authors.get('Page'),
     }
     text = [f'{key:<11} {value}' for key, value in lines.items() if value]
+    from mmfusion.models.hub import local_files
+
     here = local_files(name) if authors else {}
     for item in authors.get('Files', ()):
         size = f', {item["Bytes"]:,} bytes' if 'Bytes' in item else ''
@@ -140,7 +152,7 @@ def describe(method: str) -> str:
 
 def run(args: argparse.Namespace) -> str:
     """Print what is asked for."""
-    return describe(args.method) if args.method else list_methods(args.all, args.time, args.device)
+    return describe(args.method) if args.method is not None else list_methods(args.all, args.time, args.device)
 
 
 def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:

@@ -3,11 +3,6 @@
 import argparse
 from collections.abc import Sequence
 
-from mmengine.runner import Runner
-
-from mmfusion.models.checkpoint import check_weights, for_runner
-from mmfusion.models.hub import RANDOM, drop_losses, find_weights, name_files
-
 from .common import add_config_arguments, add_weights_arguments, load_config, report_own, weights_of
 
 
@@ -26,8 +21,14 @@ def test(args: argparse.Namespace) -> None:
         CheckpointError: If the weights are not those of the config's model.
         FileNotFoundError: If none are given, and none are found.
     """
-    cfg = load_config(args)
     weights = weights_of(args)
+    cfg = load_config(args)
+
+    from mmengine.runner import Runner
+
+    from mmfusion.models.checkpoint import check_weights, for_runner
+    from mmfusion.models.hub import RANDOM, drop_losses, find_weights, name_files
+
     weights = find_weights(cfg) if weights is None else name_files(cfg, weights)
     cfg.resume = False
     drop_losses(cfg.model)  # their priors need weights that a test does not

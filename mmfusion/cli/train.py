@@ -3,14 +3,14 @@
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mmengine.config import Config
-from mmengine.runner import Runner
-
-from mmfusion.engine.optim import use_amp
-from mmfusion.models.checkpoint import check_start, for_runner, latest_checkpoint
 
 from .common import add_config_arguments, load_config, report_own
+
+if TYPE_CHECKING:
+    from mmengine.runner import Runner
 
 
 def make_parser(prog: str | None = None) -> argparse.ArgumentParser:
@@ -34,6 +34,12 @@ def train(args: argparse.Namespace) -> None:
         ValueError: If the config has nothing to train with.
     """
     cfg = load_config(args)
+
+    from mmengine.runner import Runner
+
+    from mmfusion.engine.optim import use_amp
+    from mmfusion.models.checkpoint import check_start, for_runner, latest_checkpoint
+
     if not cfg.get('train_dataloader') or not cfg.get('optim_wrapper'):
         raise ValueError(
             f'{cfg.filename}: has no train_dataloader and optim_wrapper, and is for testing.{_others(cfg)}'
@@ -54,7 +60,7 @@ def train(args: argparse.Namespace) -> None:
     runner.train()
 
 
-def _check_batches(runner: Runner) -> None:
+def _check_batches(runner: 'Runner') -> None:
     """Refuse a training set that does not fill one batch, before schedules divide by its length."""
     loader = runner.train_loop.dataloader
     if not len(loader):

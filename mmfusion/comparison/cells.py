@@ -19,11 +19,11 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from mmfusion.datasets import LayoutDataset
 from mmfusion.registry import DATASETS
 from mmfusion.utils import IMG_SUFFIXES, write_bytes
-from mmfusion.utils.run_record import changes, plain, read_record, write_record
 
+# Columns of the table, by the part of the cascade that is the task model.
+DEFAULT_METRICS = dict(segmentor=['IoU/*', 'mIoU'], detector=['AP50/*', 'mAP50', 'mAP'])
 KINDS = {
     'visible': 'visible, the visible image alone',
     'infrared': 'infrared, the infrared image alone, grey',
@@ -208,6 +208,8 @@ def _read_from(loader, part, folder):
             f'{part}_dataloader: {dataset.get("type")} does not read its visible images from one folder, by '
             'mmfusion.LoadImagePair, so that they cannot be exchanged for those of folder:DIR.'
         )
+    from mmfusion.datasets import LayoutDataset
+
     prefix = dict(dataset.get('data_prefix') or {})
     if not prefix and not issubclass(DATASETS.get(dataset['type']), LayoutDataset):
         prefix = dict(ir_path='ir')  # the default of FusionDataset, which would be replaced as a whole
@@ -323,6 +325,8 @@ def open_folder(out, base, config_name, variants, seeds, weights='last'):
     Raises:
         ValueError: The folder has cells of another config, or a variant of the same name that is another.
     """
+    from mmfusion.utils.run_record import changes, plain, read_record, write_record
+
     out = Path(out)
     config = {k: v for k, v in base.to_dict().items() if k not in _PLACES}
     config['randomness'] = {k: v for k, v in (base.get('randomness') or {}).items() if k != 'seed'}

@@ -7,105 +7,34 @@ finished is not done again.
 import json
 import math
 import platform
-import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from mmengine.dist import all_gather_object, barrier, is_main_process
-from mmengine.registry import DefaultScope
 
 from mmfusion.apis import FusionInferencer
 from mmfusion.apis.folder import fuse_folder
 from mmfusion.evaluation.report import Results, evaluate_folders, format_value, rank, table_of, write_html
 from mmfusion.models.cost import Cost, measure
-from mmfusion.models.hub import (
-    config_folder,
-    find_config,
-    find_device,
-    find_weights,
-    load_model_config,
-    published,
-    read_config,
-)
-from mmfusion.registry import DATASETS
-from mmfusion.utils import list_images, pair_images, write_bytes
+from mmfusion.models.hub import find_device, find_weights, load_model_config
+from mmfusion.utils import list_images, write_bytes
 from mmfusion.utils.checkpoint import CheckpointError
 from mmfusion.utils.run_record import model_settings, plain
 from mmfusion.utils.tables import Table
 
-DEFAULT_METRICS = ('EN', 'SD', 'SF', 'AG', 'MI', 'FMI_pixel', 'CC', 'SCD', 'VIF', 'Qabf', 'SSIM', 'PSNR')
-_VISIBLE, _INFRARED = ('vi', 'vis', 'visible', 'rgb'), ('ir', 'inf', 'infrared', 'thermal')
+from .entrants import DEFAULT_METRICS, Entrant, Pairs
+
 _ERRORS = (ValueError, RuntimeError, OSError, ImportError)
-
-
-@dataclass(frozen=True)
-class Entrant:
-    """One method of a comparison.
-
-    Attributes:
-        name: In tables; also of its folder.
-        config: Method, name or file of a config; None where the images are given.
-        weights: As :class:`~mmfusion.apis.FusionInferencer` takes them; None for the published ones.
-        folder: Images that were fused by other means.
-    """
-
-    name: str
-    config: str | None = None
-    weights: object = None
-    folder: Path | None = None
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """The images of a comparison: stem, visible and infrared file of each, and their two folders."""
-
-    items: list[tuple[str, Path, Path]]
-    vi: Path
-    ir: Path
-
-
-def parse_entrant(text: str) -> Entrant:
-    """Read ``[NAME=]METHOD[:WEIGHTS]``, or ``NAME=DIR``, a folder of fused images.
-
-    Raises:
-        FileNotFoundError: If there is no such method or folder; near names are proposed.
-        ValueError: If the name cannot be that of a folder.
-
-    Examples:
-        >>> parse_entrant('mine=occo_fmb:random').weights
-        'random'
-    """
-    name, equals, rest = text.partition('=')
-    rest = rest if equals else text
-    if equals and Path(rest).is_dir():
-        entrant = Entrant(name, folder=Path(rest))
-    else:
-        # A drive letter (C:\\…) is no name of a method.
-        found = re.fullmatch(r'((?:[A-Za-z]:[\\/])?[^:]+)(?::(.+))?', rest)
-        if not found:
-            raise ValueError(f'{text!r}: expected [NAME=]METHOD[:WEIGHTS], or NAME=DIR')
-        stem = find_config(found[1]).stem
-        collection = published().get(stem, {}).get('In Collection', stem)
-        same = re.sub(r'[^a-z0-9]', '', found[1].lower()) == re.sub(r'[^a-z0-9]', '', collection.lower())
-        entrant = Entrant(name if equals else collection if same else stem, found[1], found[2])
-    if not re.fullmatch(r'[^\s/\\:.][^/\\:]*', entrant.name) or entrant.name in ('vi', 'ir'):
-        raise ValueError(f'{text!r}: {entrant.name!r} cannot be the name of a method; give another one by NAME=')
-    return entrant
 
 
 def prepare(entrants: Sequence[Entrant]) -> list[Entrant]:
     """Find the weights of all methods, so that what is missing is said before anything runs.
 
     Raises:
-        ValueError: If two methods have one name.
-        FileNotFoundError: If weights are missing; of all methods at once.
+        FileNotFoundError: If weights are missing; of all methods at once, a line each.
     """
-    names = [entrant.name for entrant in entrants]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ValueError(f'two methods are called {", ".join(twice)}; give them names: NAME=METHOD')
     ready, missing = [], []
     for entrant in entrants:
         weights = entrant.weights
@@ -118,60 +47,13 @@ def prepare(entrants: Sequence[Entrant]) -> list[Entrant]:
             missing.append(f'{entrant.name}: {weights}: no such weights')
         ready.append(replace(entrant, weights=weights))
     if missing:
-        raise FileNotFoundError(' '.join(missing))
+        raise FileNotFoundError(lines_of(f'{len(missing)} of {len(entrants)} methods have no weights:', missing))
     return ready
 
 
-def open_data(data: str | Path | None = None, vi: str | Path | None = None, ir: str | Path | None = None) -> Pairs:
-    """Find the pairs of images.
-
-    Args:
-        data: Name of a dataset of mmfusion (``tno``: a file of ``configs/_base_/datasets``), or a folder with a folder of
-            visible and one of infrared images in it (``vi`` and ``ir``, ``visible`` and ``infrared``…).
-        vi, ir: The two folders, in the place of ``data``.
-
-    Raises:
-        ValueError: If it is none of these, or images have no counterpart.
-        FileNotFoundError: If a folder is missing, or holds no image.
-    """
-    if (data is None) == (vi is None) or (vi is None) != (ir is None):
-        raise ValueError('give the images by --data NAME or DIR, or by --vi DIR and --ir DIR')
-    if data is not None and not Path(data).is_dir():
-        return _open_named(str(data))
-    if data is not None:
-        vi, ir = (_subfolder(Path(data), names) for names in (_VISIBLE, _INFRARED))
-    return Pairs(pair_images(vi, ir), Path(vi), Path(ir))
-
-
-def _subfolder(folder: Path, names: Sequence[str]) -> Path:
-    inside = sorted(sub for sub in folder.iterdir() if sub.is_dir())
-    found = [sub for sub in inside if sub.name.lower() in names]
-    if len(found) != 1:
-        raise ValueError(
-            f'{folder}: expected one folder called {" or ".join(names)} in it, found '
-            f'{", ".join(sub.name for sub in inside) or "no folders"}. Give the two by --vi DIR --ir DIR.'
-        )
-    return found[0]
-
-
-def _open_named(name: str) -> Pairs:
-    """The test images of a dataset that the configs know."""
-    folder = config_folder() / '_base_' / 'datasets'
-    file = folder / f'{name}.py'
-    if not file.is_file():
-        known = sorted(f.stem for f in folder.glob('*.py') if 'test_dataloader' in f.read_text(encoding='utf-8'))
-        raise ValueError(f'--data {name}: neither a folder nor one of {", ".join(known)}')
-    cfg = read_config(file)
-    if 'test_dataloader' not in cfg:
-        raise ValueError(f'--data {name}: {file.name} has no images for tests')
-    with DefaultScope.overwrite_default_scope('mmfusion'):
-        dataset = DATASETS.build(dict(cfg.test_dataloader.dataset, pipeline=[], lazy_init=False))
-    items = [dataset.get_data_info(i) for i in range(len(dataset))]
-    pairs = [(Path(d['img_path']).stem, Path(d['img_path']), Path(d['ir_path'])) for d in items if d.get('ir_path')]
-    folders = {(vi.parent, ir.parent) for _, vi, ir in pairs}
-    if len(folders) != 1 or len(pairs) < len(items):
-        raise ValueError(f'--data {name}: its pairs are not files of two folders; give these by --vi DIR --ir DIR')
-    return Pairs(pairs, *folders.pop())
+def lines_of(head: str, items: Sequence[str]) -> str:
+    """Text of several errors, each in a line of its own."""
+    return '\n  '.join([head, *items])
 
 
 class Comparison:
@@ -282,7 +164,7 @@ class Comparison:
             if entrant.name not in self.failed
         }
         if not folders:
-            raise ValueError(f'no method is left to compare: {"; ".join(self.failed.values())}')
+            raise ValueError(lines_of('no method is left to compare:', [f'{n}: {e}' for n, e in self.failed.items()]))
         metrics = metrics if isinstance(metrics, str) else list(metrics)
         images = [stem for stem, *_ in self.pairs.items]
         results, _ = evaluate_folders(

@@ -17,7 +17,6 @@ from mmfusion.version import __version__
 
 from .cells import SINGLES
 
-DEFAULT_METRICS = dict(segmentor=['IoU/*', 'mIoU'], detector=['AP50/*', 'mAP50', 'mAP'])
 _TITLES = {'mAP50': 'mAP@.5', 'mAP': 'mAP@.5:.95'}
 _FAMILIES = {'IoU': 'IoU', 'AP50': 'AP@.5', 'AP': 'AP@.5:.95'}
 

@@ -25,5 +25,5 @@ def setup() -> None:
     requirements.check_transformers()
     requirements.check_pkg_resources()
     mmcv_ext.install()
-    serialization.allow_runner_checkpoints()
+    serialization.install()
     environment.make_fit_for_configs()

@@ -7,9 +7,12 @@ itself is never turned off.
 """
 
 import pickle
+import sys
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
 
 import numpy as np
-import torch
 from mmengine.logging.history_buffer import HistoryBuffer
 from mmengine.utils import digit_version
 
@@ -58,7 +61,40 @@ def safe_globals() -> list:
     ]
 
 
+class AfterTorch(MetaPathFinder):
+    """Calls :func:`allow_runner_checkpoints` when torch has been imported, and finds nothing else.
+
+    torch takes most of the time that a command needs to start, and what only reads arguments does without it.
+    """
+
+    def find_spec(self, fullname, path=None, target=None) -> ModuleSpec | None:
+        """Return torch's own spec if ``fullname`` is ``torch``, with the call after its code; else None."""
+        if fullname != 'torch':
+            return None
+        sys.meta_path.remove(self)
+        spec = find_spec(fullname)
+        if spec is not None:
+            run = spec.loader.exec_module
+
+            def exec_module(module):
+                run(module)
+                allow_runner_checkpoints()
+
+            spec.loader.exec_module = exec_module
+        return spec
+
+
+def install() -> None:
+    """Allow checkpoints now, or as soon as torch is imported; a second call does nothing."""
+    if 'torch' in sys.modules:
+        allow_runner_checkpoints()
+    elif not any(isinstance(finder, AfterTorch) for finder in sys.meta_path):
+        sys.meta_path.insert(0, AfterTorch())
+
+
 def allow_runner_checkpoints() -> None:
     """Declare :func:`safe_globals` safe for ``torch.load(weights_only=True)``; nothing to do on torch before 2.6."""
+    import torch
+
     if digit_version(torch.__version__) >= digit_version('2.6.0'):
         torch.serialization.add_safe_globals(safe_globals())

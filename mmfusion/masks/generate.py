@@ -12,9 +12,8 @@ from pathlib import Path
 
 import numpy as np
 from mmengine.logging import print_log
-from tqdm import tqdm
 
-from mmfusion.utils import ImageReadError, pair_images, read_mask, read_pair, write_image
+from mmfusion.utils import ImageReadError, pair_images, read_mask, read_pair, track, write_image
 from mmfusion.utils.run_record import check_record, write_record
 
 SIDECAR = 'masks.json'
@@ -109,7 +108,7 @@ def generate_masks(vi_dir, ir_dir, backend, out=None, mask_dirs=None, overwrite=
     if len(todo) < len(pairs):
         print_log(f'{len(pairs) - len(todo)} of {len(pairs)} pairs have both masks and are skipped.', 'current')
     summary = MaskSummary(pairs=len(pairs))
-    for stem, vi, ir in tqdm(pairs, desc='masks', unit='pair', disable=not progress):
+    for stem, vi, ir in track(pairs, 'masks', 'pair', show=progress):
         if None in kept[stem]:
             coverages = _make(backend, stem, (vi, ir), targets[stem], kept[stem], depth16)
             summary.made += 1

@@ -12,14 +12,13 @@ import torch
 
 from mmfusion.models.priors.weights import SAM_URLS, read_weights
 
+from .defaults import DEFAULT_DETECTOR, DEFAULT_PROMPT
+
 # OCCO's prompts, and the phrases of each that name objects.
-DEFAULT_PROMPT = 'The scene captures a group of pedestrians or cars.'
 KNOWN_PHRASES = {
     DEFAULT_PROMPT: ('pedestrians', 'cars'),
     'Precisely segmenting salient objects such as vehicles, pedestrians.': ('vehicles', 'pedestrians'),
 }
-# IDEA's Swin-T weights ("OGC"), as mmdet publishes them.
-DEFAULT_DETECTOR = 'grounding_dino_swin-t_pretrain_obj365_goldg_cap4m'
 
 
 def require(module):

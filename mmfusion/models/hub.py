@@ -1,16 +1,12 @@
 """mmfusion's own models: configs by name, weights by file, by the authors' file, or by where they are published."""
 
-import difflib
 import logging
 import os
-import re
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.logging import print_log
@@ -20,110 +16,12 @@ from torch import nn
 from mmfusion.compat.environment import plain
 from mmfusion.registry import MODELS
 from mmfusion.utils.checkpoint import CheckpointError, fetch, sha256_of
+from mmfusion.utils.configs import OPTION_ERRORS, find_config, override, published, read_config, shipped
 from mmfusion.utils.tf_checkpoint import tf_prefix
 
 from .checkpoint import load_weights
 
 RANDOM = 'random'
-# What Python and the registry say of options that a class does not have, or lacks.
-OPTION_ERRORS = re.compile(
-    r'unexpected keyword argument|required (positional|keyword-only) argument|cfg should be a dict'
-)
-CONFIG_SUFFIXES = ('.py', '.yml', '.yaml', '.json')
-
-
-def config_folder() -> Path:
-    """``configs/`` of the installed package (``.mim``) or of the checkout."""
-    package = Path(__file__).resolve().parents[1]
-    folders = (package / '.mim' / 'configs', package.parent / 'configs')
-    for folder in folders:
-        if folder.is_dir():
-            return folder
-    raise FileNotFoundError(
-        f"mmfusion's configs are in neither {folders[0]} nor {folders[1]}. Install the package from a wheel or a "
-        'complete checkout, or give the path of a config.'
-    )
-
-
-def list_models() -> dict[str, Path]:
-    """Names of mmfusion's own configs, which :class:`FusionInferencer` takes as a model.
-
-    Returns:
-        dict[str, Path]: Name → config file, sorted.
-    """
-    folder = config_folder()
-    files = sorted(f for f in folder.rglob('*.py') if '_base_' not in f.relative_to(folder).parts)
-    return {file.stem: file for file in sorted(files, key=lambda f: f.stem)}
-
-
-def find_config(model: str | Path) -> Path:
-    """The config file of a name such as ``'occo_fmb'``, of ``'mmfusion::occo/occo_fmb.py'``, or of a path.
-
-    Returns:
-        Path: An existing file.
-
-    Raises:
-        FileNotFoundError: If there is none; near names are proposed.
-        ValueError: If the file is of another type.
-    """
-    text = str(model)
-    if text.startswith('mmfusion::'):
-        file = config_folder() / text.removeprefix('mmfusion::')
-    elif text.endswith('.py') or '/' in text or '\\' in text:
-        file = Path(text)
-    else:
-        models = list_models()
-        if text in models:
-            return models[text]
-        entries = [entry for entry in published().values() if _letters(entry['In Collection']) == _letters(text)]
-        if entries:
-            return config_folder().parent / entries[0]['Config']
-        names = {name.lower(): name for name in (*models, *(e['In Collection'] for e in published().values()))}
-        near = [names[n] for n in difflib.get_close_matches(text.lower(), names, n=3, cutoff=0.5)]
-        raise FileNotFoundError(
-            f'{text!r} is no config of mmfusion. '
-            + (f'Did you mean {" or ".join(near)}? ' if near else '')
-            + 'Give a name of mmfusion.apis.list_models(), or the path of a config.'
-        )
-    if not file.is_file():
-        raise FileNotFoundError(f'{text}: {"a folder; expected a config file" if file.is_dir() else "no such config"}.')
-    if file.suffix not in CONFIG_SUFFIXES:
-        raise ValueError(f'{text}: no config; expected a file that ends in one of {", ".join(CONFIG_SUFFIXES)}.')
-    return file
-
-
-def read_config(file: str | Path) -> Config:
-    """Read a config file.
-
-    Raises:
-        ValueError: If it, or what it inherits, cannot be read; with the file and the reason.
-    """
-    try:
-        return Config.fromfile(file)
-    except Exception as e:  # a config is a program, and may fail in any way
-        reason = ' '.join(str(e).split())
-        raise ValueError(
-            f'{file}: the config, or one that it inherits, cannot be read: {type(e).__name__}: {reason}. Correct it.'
-        ) from e
-
-
-def override(cfg: Config, options: dict | None) -> None:
-    """Write overrides into a config, in place.
-
-    Raises:
-        ValueError: If they do not fit it.
-    """
-    try:
-        cfg.merge_from_dict(options or {})
-    except (TypeError, KeyError, IndexError, AttributeError) as e:
-        raise ValueError(
-            f'--cfg-options {" ".join(options)}: do not fit {cfg.filename} ({e}). Items of a list are named by number, such '
-            'as test_evaluator.0.type=…'
-        ) from e
-
-
-def _letters(name: str) -> str:
-    return re.sub(r'[^a-z0-9]', '', name.lower())
 
 
 def load_model_config(
@@ -260,30 +158,6 @@ def find_device(device: str | int | torch.device | None) -> torch.device:
     return found
 
 
-@lru_cache
-def published() -> dict[str, dict]:
-    """Read the entries of all metafiles.
-
-    Returns:
-        Name of a config → its entry (docs/configs.md), with its ``Collection``.
-
-    Raises:
-        ValueError: If a metafile cannot be read, or lacks a key.
-    """
-    entries = {}
-    for file in sorted(config_folder().glob('*/metafile.yml')):
-        try:
-            content = yaml.safe_load(file.read_text(encoding='utf-8'))
-            collections = {c['Name']: c for c in content['Collections']}
-            for entry in content.get('Models') or ():
-                entries[entry['Name']] = {**entry, 'Collection': collections[entry['In Collection']]}
-        except (yaml.YAMLError, KeyError, TypeError) as e:
-            raise ValueError(
-                f'{file}: not a metafile as docs/configs.md describes it ({type(e).__name__}: {e}).'
-            ) from e
-    return entries
-
-
 def find_weights(cfg: Config) -> dict[str, Path] | str:
     """Find the published weights of a config.
 
@@ -307,11 +181,7 @@ def find_weights(cfg: Config) -> dict[str, Path] | str:
     found = local_files(name)
     for item in authors['Files']:
         if item['Name'] not in found and item.get('URL') and item.get('SHA256'):
-            print_log(
-                f'{name}: fetching {item["URL"]} (licence of the weights: {authors["License"]})',
-                'current',
-                logging.WARNING,
-            )
+            print_log(f'{name}: fetching {item["URL"]} (licence of the weights: {authors["License"]})', 'current')
             found[item['Name']] = fetch(item['URL'], item['SHA256'], _fetched(name, item))
     missing = [item['Name'] for item in authors['Files'] if item['Name'] not in found]
     if missing:
@@ -321,13 +191,10 @@ def find_weights(cfg: Config) -> dict[str, Path] | str:
             f"{name}: the authors' weights are not here. Fetch {', '.join(missing)} from {authors['Page']} (licence: "
             f'{authors["License"]}), and {place}, or give the file by --weights.'
         )
-    return {_stem(item): found[item['Name']] for item in authors['Files']}
-
-
-def shipped(entry: dict) -> str | None:
-    """Give the file of weights that comes with the library; None where an entry has none, or an address."""
-    weights = entry.get('Weights')
-    return str(config_folder().parent / weights) if weights and '://' not in weights else None
+    # Of TensorFlow's two files the index stands for both.
+    items = sorted(authors['Files'], key=lambda item: item['Name'].endswith('.index'))
+    files = {_stem(item): found[item['Name']] for item in items}
+    return {_stem(item): files[_stem(item)] for item in authors['Files']}
 
 
 def local_files(name: str) -> dict[str, Path]:
@@ -370,7 +237,8 @@ def by_hash(items: Sequence[dict], folder: Path) -> dict[str, Path]:
         FileNotFoundError: If there is no such folder.
     """
     if not folder.is_dir():
-        raise FileNotFoundError(f'MMFUSION_WEIGHTS={str(folder)!r}: no such folder')
+        found = 'a file; expected the folder that it lies in' if folder.is_file() else 'no such folder'
+        raise FileNotFoundError(f'MMFUSION_WEIGHTS={str(folder)!r}: {found}.')
     sizes, wanted = {item.get('Bytes') for item in items}, {item['SHA256'] for item in items}
     found = {}
     for file in sorted(f for f in folder.rglob('*') if f.is_file()):

@@ -30,17 +30,22 @@ from .image_io import (
     write_bytes,
     write_image,
 )
-from .text import read_names, read_text
+from .outputs import check_writable
+from .progress import follow, track
+from .text import near_files, read_names, read_text
 
 __all__ = [
     'DEPTH16',
     'IMG_SUFFIXES',
     'WRITE_SUFFIXES',
     'ImageReadError',
+    'check_writable',
+    'follow',
     'image_size',
     'infrared_array',
     'list_images',
     'natural_key',
+    'near_files',
     'pair_images',
     'read_array',
     'read_four_channels',
@@ -60,6 +65,7 @@ __all__ = [
     'to_8bit',
     'to_bgr',
     'to_uint8',
+    'track',
     'visible_array',
     'write_bytes',
     'write_image',

@@ -4,6 +4,7 @@ import argparse
 import hashlib
 import pickle
 import re
+import sys
 import zipfile
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -17,6 +18,7 @@ from mmengine.runner import CheckpointLoader
 from safetensors.torch import load_file
 from torch import Tensor
 
+from .text import near_files
 from .tf_checkpoint import read_tf_checkpoint, tf_prefix
 
 SUFFIXES = ('.pth', '.pt', '.ckpt', '.pkl', '.model', '.bin', '.tar', '.npz', '.npy', '.safetensors')
@@ -95,7 +97,7 @@ def _read_file(path: Path) -> Any:
     if not path.is_file():
         if Path(f'{path}.data-00000-of-00001').is_file():
             raise CheckpointError(f'{path}.index: missing; a TensorFlow checkpoint is its .index and its .data files.')
-        raise CheckpointError(f'{path}: no such checkpoint')
+        raise CheckpointError(f'{path}: no such checkpoint.{near_files(path)} Check the path.')
     with path.open('rb') as f:
         head = f.read(256)
     _refuse_other_files(path, head)
@@ -213,7 +215,7 @@ def _download(url: str, file: Path, sha256: str | None) -> None:
         return
     file.parent.mkdir(parents=True, exist_ok=True)
     try:
-        torch.hub.download_url_to_file(url, str(file), sha256)
+        torch.hub.download_url_to_file(url, str(file), sha256, progress=sys.stderr.isatty())
     except RuntimeError as e:
         raise CheckpointError(
             f'{url}: the file there is another one than expected (its SHA-256 is not {sha256}). Get it from its authors, '

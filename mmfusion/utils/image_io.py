@@ -12,7 +12,6 @@ from threading import Lock
 
 import cv2
 import numpy as np
-import torch
 from PIL import ExifTags, Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 # Files that can be written, and all that can be read.
@@ -773,6 +772,8 @@ def to_uint8(image):
     Raises:
         ValueError: If a value is NaN or infinite.
     """
+    import torch  # here, since reading and pairing of files do without it
+
     image = image.detach().float()
     if not torch.isfinite(image).all():
         raise ValueError('the image holds NaN or infinite values: the network diverged or divides by zero')

@@ -1,6 +1,7 @@
 """Reading of text files that people wrote: lists, labels, texts."""
 
 import codecs
+import difflib
 from pathlib import Path
 
 _BOMS = {codecs.BOM_UTF8: 'utf-8-sig', codecs.BOM_UTF16_LE: 'utf-16', codecs.BOM_UTF16_BE: 'utf-16'}
@@ -37,3 +38,11 @@ def read_names(path: str | Path) -> list[Path]:
     """Read a list of names or paths, one a line; empty lines are left out, and backslashes are slashes."""
     lines = (line.strip().strip('"').replace('\\', '/') for line in read_text(path).splitlines())
     return [Path(line) for line in lines if line]
+
+
+def near_files(path: str | Path) -> str:
+    """Propose files beside one that is not there, for its message: ``' Did you mean a.pth?'``, or nothing."""
+    path = Path(path)
+    beside = [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
+    near = difflib.get_close_matches(path.name, beside, n=2, cutoff=0.7)
+    return f' Did you mean {" or ".join(str(path.with_name(name)) for name in near)}?' if near else ''

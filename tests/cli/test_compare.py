@@ -3,6 +3,8 @@
 import pytest
 
 from mmfusion.cli import compare, evaluate
+from mmfusion.comparison import methods
+from mmfusion.evaluation import report
 
 
 @pytest.mark.parametrize(
@@ -10,40 +12,53 @@ from mmfusion.cli import compare, evaluate
     [
         (['--metrics', 'Nope'], "unknown metric(s) ['Nope']"),
         (['--out', '{file}'], 'file.txt: a file; expected a folder'),
-        (['--batch-size', '0'], '--batch-size must be at least 1, got 0'),
-        (['--gallery', '-1'], '--gallery must be at least 0, got -1'),
-        (['--shape', '0', '0'], '--shape: expected a height and a width above 0, got 0 0'),
+        (['--out', '{file}/sub'], 'file.txt/sub: cannot be written (not a directory)'),
+        (['--methods', 'occo_demo:gone.pth'], 'gone.pth: no such checkpoint.'),
     ],
 )
-def test_compare_refuses_before_it_fuses(tmp_path, monkeypatch, capsys, args, message):
+def test_compare_refuses_before_it_fuses(pairs, tmp_path, monkeypatch, capsys, args, message):
     (tmp_path / 'file.txt').write_text('x')
-    monkeypatch.setattr(compare, 'prepare', lambda entrants: pytest.fail('too late'))
+    monkeypatch.setattr(methods, 'prepare', lambda entrants: pytest.fail('too late'))
     args = [arg.format(file=tmp_path / 'file.txt') for arg in args]
-    command = [
-        '--methods',
-        'occo_demo:random',
-        '--data',
-        str(tmp_path),
-        '--device',
-        'cpu',
-        '--out',
-        str(tmp_path / 'o'),
-    ]
+    command = f'--methods occo_demo:random --data {tmp_path} --device cpu --out {tmp_path / "o"}'.split()
     assert compare.main([*command, *args]) == 1
     assert message in capsys.readouterr().err
+    assert not (tmp_path / 'o').exists()
 
 
+@pytest.mark.parametrize('verb', [compare, evaluate])
 @pytest.mark.parametrize(
     ('args', 'message'),
     [
-        (['--picture-size', '0'], '--picture-size must be at least 1'),
-        (['--gallery', '²'], '--gallery: expected a number'),
+        ('--workers 0', "--workers: expected a whole number of at least 1, got '0'"),
+        ('--gallery -1', "--gallery: expected a whole number of at least 0, got '-1'"),
+        ('--gallery ²', "--gallery: expected a whole number of at least 0, got '²'"),
+        ('--metrics ,', "--metrics: no name in ','; expected 'all', or names such as"),
+        ('--picture-size 0', "--picture-size: expected a whole number of at least 1, got '0'"),
+        ('--fused ../A=a', "'../A' cannot be the name of a method; give another one by NAME="),
+        ('--batch-size 0', "--batch-size: expected a whole number of at least 1, got '0'"),
+        ('--shape 0 9', "--shape: expected a whole number of at least 1, got '0'"),
     ],
 )
-def test_evaluate_refuses_sizes(tmp_path, capsys, args, message):
+def test_wrong_arguments_of_measuring(capsys, verb, args, message):
+    given = '--methods occo_demo:random' if verb is compare else '--fused A=a'
     with pytest.raises(SystemExit):
-        evaluate.main(['--vi', 'vi', '--ir', 'ir', '--fused', 'A=a', '--out', str(tmp_path), *args])
-    assert message in capsys.readouterr().err
+        verb.main([*f'--vi vi --ir ir --out o {given}'.split(), *args.split()])
+    err = capsys.readouterr().err
+    assert message in err or f'unrecognized arguments: {args}' in err
+
+
+def test_what_cannot_be_written_is_said_first(pairs, tmp_path, monkeypatch):
+    """Before anything is measured, and a report that fails in one sentence, too."""
+    command = f'--vi {pairs / "vi"} --ir {pairs / "ir"} --fused A={pairs / "vi"} --metrics EN --workers 1'.split()
+    (tmp_path / 'file').write_text('x')
+    monkeypatch.setattr(report, 'evaluate_folders', lambda *args, **kwargs: pytest.fail('too late'))
+    with pytest.raises(SystemExit, match=r'error: --out .*file/sub: cannot be written \(not a directory\)\. Choose'):
+        evaluate.main([*command, '--out', str(tmp_path / 'file/sub')])
+    monkeypatch.undo()
+    (tmp_path / 'o' / 'report.html').mkdir(parents=True)
+    with pytest.raises(SystemExit, match=r'error: .*: is a directory'):
+        evaluate.main([*command, '--out', str(tmp_path / 'o')])
 
 
 def test_evaluate_names_a_table_of_another_encoding(pairs, tmp_path):

@@ -1,14 +1,17 @@
 """The console script: verbs, near names, help, the scripts in tools/ that are the same; and the table of methods."""
 
 import runpy
+import subprocess
 import sys
 from importlib import import_module
 
 import pytest
+import torch
 
 from mmfusion import cli
 from mmfusion.cli import models
-from mmfusion.models import hub
+from mmfusion.models import cost
+from mmfusion.utils import configs
 from mmfusion.version import __version__
 
 SCRIPTS = {'fuse': 'fuse', 'train': 'train', 'test': 'test', 'evaluate': 'evaluate', 'downstream': 'downstream'}
@@ -39,6 +42,35 @@ def test_help_of_each_verb(verb, capsys):
     assert f'usage: mmfusion {verb} ' in capsys.readouterr().out
 
 
+def test_mistakes_are_said_without_torch():
+    """Importing torch and the libraries of models takes seconds, which nobody waits for a misspelt name."""
+    mistakes = [
+        ['fuse', 'nope', '--vi', 'v', '--ir', 'i', '--out', 'o'],
+        ['fuse', 'seafusion', '--vi', 'no', '--ir', 'no', '--out', 'o'],
+        ['compare', '--methods', 'nope', '--data', 'tno', '--out', 'o'],
+        ['evaluate', '--vi', 'no', '--ir', 'no', '--fused', 'A=no', '--out', 'o'],
+        ['models', 'nope'],
+        ['convert', 'seafusion', 'no', 'o'],
+        ['train', 'nope'],
+        ['test', 'nope'],
+        ['downstream', 'nope', '--variants', 'visible', '--out', 'o'],
+        ['masks', '--vi', 'no', '--ir', 'no', '--backend', 'contrast', '--out', 'o'],
+    ]
+    code = (
+        'import sys\nfrom mmfusion import cli\n'
+        f'for argv in {mistakes}:\n'
+        '    try:\n        code = cli.main(argv)\n'
+        '    except SystemExit as e:\n        code = e.code\n'
+        "    print(argv[0], bool(code), [m for m in ('torch', 'mmseg', 'mmdet') if m in sys.modules])\n"
+    )
+    code += (  # what importing the package promises of torch comes with torch
+        'import torch\nfrom mmengine.logging import HistoryBuffer\n'
+        "print('HistoryBuffer is allowed:', HistoryBuffer in torch.serialization.get_safe_globals())\n"
+    )
+    out = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout
+    assert out.splitlines() == [*(f'{argv[0]} True []' for argv in mistakes), 'HistoryBuffer is allowed: True']
+
+
 @pytest.mark.parametrize('verb', SCRIPTS)
 def test_scripts_are_the_verbs(verb, load_tool):
     assert load_tool(f'tools/{SCRIPTS[verb]}.py').main is import_module(f'mmfusion.cli.{verb}').main
@@ -56,17 +88,21 @@ def test_table_of_methods(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv('MMFUSION_WEIGHTS', str(tmp_path))
     assert models.main([]) == 0
     out = capsys.readouterr().out
-    assert max(map(len, out.splitlines()[:-4])) <= 80
-    (row,) = [line.split() for line in out.splitlines() if 'u2fusion_tno' in line]
-    assert {'TPAMI', '659,217', '404.7', 'none', 'fetched'} <= set(row)
+    assert max(map(len, out.splitlines()[:-6])) <= 80
+    (row,) = [line.split() for line in out.splitlines() if 'u2fusion' in line]  # in one line, by the name that is typed
+    assert row == ['u2fusion', 'TPAMI', '2022', '659,217', '404.7', 'none', 'fetched']
     assert 'u2fusion_roadscene' not in out
     assert models.main(['--all']) == 0
-    assert 'u2fusion_roadscene' in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert 'u2fusion_tno' in out
+    assert 'u2fusion_roadscene' in out
+    assert models.main(['']) == 1
+    assert "'' is no config of mmfusion" in capsys.readouterr().err
 
 
 def test_one_method(monkeypatch, tmp_path, capsys):
     monkeypatch.delenv('MMFUSION_WEIGHTS', raising=False)
-    monkeypatch.setattr(hub.torch.hub, 'get_dir', lambda: str(tmp_path))
+    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path))
     assert models.main(['U2Fusion']) == 0
     out = capsys.readouterr().out
     assert 'configs     u2fusion_tno, u2fusion_roadscene\n' in out
@@ -86,14 +122,14 @@ def test_weights_that_are_here(monkeypatch, data_dir, capsys):
 
 def test_seconds_on_this_machine(monkeypatch, capsys):
     """Of small images here; none for a model whose prior would have to be fetched."""
-    measure = models.measure
-    monkeypatch.setattr(models, 'measure', lambda model: measure(model, 32, 32, 1))
-    entries = {name: hub.published()[name] for name in ('pmgi_tno', 'mgfusion_unified')}
+    measure = cost.measure
+    monkeypatch.setattr(cost, 'measure', lambda model: measure(model, 32, 32, 1))
+    entries = {name: configs.published()[name] for name in ('pmgi_tno', 'mgfusion_unified')}
     monkeypatch.setattr(models, 'published', lambda: entries)
     assert models.main(['--time', '--device', 'cpu']) == 0
-    rows = {line.split()[0]: line.split() for line in capsys.readouterr().out.splitlines() if '_' in line}
-    assert float(rows['pmgi_tno'][5]) > 0
-    assert rows['mgfusion_unified'][2:5] == ['–', '–', '–']
+    rows = {line.split()[0]: line.split() for line in capsys.readouterr().out.splitlines() if line}
+    assert float(rows['pmgi'][5]) > 0
+    assert rows['mgfusion'][2:5] == ['–', '–', '–']
 
 
 def test_a_training_set_smaller_than_a_batch(tmp_path, capsys, monkeypatch):

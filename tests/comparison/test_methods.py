@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from mmfusion.cli import compare as cli
-from mmfusion.comparison import methods
-from mmfusion.comparison.methods import Comparison, Pairs, open_data, parse_entrant, prepare
+from mmfusion.comparison.entrants import Entrant, Pairs, open_data, parse_entrant, parse_entrants
+from mmfusion.comparison.methods import Comparison, prepare
 from mmfusion.utils import write_image
 
 METRICS = ['EN', 'SF', 'CC']
@@ -37,8 +37,8 @@ def run(out, *given, **options):
 
 def test_what_a_method_is(tmp_path):
     assert parse_entrant('U2FUSION').name == 'U2Fusion'  # as its paper writes it
-    assert parse_entrant('pmgi_tno:random') == methods.Entrant('pmgi_tno', 'pmgi_tno', 'random')
-    assert parse_entrant('mine=occo_fmb:a/b.pth') == methods.Entrant('mine', 'occo_fmb', 'a/b.pth')
+    assert parse_entrant('pmgi_tno:random') == Entrant('pmgi_tno', 'pmgi_tno', 'random')
+    assert parse_entrant('mine=occo_fmb:a/b.pth') == Entrant('mine', 'occo_fmb', 'a/b.pth')
     (tmp_path / 'mine.py').write_text('model = dict()')
     entrant = parse_entrant(f'm={tmp_path / "mine.py"}:C:\\b.pth')
     assert (entrant.config, entrant.weights) == (str(tmp_path / 'mine.py'), 'C:\\b.pth')
@@ -53,11 +53,12 @@ def test_what_a_method_is(tmp_path):
 def test_all_that_is_missing_is_said_at_once(tmp_path, monkeypatch):
     monkeypatch.setenv('MMFUSION_WEIGHTS', str(tmp_path))
     with pytest.raises(
-        FileNotFoundError, match=r'tardal_tno: the authors. weights are not here.*gone\.pth: no such weights'
+        FileNotFoundError,
+        match=r'2 of 2 methods have no weights:\n  tardal_tno: the authors. weights are not here.*\n  .*gone\.pth: no such',
     ):
         prepare([parse_entrant('tardal'), parse_entrant('mine=occo_fmb:gone.pth')])
     with pytest.raises(ValueError, match='two methods are called PMGI'):
-        prepare([parse_entrant('pmgi:random')] * 2)
+        parse_entrants(['pmgi:random'] * 2)
 
 
 def test_what_the_images_are(data, tmp_path, monkeypatch):
@@ -115,17 +116,17 @@ def test_a_method_that_fails_is_left_out(data, tmp_path, capsys):
     arguments = ['--methods', 'pmgi:random', f'given={tmp_path / "given"}', '--data', str(data), '--no-cost']
     assert run(tmp_path / 'out', *arguments) == 1
     err = capsys.readouterr().err
-    assert '1 of 2 methods are left out. given: ' in err
+    assert '1 of 2 methods are left out:\n  given: ' in err
     assert 'lacks 1 of 4 images: c' in err
     assert json.loads((tmp_path / 'out/metrics.json').read_text())['methods'] == ['PMGI']
     torch.save({'x': torch.zeros(1)}, tmp_path / 'x.pth')
     assert run(tmp_path / 'none', '--methods', f'pmgi:{tmp_path / "x.pth"}', '--data', str(data), '--no-cost') == 1
-    assert 'no method is left to compare: ' in capsys.readouterr().err
+    assert 'no method is left to compare:\n  PMGI: ' in capsys.readouterr().err
 
 
 def compared(folder, out):
     items = [(name, folder / 'vi' / f'{name}.png', folder / 'ir' / f'{name}.png') for name in 'abcd']
-    entrants = [parse_entrant('pmgi:random'), methods.Entrant('bad', 'sdnet', str(folder / 'vi' / 'a.png'))]
+    entrants = [parse_entrant('pmgi:random'), Entrant('bad', 'sdnet', str(folder / 'vi' / 'a.png'))]
     comparison = Comparison(entrants, Pairs(items, folder / 'vi', folder / 'ir'), out, 'cpu', say=lambda text: None)
     comparison.fuse(shape=None)
     return comparison.evaluate(METRICS).values, comparison.failed

@@ -152,6 +152,6 @@ def test_getattr_is_allowed_for_the_four_statistics_only(tmp_path, owner, name):
 
 
 def test_nothing_is_done_on_older_torch(monkeypatch):
-    monkeypatch.setattr(serialization.torch, '__version__', '2.5.1')
+    monkeypatch.setattr(torch, '__version__', '2.5.1')
     monkeypatch.setattr(torch.serialization, 'add_safe_globals', lambda _: pytest.fail('called'))
     serialization.allow_runner_checkpoints()

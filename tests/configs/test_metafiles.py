@@ -4,17 +4,17 @@ import re
 
 import pytest
 
-from mmfusion.models import hub
 from mmfusion.models.cost import count_parameters
 from mmfusion.registry import MODELS
+from mmfusion.utils import configs
 
-ENTRIES = hub.published()
+ENTRIES = configs.published()
 PUBLISHED = {name: entry for name, entry in ENTRIES.items() if 'Authors Weights' in entry}
 
 
 def test_every_method_has_an_entry():
     """Each folder of configs but those of parts and cascades has a metafile, and each entry its config."""
-    folder = hub.config_folder()
+    folder = configs.config_folder()
     without = [f.name for f in folder.iterdir() if f.is_dir() and not (f / 'metafile.yml').is_file()]
     assert sorted(without) == ['_base_', 'cascades']
     for name, entry in ENTRIES.items():
@@ -38,7 +38,7 @@ def test_published_weights_are_described(name):
         assert re.fullmatch('[0-9a-f]{64}', item.get('SHA256', '0' * 64))
         assert 'SHA256' in item or 'URL' not in item  # what is fetched is checked
     assert isinstance(values['FLOPs'], int)
-    network = MODELS.build(hub.load_model_config(name).model.network)
+    network = MODELS.build(configs.load_model_config(name).model.network)
     assert values['Parameters'] == count_parameters(network)
 
 
@@ -48,7 +48,7 @@ def test_weights_load_by_name_alone(data_dir, monkeypatch):
     monkeypatch.setenv('MMFUSION_WEIGHTS', str(data_dir / 'zoo'))
     methods = set()
     for name, entry in PUBLISHED.items():
-        if len(hub.local_files(name)) == len(entry['Authors Weights']['Files']):
-            hub.init_model(hub.load_model_config(name), device='cpu')
+        if len(configs.local_files(name)) == len(entry['Authors Weights']['Files']):
+            configs.init_model(hub.load_model_config(name), device='cpu')
             methods.add(entry['In Collection'])
     assert len(methods) >= 20

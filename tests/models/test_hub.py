@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from mmfusion.models import hub
-from mmfusion.models.hub import find_config, find_device, find_weights, init_model, load_model_config, local_files
+from mmfusion.models.hub import find_device, find_weights, init_model, load_model_config, local_files
 from mmfusion.registry import MODELS
+from mmfusion.utils import configs
 from mmfusion.utils.checkpoint import CheckpointError
+from mmfusion.utils.configs import find_config
 
 
 @MODELS.register_module()
@@ -67,7 +68,7 @@ def metafile(tmp_path, monkeypatch, authors):
     for name in ('parts_tno', 'parts_msrs'):
         text = "model = dict(type='mmfusion.ImageFuser', network=dict(type='mmfusion.TwoParts'))\n"
         (folder / 'parts' / f'{name}.py').write_text(text)
-    monkeypatch.setattr(hub, 'config_folder', lambda: folder)
+    monkeypatch.setattr(configs, 'config_folder', lambda: folder)
     monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
     monkeypatch.delenv('MMFUSION_WEIGHTS', raising=False)
 
@@ -76,11 +77,11 @@ def metafile(tmp_path, monkeypatch, authors):
         values |= {f'sha_{k}': hashlib.sha256(file.read_bytes()).hexdigest() for k, file in enumerate(authors[1])}
         values |= {f'url_{k}': f', URL: "{url}"' if url else '' for k, url in enumerate(urls)}
         (folder / 'parts' / 'metafile.yml').write_text(METAFILE.format(**values))
-        hub.published.cache_clear()
+        configs.published.cache_clear()
 
     write()
     yield write
-    hub.published.cache_clear()
+    configs.published.cache_clear()
 
 
 def same(model, net):
@@ -162,7 +163,7 @@ def test_a_checkpoint_at_an_address(metafile, tmp_path):
 
 def test_a_broken_metafile(metafile, tmp_path):
     (tmp_path / 'configs/parts/metafile.yml').write_text('Models: [{Name: x, In Collection: Y}]')
-    hub.published.cache_clear()
+    configs.published.cache_clear()
     with pytest.raises(ValueError, match=r'metafile\.yml: not a metafile as docs/configs\.md describes it'):
         find_config('nothing')
 
@@ -182,6 +183,6 @@ def test_every_config_is_made_ready_for_fusing():
     from mmfusion.registry import MODELS
 
     for name in ('refusion_msrs', 'tardal_roadscene', 'occo_fmb'):
-        cfg = hub.load_model_config(name)
+        cfg = load_model_config(name)
         model = MODELS.build(cfg.model)
         assert not any(list(getattr(model, part, None) or ()) for part in type(model).training_only), name

@@ -16,14 +16,13 @@ import torch
 from mmengine.evaluator import Evaluator
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
-from rich.progress import track
 from torchvision.transforms.v2.functional import center_crop, horizontal_flip, resize
 
 from mmfusion.apis import find_config, init_model, load_model_config
 from mmfusion.cli.common import Overrides, report, without_sync_bn
 from mmfusion.comparison.cells import named_metrics, per_class_evaluators, task_of
-from mmfusion.models.hub import read_config
-from mmfusion.utils import to_uint8
+from mmfusion.utils import to_uint8, track
+from mmfusion.utils.configs import read_config
 
 TASKS = dict(segmentor='seg', detector='det')
 AUGMENTATIONS = {
@@ -64,7 +63,7 @@ def compare(model, loader, evaluators, augmentations=AUGMENTATIONS):
         tuple[dict, dict]: Name → :class:`Difference`; ``'float'`` and ``'8 bits'`` → metrics.
     """
     gaps = {name: Difference() for name in ('rounding to 8 bits', *augmentations)}
-    for batch in track(loader, description='comparing'):
+    for batch in track(loader, 'comparing', 'batch'):
         data = model.data_preprocessor(batch, False)
         vi, ir = data['inputs']['vi'], data['inputs']['ir']
         exact = list(model.fuser.fuse(vi, ir, data['data_samples']))

@@ -13,13 +13,12 @@ import sys
 
 import torch
 from mmengine.logging import print_log
-from tqdm import tqdm
 
 from mmfusion.datasets.layout_dataset import LayoutDataset
 from mmfusion.masks.box_pca import BoxLabeller, label_files, to_picture
 from mmfusion.masks.feature_pca import build_prior
 from mmfusion.registry import DATASETS
-from mmfusion.utils import read_infrared, read_visible, write_image
+from mmfusion.utils import read_infrared, read_visible, track, write_image
 from mmfusion.utils.run_record import check_record, write_record
 
 SIDECAR = 'masks.json'
@@ -82,7 +81,7 @@ def convert(args):
         check_record(record, settings, there, 'Choose another folder, or say --overwrite.')
     write_record(record, settings)
     count = dict(made=0, kept=0, boxes=0, unclear=0)
-    for info in tqdm(infos, desc='label maps', unit='image'):
+    for info in track(infos, 'label maps', 'image'):
         target, boxes = targets[info['img_id']], info['instances']
         if target.exists() and not args.overwrite:
             count['kept'] += 1

@@ -15,12 +15,11 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
-from rich.progress import track
 
 from mmfusion.cli.common import report
 from mmfusion.datasets.synthetic import BOX_CLASSES, render_scene, scene_name
 from mmfusion.datasets.synthetic.scene import CLASSES
-from mmfusion.utils import write_bytes, write_image
+from mmfusion.utils import track, write_bytes, write_image
 from mmfusion.utils.run_record import check_record, write_record
 
 # Index of the first scene of each part.
@@ -148,7 +147,7 @@ def convert(args):
     open_folder(args.out, dict(layout=args.layout, seed=args.seed, size=args.size), counts)
     jobs = [(split, FIRST[split] + k) for split, count in counts.items() for k in range(count)]
     written = 0
-    for split, index in track(jobs, description=f'{args.layout} scenes'):
+    for split, index in track(jobs, f'{args.layout} scenes', 'scene'):
         files = scene_files(args.out, args.layout, split, scene_name(args.seed, index))
         if not all(file.is_file() for file in files.values()):
             write_scene(render_scene(args.seed, index, tuple(args.size)), files, args.layout)

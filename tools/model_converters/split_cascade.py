@@ -10,8 +10,9 @@ import mmfusion  # noqa: F401
 from mmfusion.cli.common import report
 from mmfusion.models.cascades import TaskCascade
 from mmfusion.models.checkpoint import full_state_dict, load_weights, save_checkpoint
-from mmfusion.models.hub import drop_losses, find_config, read_config
+from mmfusion.models.hub import drop_losses
 from mmfusion.registry import MODELS
+from mmfusion.utils.configs import find_config, read_config
 
 
 def split(config, checkpoint, fuser=None, task=None):

@@ -4,11 +4,9 @@ import copy
 import json
 from pathlib import Path
 
-from tqdm import tqdm
-
 from mmfusion.datasets import to_coco
 from mmfusion.datasets.transforms import LoadSegLabels
-from mmfusion.utils import IMG_SUFFIXES, write_bytes, write_image
+from mmfusion.utils import IMG_SUFFIXES, track, write_bytes, write_image
 from mmfusion.utils.run_record import CURE, RECORD, check_record, plain, write_record
 
 # Folder of the images of a part, and the snippet for a stock config, by task.
@@ -99,7 +97,7 @@ class FusedDataset:
             self.targets[name][info['img_id']].unlink(missing_ok=True)
         write_record(self.out / RECORD, self.settings)
         self._copy_labels()
-        for name, info in tqdm(todo, desc='fusing', unit='image', disable=not show_progress):
+        for name, info in track(todo, 'fusing', 'image', show=show_progress):
             results = self._load(name, info)
             if self.task == 'seg' and 'synthetic' in info:
                 write_image(self._label_file(name, info), results['gt_seg_map'])

@@ -7,6 +7,7 @@ from mmfusion.models import hub
 from mmfusion.models.cost import count_parameters
 from mmfusion.models.methods.lite import Lite
 from mmfusion.registry import MODELS
+from mmfusion.utils.configs import shipped
 
 
 @pytest.mark.parametrize('size', [(12, 12), (13, 31), (50, 33), (64, 64)])
@@ -60,7 +61,7 @@ class TestShipped:
         return hub.init_model(hub.load_model_config('lite'), device='cpu')
 
     def test_it_is_small_and_loads_without_network(self, fuser):
-        file = hub.shipped(hub.published()['lite'])
+        file = shipped(hub.published()['lite'])
         assert file.endswith('lite.safetensors')
         with open(file, 'rb') as f:
             assert len(f.read()) < 200_000

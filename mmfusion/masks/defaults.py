@@ -1,0 +1,6 @@
+"""Defaults of the paper's masks, as the command line shows them; without torch."""
+
+# OCCO's first prompt; see :data:`mmfusion.masks.grounded_sam.KNOWN_PHRASES`.
+DEFAULT_PROMPT = 'The scene captures a group of pedestrians or cars.'
+# IDEA's Swin-T weights ("OGC"), as mmdet publishes them.
+DEFAULT_DETECTOR = 'grounding_dino_swin-t_pretrain_obj365_goldg_cap4m'

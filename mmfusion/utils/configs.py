@@ -1,0 +1,156 @@
+"""Configs of mmfusion by name, and what their metafiles say; without torch, so that a wrong name is said at once."""
+
+import difflib
+import logging
+import re
+from functools import lru_cache
+from pathlib import Path
+
+import yaml
+from mmengine.config import Config
+from mmengine.logging import MMLogger
+
+# What Python and the registry say of options that a class does not have, or lacks.
+OPTION_ERRORS = re.compile(
+    r'unexpected keyword argument|required (positional|keyword-only) argument|cfg should be a dict'
+)
+CONFIG_SUFFIXES = ('.py', '.yml', '.yaml', '.json')
+
+
+def config_folder() -> Path:
+    """``configs/`` of the installed package (``.mim``) or of the checkout."""
+    package = Path(__file__).resolve().parents[1]
+    folders = (package / '.mim' / 'configs', package.parent / 'configs')
+    for folder in folders:
+        if folder.is_dir():
+            return folder
+    raise FileNotFoundError(
+        f"mmfusion's configs are in neither {folders[0]} nor {folders[1]}. Install the package from a wheel or a "
+        'complete checkout, or give the path of a config.'
+    )
+
+
+def list_models() -> dict[str, Path]:
+    """Names of mmfusion's own configs, which :class:`FusionInferencer` takes as a model.
+
+    Returns:
+        dict[str, Path]: Name → config file, sorted.
+    """
+    folder = config_folder()
+    files = sorted(f for f in folder.rglob('*.py') if '_base_' not in f.relative_to(folder).parts)
+    return {file.stem: file for file in sorted(files, key=lambda f: f.stem)}
+
+
+def find_config(model: str | Path) -> Path:
+    """The config file of a name such as ``'occo_fmb'``, of ``'mmfusion::occo/occo_fmb.py'``, or of a path.
+
+    Returns:
+        Path: An existing file.
+
+    Raises:
+        FileNotFoundError: If there is none; near names are proposed.
+        ValueError: If the file is of another type.
+    """
+    text = str(model)
+    if text.startswith('mmfusion::'):
+        file = config_folder() / text.removeprefix('mmfusion::')
+    elif text.endswith('.py') or '/' in text or '\\' in text:
+        file = Path(text)
+    else:
+        models = list_models()
+        if text in models:
+            return models[text]
+        entries = [entry for entry in published().values() if _letters(entry['In Collection']) == _letters(text)]
+        if entries:
+            return config_folder().parent / entries[0]['Config']
+        names = {name.lower(): name for name in (*models, *(e['In Collection'] for e in published().values()))}
+        near = [names[n] for n in difflib.get_close_matches(text.lower(), names, n=3, cutoff=0.5)]
+        raise FileNotFoundError(
+            f'{text!r} is no config of mmfusion. '
+            + (f'Did you mean {" or ".join(near)}? ' if near else '')
+            + 'Give a name of mmfusion.apis.list_models(), or the path of a config.'
+        )
+    if not file.is_file():
+        raise FileNotFoundError(f'{text}: {"a folder; expected a config file" if file.is_dir() else "no such config"}.')
+    if file.suffix not in CONFIG_SUFFIXES:
+        raise ValueError(f'{text}: no config; expected a file that ends in one of {", ".join(CONFIG_SUFFIXES)}.')
+    return file
+
+
+def short_name(config: str) -> str:
+    """The shortest name of a published config that :func:`find_config` takes: the method's, for its first config."""
+    short = _letters(published()[config]['In Collection'])
+    return short if short not in list_models() and find_config(short).stem == config else config
+
+
+def read_config(file: str | Path) -> Config:
+    """Read a config file.
+
+    Raises:
+        ValueError: If it, or what it inherits, cannot be read; with the file and the reason.
+    """
+    logger = MMLogger.get_current_instance()
+    logger.addFilter(_names_no_variable)
+    try:
+        return Config.fromfile(file)
+    except Exception as e:  # a config is a program, and may fail in any way
+        reason = ' '.join(str(e).split())
+        raise ValueError(
+            f'{file}: the config, or one that it inherits, cannot be read: {type(e).__name__}: {reason}. Correct it.'
+        ) from e
+    finally:
+        logger.removeFilter(_names_no_variable)
+
+
+def _names_no_variable(record: logging.LogRecord) -> bool:
+    """Keep mmengine from a line for each variable of the environment, each time; the config shows their values."""
+    return not record.getMessage().startswith('Using env variable')
+
+
+def override(cfg: Config, options: dict | None) -> None:
+    """Write overrides into a config, in place.
+
+    Raises:
+        ValueError: If they do not fit it.
+    """
+    try:
+        cfg.merge_from_dict(options or {})
+    except (TypeError, KeyError, IndexError, AttributeError) as e:
+        raise ValueError(
+            f'--cfg-options {" ".join(options)}: do not fit {cfg.filename} ({e}). Items of a list are named by number, such '
+            'as test_evaluator.0.type=…'
+        ) from e
+
+
+def _letters(name: str) -> str:
+    return re.sub(r'[^a-z0-9]', '', name.lower())
+
+
+@lru_cache
+def published() -> dict[str, dict]:
+    """Read the entries of all metafiles.
+
+    Returns:
+        Name of a config → its entry (docs/configs.md), with its ``Collection``.
+
+    Raises:
+        ValueError: If a metafile cannot be read, or lacks a key.
+    """
+    entries = {}
+    for file in sorted(config_folder().glob('*/metafile.yml')):
+        try:
+            content = yaml.safe_load(file.read_text(encoding='utf-8'))
+            collections = {c['Name']: c for c in content['Collections']}
+            for entry in content.get('Models') or ():
+                entries[entry['Name']] = {**entry, 'Collection': collections[entry['In Collection']]}
+        except (yaml.YAMLError, KeyError, TypeError) as e:
+            raise ValueError(
+                f'{file}: not a metafile as docs/configs.md describes it ({type(e).__name__}: {e}).'
+            ) from e
+    return entries
+
+
+def shipped(entry: dict) -> str | None:
+    """Give the file of weights that comes with the library; None where an entry has none, or an address."""
+    weights = entry.get('Weights')
+    return str(config_folder().parent / weights) if weights and '://' not in weights else None
