@@ -11,13 +11,14 @@ import cv2
 
 from mmfusion.cli.common import add_source_arguments, report, source_folders
 from mmfusion.datasets.transforms.loading import stack_pair
-from mmfusion.utils import DEPTH16, pair_images, read_pair, refuse_overwriting, write_image
+from mmfusion.utils import DEPTH16, check_writable, pair_images, read_pair, refuse_overwriting, write_image
 
 
 def average(args):
     """Average all pairs; returns a sentence about it."""
     folders = source_folders(args)
     refuse_overwriting(args.out, *folders)
+    check_writable(args.out)
     pairs = pair_images(*folders)
     for name, *files in pairs:
         vi, ir = read_pair(*files, args.depth16)

@@ -1,17 +1,20 @@
-"""Fuse one pair: python demo/image_demo.py VI IR CONFIG CKPT --out FILE [--task seg|det]"""
+"""Fuse one pair: python demo/image_demo.py VI IR CONFIG CKPT --out FILE [--task seg|det]
+
+Of a file with four channels: python demo/image_demo.py CONFIG CKPT --rgbt FILE --out FILE
+"""
 
 import argparse
 import sys
 from pathlib import Path
 
-from mmfusion.apis import FusionInferencer
-from mmfusion.cli.common import add_inference_arguments, inference_options, report
-from mmfusion.utils import WRITE_SUFFIXES, refuse_overwriting, write_image
+from mmfusion.cli.common import add_inference_arguments, add_pair_arguments, inference_options, report
+from mmfusion.utils import WRITE_SUFFIXES, check_writable, refuse_overwriting, write_image
+from mmfusion.utils.configs import find_config
 
 
 def fuse(args):
     """Fuse, write the image, and return its name."""
-    for name in ('vi', 'ir'):
+    for name in ('vi', 'ir') if args.ir is not None else ('vi',):
         if not getattr(args, name):
             raise ValueError(f'{name}: an empty path; expected an image file.')
         if Path(getattr(args, name)).is_dir():
@@ -22,6 +25,11 @@ def fuse(args):
     if Path(args.out).suffix.lower() not in WRITE_SUFFIXES or Path(args.out).is_dir():
         raise ValueError(f'--out {args.out}: expected a file that ends in one of {", ".join(WRITE_SUFFIXES)}')
     refuse_overwriting(args.out, args.vi, args.ir)
+    check_writable(args.out, folder=False)
+    find_config(args.config)
+
+    from mmfusion.apis import FusionInferencer
+
     inferencer = FusionInferencer(**inference_options(args), show_progress=False)
     write_image(args.out, inferencer(args.vi, args.ir))
     return args.out
@@ -29,9 +37,9 @@ def fuse(args):
 
 def main(argv=None):
     """Run; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('vi', help='visible image')
-    parser.add_argument('ir', help='infrared image')
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    four = 'a file whose four channels are R, G, B and thermal'
+    add_pair_arguments(parser, argv, 'visible image', 'infrared image', four)
     add_inference_arguments(parser, task=True)
     parser.add_argument('--out', default='fused.png', help='default: %(default)s')
     return report(fuse, parser.parse_args(argv))

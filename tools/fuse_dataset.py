@@ -14,11 +14,12 @@ import sys
 
 from mmfusion.apis import FusionInferencer, load_model_config
 from mmfusion.apis.inferencer import depth16_of
-from mmfusion.cli.common import Overrides
+from mmfusion.cli.common import ERRORS, Overrides, message_of
 from mmfusion.datasets.export.fused_dataset import FusedDataset
 from mmfusion.datasets.export.parts import add_dataset_arguments, open_parts
 from mmfusion.datasets.transforms.fuse import SOURCES, plain_image
 from mmfusion.models.hub import find_weights
+from mmfusion.utils import check_writable
 from mmfusion.utils.run_record import model_settings
 
 
@@ -62,6 +63,7 @@ def check_arguments(args):
 def run(args):
     """Write what is still to be done; returns a sentence about it."""
     check_arguments(args)
+    check_writable(args.out)
     settings, depth16, weights = dict(source=args.source), args.depth16, args.weights
     if args.source == 'fused':
         weights = weights or find_weights(load_model_config(args.model, args.cfg_options))
@@ -86,8 +88,8 @@ def main(argv=None):
     args = make_parser().parse_args(argv)
     try:
         print(run(args))
-    except (ValueError, KeyError, FileNotFoundError, RuntimeError) as e:
-        print(f'error: {e}', file=sys.stderr)
+    except ERRORS as e:
+        print(f'error: {message_of(e)}', file=sys.stderr)
         return 1
     return 0
 

@@ -12,9 +12,20 @@ from mmcv import VideoReader
 from mmengine.logging import print_log
 
 from mmfusion.datasets.transforms.loading import stack_pair
-from mmfusion.utils import IMG_SUFFIXES, list_images, pair_images, read_infrared, read_visible, track
+from mmfusion.utils import (
+    IMG_SUFFIXES,
+    list_images,
+    pair_images,
+    read_four_channels,
+    read_infrared,
+    read_visible,
+    refuse_overwriting,
+    track,
+)
 from mmfusion.utils.image_io import other_files
 
+# OpenCV's writers hold no higher rate, and say so as if they had no codec.
+_MOST_FPS = 1000
 CODECS = {'.mp4': 'mp4v', '.avi': 'MJPG', '.mkv': 'mp4v'}
 
 
@@ -25,6 +36,7 @@ class Frames:
         source (str | Path): File or folder.
         infrared (bool): Give H×W instead of H×W×3; a video has three channels that are equal but for its compression.
         depth16 (str): How images of more than 8 bits become 8, as in :func:`mmfusion.utils.read_visible`.
+        four (bool): Whether images have the four channels R, G, B and thermal, of which either is given.
 
     Attributes:
         fps (float | None): Frames a second; None for a folder.
@@ -35,8 +47,8 @@ class Frames:
         ValueError: The file is no video that OpenCV reads.
     """
 
-    def __init__(self, source, infrared=False, depth16='full'):
-        self.source, self.infrared, self.depth16 = Path(source), infrared, depth16
+    def __init__(self, source, infrared=False, depth16='full', four=False):
+        self.source, self.infrared, self.depth16, self.four = Path(source), infrared, depth16, four
         self.fps, self.files = None, None
         if self.source.is_dir():
             self.files = list(list_images(self.source).values())
@@ -65,24 +77,29 @@ class Frames:
     def __iter__(self):
         """The frames, B, G, R uint8, or grey."""
         if self.files is not None:
-            read = read_infrared if self.infrared else read_visible
-            yield from (read(file, self.depth16) for file in self.files)
+            yield from map(self._read, self.files)
             return
         # Straight through: VideoReader's own iteration seeks wherever a video of variable rate counts its frames otherwise.
         video = self._open()
         while (frame := video.vcap.read()[1]) is not None:
             yield cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY) if self.infrared else frame
 
+    def _read(self, file):
+        if self.four:
+            pair = read_four_channels(file, self.depth16)
+            return pair[..., 3] if self.infrared else pair[..., :3]
+        return (read_infrared if self.infrared else read_visible)(file, self.depth16)
+
     def name(self, index):
         """What a frame is called in messages."""
         return str(self.files[index]) if self.files is not None else f'frame {index} of {self.source}'
 
 
-def pair_frames(vi, ir, by_order=False, depth16='full'):
+def pair_frames(vi, ir=None, by_order=False, depth16='full'):
     """Pair the frames of two folders by name, those of videos by order.
 
     Args:
-        vi, ir (str | Path): Videos, or folders of frames.
+        vi, ir (str | Path): Videos, or folders of frames; without ``ir``, a folder of frames of four channels.
         by_order (bool): Pair by order, whatever the names of frames or the rates of the videos.
         depth16 (str): See :class:`Frames`.
 
@@ -93,6 +110,10 @@ def pair_frames(vi, ir, by_order=False, depth16='full'):
         ValueError: If names or lengths differ, or rates by more than 1 %.
         FileNotFoundError: If there is no such video or folder, or a folder holds no image.
     """
+    if ir is None:
+        if Path(vi).is_file():
+            raise ValueError(f'{vi}: a file; expected a folder of frames of four channels, which no video has.')
+        return Frames(vi, depth16=depth16, four=True), Frames(vi, infrared=True, depth16=depth16, four=True)
     frames = Frames(vi, depth16=depth16), Frames(ir, infrared=True, depth16=depth16)
     if Path(vi).samefile(ir):
         raise ValueError(f'{vi}: given as the visible and as the infrared frames; expected two.')
@@ -120,13 +141,26 @@ def pair_frames(vi, ir, by_order=False, depth16='full'):
     return frames
 
 
+def check_video(out, fps=None):
+    """Refuse a video that cannot be written; see :func:`fuse_video`.
+
+    Raises:
+        ValueError: If the suffix is unknown, or ``fps`` no rate of a video.
+    """
+    if Path(out).suffix.lower() not in CODECS:
+        raise ValueError(f'{out}: a video ends in one of {", ".join(CODECS)}')
+    if fps is not None and not 0 < fps <= _MOST_FPS:
+        raise ValueError(f'fps must be above 0 and at most {_MOST_FPS}, got {fps}')
+
+
 def fuse_video(inferencer, vi, ir, out, fps=None, batch_size=1, show_progress=True, by_order=False):
     """Fuse two videos, frame by frame.
 
     Args:
         inferencer (FusionInferencer): Gives a list of images for two lists of arrays; with a task, annotated ones. Its
             ``depth16`` holds for folders of deep frames.
-        vi, ir (str | Path): Videos of the same scene, or folders of frames; registered, and of one length.
+        vi, ir (str | Path): Videos of the same scene, or folders of frames; registered, and of one length. With ``ir=None``
+            a folder of frames of four channels: R, G, B and thermal.
         out (str | Path): Video to write (.mp4, .avi, .mkv); under a temporary name until it is complete. Its size is even:
             the border of an odd one is repeated once, which the log says.
         fps (float, optional): Default: that of ``vi``, of ``ir``, or 25 for two folders.
@@ -142,15 +176,11 @@ def fuse_video(inferencer, vi, ir, out, fps=None, batch_size=1, show_progress=Tr
         FileNotFoundError: No such video.
     """
     out = Path(out)
-    if out.suffix.lower() not in CODECS:
-        raise ValueError(f'{out}: a video ends in one of {", ".join(CODECS)}')
+    check_video(out, fps)
     if batch_size < 1:
         raise ValueError(f'batch_size must be at least 1, got {batch_size}')
-    if fps is not None and not 0 < fps < math.inf:
-        raise ValueError(f'fps must be above 0, got {fps}')
     frames = pair_frames(vi, ir, by_order, getattr(inferencer, 'depth16', 'full'))
-    if out.resolve() in (Path(vi).resolve(), Path(ir).resolve()):
-        raise ValueError(f'{out}: the fused video would overwrite its source. Choose another name.')
+    refuse_overwriting(out, vi, ir)
     count = 0
     with (
         _writer(out, fps or frames[0].fps or frames[1].fps or 25.0) as write,
@@ -233,8 +263,8 @@ def _writer(out, fps):
             state.update(writer=cv2.VideoWriter(str(unfinished), codec, fps, (width, height)), size=(height, width))
             if not state['writer'].isOpened():
                 raise ValueError(
-                    f'{out}: this OpenCV cannot write frames of {width}×{height} as {out.suffix}. Choose another of '
-                    f'{", ".join(CODECS)}.'
+                    f'{out}: this OpenCV cannot write frames of {width}×{height}, {fps:g} a second, as {out.suffix}. Choose '
+                    f'another of {", ".join(CODECS)}, or a usual rate (fps=25, --fps 25).'
                 )
         if state['size'] != (height, width):
             # OpenCV drops such frames without a word.

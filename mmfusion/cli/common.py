@@ -31,6 +31,8 @@ _LAUNCHERS = {
 }
 # What a user can mend.
 ERRORS = (ValueError, OSError, RuntimeError, KeyError)
+# What a class raises that a config gives a value of another type.
+_OF_VALUES = (TypeError, AttributeError, AssertionError, IndexError, ArithmeticError)
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -44,7 +46,10 @@ class Overrides(DictAction):
                 parser.error(
                     f'{option_string}: {value!r} is no override; expected KEY=VALUE, such as model.size_divisor=8'
                 )
-        super().__call__(parser, namespace, values, option_string)
+        try:
+            super().__call__(parser, namespace, values, option_string)
+        except AssertionError as e:  # brackets that are not closed
+            parser.error(f'{option_string} {" ".join(values)}: {str(e)[:1].lower()}{str(e)[1:]}; correct the value')
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
@@ -85,7 +90,7 @@ def weights_of(args: argparse.Namespace) -> str | list[str] | None:
         ValueError: If they are given twice.
         FileNotFoundError: If there is no such file.
     """
-    if args.checkpoint and args.weights:
+    if args.checkpoint is not None and args.weights:
         raise ValueError(f'{args.checkpoint} and --weights {" ".join(args.weights)}: give the weights once')
     weights = args.weights or args.checkpoint
     if weights is not None:
@@ -101,6 +106,8 @@ def refuse_missing_weights(weights: str | Sequence[str]) -> None:
     """
     for text in [weights] if isinstance(weights, str) else weights:
         file = Path(text).expanduser()
+        if not text:
+            raise ValueError('weights: an empty path; expected a file, a folder, an address, or the word random.')
         # Of a TensorFlow checkpoint the prefix is given, which is no file.
         if text != 'random' and '://' not in text and not file.exists() and not Path(f'{file}.index').exists():
             raise FileNotFoundError(
@@ -154,6 +161,27 @@ def add_source_arguments(
     )
 
 
+def add_pair_arguments(
+    parser: argparse.ArgumentParser, argv: Sequence[str] | None, vi: str, ir: str, rgbt: str
+) -> None:
+    """Add ``vi`` and ``ir`` by position, or ``--rgbt`` in place of both.
+
+    Args:
+        parser: Gets the arguments; ``ir`` is None where four channels are given, as ``vi``.
+        argv: What will be read, which decides.
+        vi, ir, rgbt: Help of each.
+    """
+    argv = sys.argv[1:] if argv is None else argv
+    if any(arg.partition('=')[0] == '--rgbt' for arg in argv):
+        parser.set_defaults(ir=None)
+    else:
+        parser.add_argument('vi', help=vi)
+        parser.add_argument('ir', help=ir)
+    parser.add_argument(
+        '--rgbt', dest='vi', default=argparse.SUPPRESS, metavar='RGBT', help=f'in place of both: {rgbt}'
+    )
+
+
 def source_folders(args: argparse.Namespace) -> tuple[str, str | None]:
     """Folders of :func:`add_source_arguments`: visible and infrared; or four channels and None.
 
@@ -186,6 +214,8 @@ class _MetricNames(argparse.Action):
         names = [name.strip() for part in values for name in part.split(',') if name.strip()]
         if not names:
             parser.error(f"{option_string}: no name in {' '.join(values)!r}; expected 'all', or names such as EN,SSIM")
+        if 'all' in names and len(names) > 1:
+            parser.error(f"{option_string}: 'all' stands alone, got {' '.join(values)!r}")
         setattr(namespace, self.dest, 'all' if names == ['all'] else names)
 
 
@@ -241,6 +271,8 @@ def report(run: Callable[..., str | None], *args) -> int:
     except ERRORS as e:
         print(f'error: {message_of(e)}', file=sys.stderr)
         return 1
+    except _OF_VALUES as e:
+        return _report_overrides(args, e)
     if text is not None:
         print(text)
     return 0
@@ -257,10 +289,24 @@ def report_own(run: Callable[..., object], *args) -> int:
     except (*ERRORS, TypeError) as e:
         own = next(filter(None, map(_own_message, _chain(e))), None)
         if own is None:
-            raise
+            return _report_overrides(args, e)
         print(f'error: {own}', file=sys.stderr)
         return 1
+    except _OF_VALUES as e:
+        return _report_overrides(args, e)
     return 0
+
+
+def _report_overrides(args: tuple, error: Exception) -> int:
+    """Say an error that a value of ``--cfg-options`` may have led to, in whatever class; raise it where none were given."""
+    options = getattr(args[0], 'cfg_options', None) if args else None
+    if not options:
+        raise error
+    given = ' '.join(f'{name}={value}' for name, value in options.items())
+    print(
+        f'error: --cfg-options {given}: does not work ({type(error).__name__}: {error}). Correct it.', file=sys.stderr
+    )
+    return 1
 
 
 def message_of(error: BaseException) -> str:
@@ -268,7 +314,8 @@ def message_of(error: BaseException) -> str:
     if isinstance(error, KeyError) and error.args:
         return str(error.args[0])
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
-        return f'{error.filename}: {error.strerror[0].lower()}{error.strerror[1:]}. Check the path and its permissions.'
+        file = error.filename if error.filename2 is None else error.filename2  # of renaming, which is told of both
+        return f'{file}: {error.strerror[0].lower()}{error.strerror[1:]}. Check the path and its permissions.'
     return str(error)
 
 

@@ -50,11 +50,11 @@ def convert(
         CheckpointError: If the files cannot be read, or are not those of the method.
         ValueError: If the method has no such conversion.
     """
+    check_writable(dst, 'DST', folder=False)
     if Path(dst).exists() and not overwrite:
         raise FileExistsError(f'{dst} exists; say --overwrite to replace it')
     find_config(config)
     refuse_missing_weights([str(source) for source in sources])
-    check_writable(dst, 'DST', folder=False)
 
     from mmfusion.models.checkpoint import authors_state, check_weights, resembling, save_checkpoint
     from mmfusion.models.hub import build_model, load_model_config, name_files

@@ -8,7 +8,7 @@ See docs/inference.md.
 import argparse
 from pathlib import Path
 
-from mmfusion.utils import WRITE_SUFFIXES, list_images, pair_images, refuse_same, shorten
+from mmfusion.utils import WRITE_SUFFIXES, check_writable, list_images, pair_images, refuse_same, shorten
 from mmfusion.utils.configs import find_config
 
 from .common import add_inference_arguments, add_source_arguments, inference_options, report, source_folders
@@ -56,8 +56,7 @@ def fuse(args):
     for source in filter(None, (vi_dir, ir_dir)):
         if out.resolve() == Path(source).resolve():
             raise ValueError(f'--out {out} is the folder of the source images; choose another one')
-    if out.exists() and not out.is_dir():
-        raise ValueError(f'--out {out}: a file; expected a folder for the fused images')
+    check_writable(args.out)
     if args.batch_size < 1:
         raise ValueError(f'--batch-size must be at least 1, got {args.batch_size}')
     config = find_config(args.config)

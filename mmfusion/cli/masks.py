@@ -1,9 +1,10 @@
 """Make the masks of salient objects that OCCO trains with, one per modality and image. See docs/masks.md."""
 
 import argparse
+from pathlib import Path
 
 from mmfusion.masks.defaults import DEFAULT_DETECTOR, DEFAULT_PROMPT
-from mmfusion.utils import DEPTH16, check_writable, pair_images
+from mmfusion.utils import DEPTH16, check_writable, near_files, pair_images
 
 from .common import add_source_arguments, report, source_folders
 
@@ -95,6 +96,9 @@ def make_backend(args):
     if args.backend == 'boxes':
         if not args.boxes:
             raise ValueError('--backend boxes needs --boxes: a folder of VOC or YOLO files, or a COCO json.')
+        for option, path in (('--boxes', args.boxes), ('--boxes-ir', args.boxes_ir)):
+            if path is not None and not Path(path).exists():
+                raise FileNotFoundError(f'{option} {path}: no such folder or file.{near_files(path)}')
         boxes = AnnotatedBoxes(args.boxes, args.boxes_ir, args.classes, args.missing_boxes)
     else:
         boxes = GroundingDinoBoxes(

@@ -302,7 +302,13 @@ class Cell:
         """dict[str, float] | None: Metric → value; None without result."""
         if not self.file.is_file():
             return None
-        metrics = json.loads(self.file.read_text(encoding='utf-8'))['metrics']
+        try:
+            metrics = dict(json.loads(self.file.read_bytes())['metrics'])
+        except (ValueError, TypeError, KeyError) as e:
+            raise ValueError(
+                f'{self.file}: not a result of mmfusion downstream ({type(e).__name__}: {e}). Remove it, and its cell is '
+                'tested again.'
+            ) from e
         return {name: math.nan if value is None else value for name, value in metrics.items()}
 
 

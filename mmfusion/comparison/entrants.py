@@ -51,14 +51,17 @@ def parse_entrant(text: str) -> Entrant:
     """
     name, equals, rest = text.partition('=')
     rest = rest if equals else text
-    if equals and Path(rest).is_dir():
+    if equals and rest and Path(rest).is_dir():
         entrant = Entrant(name, folder=Path(rest))
     else:
         # A drive letter (C:\\…) is no name of a method.
         found = re.fullmatch(r'((?:[A-Za-z]:[\\/])?[^:]+)(?::(.+))?', rest)
         if not found:
             raise ValueError(f'{text!r}: expected [NAME=]METHOD[:WEIGHTS], or NAME=DIR')
-        stem = find_config(found[1]).stem
+        try:
+            stem = find_config(found[1]).stem
+        except FileNotFoundError as e:
+            raise FileNotFoundError(f'{e} It is no folder of fused images, either.' if equals else str(e)) from e
         collection = published().get(stem, {}).get('In Collection', stem)
         same = re.sub(r'[^a-z0-9]', '', found[1].lower()) == re.sub(r'[^a-z0-9]', '', collection.lower())
         entrant = Entrant(name if equals else collection if same else stem, found[1], found[2])

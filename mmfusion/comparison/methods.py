@@ -145,7 +145,12 @@ class Comparison:
     def _cost(self, name: str, settings: dict, build: Callable) -> Cost:
         """Cost of a pair: measured, or as it was measured before on the same machine."""
         file = self.out / 'costs.json'
-        known = json.loads(file.read_text(encoding='utf-8')) if file.is_file() else {}
+        known = {}
+        if file.is_file():
+            try:
+                known = {key: dict(value) for key, value in json.loads(file.read_bytes()).items()}
+            except (ValueError, TypeError, AttributeError) as e:
+                raise ValueError(f'{file}: not a costs.json of mmfusion compare ({e}). Remove it.') from e
         conditions = dict(machine=describe_machine(self.device), shape=list(self.shape), settings=settings)
         if known.get(name, {}).get('conditions') != conditions:
             known[name] = dict(conditions=conditions, cost=measure(build().model, *self.shape)._asdict())

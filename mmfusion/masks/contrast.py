@@ -4,6 +4,8 @@ It knows nothing of persons or cars. It finds compact regions that stand out fro
 where the ground is in a road scene. Use it to try things on real pairs; not for results that are to be published.
 """
 
+import math
+
 import cv2
 import numpy as np
 
@@ -46,8 +48,10 @@ class ContrastMasks:
     )
 
     def __init__(self, threshold=1.0, min_area=6e-4, max_area=0.2, ground=0.5, top=0.2):
-        if threshold <= 0:
+        if not 0 < threshold < math.inf:
             raise ValueError(f'threshold must be positive, got {threshold}')
+        if min_area > max_area:
+            raise ValueError(f'min_area must not be above max_area, got {min_area} and {max_area}')
         for name, value in (('min_area', min_area), ('max_area', max_area), ('ground', ground), ('top', top)):
             if not 0 <= value <= 1:
                 raise ValueError(f'{name} is a fraction of the image and must lie in [0, 1], got {value}')

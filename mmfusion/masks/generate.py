@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from mmengine.logging import print_log
 
+from mmfusion.datasets.transforms.loading import stack_pair
 from mmfusion.utils import ImageReadError, pair_images, read_mask, read_pair, track, write_image
 from mmfusion.utils.run_record import check_record, write_record
 
@@ -150,11 +151,7 @@ def _read_complete(files):
 def _make(backend, stem, sources, files, kept, depth16):
     """Make what is missing of one pair; the masked share of both images."""
     vi, ir = read_pair(*sources, depth16)
-    if vi.shape[:2] != ir.shape:
-        raise ValueError(
-            f'{sources[0]} is {vi.shape[1]}×{vi.shape[0]} but {sources[1]} is {ir.shape[1]}×{ir.shape[0]} '
-            '(width×height). A pair must be registered and of one size.'
-        )
+    stack_pair(vi, ir, *sources)  # for its messages, which name both
     images = {'vi': vi, 'ir': np.repeat(ir[..., None], 3, axis=2)}
     shares = list(kept)
     for i, (modality, img) in enumerate(images.items()):

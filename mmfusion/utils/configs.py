@@ -10,10 +10,13 @@ import yaml
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 
+from .text import near_files
+
 # What Python and the registry say of options that a class does not have, or lacks.
 OPTION_ERRORS = re.compile(
     r'unexpected keyword argument|required (positional|keyword-only) argument|cfg should be a dict'
 )
+_NAMES = '`mmfusion models --all` lists the names of configs'
 CONFIG_SUFFIXES = ('.py', '.yml', '.yaml', '.json')
 
 
@@ -68,10 +71,11 @@ def find_config(model: str | Path) -> Path:
         raise FileNotFoundError(
             f'{text!r} is no config of mmfusion. '
             + (f'Did you mean {" or ".join(near)}? ' if near else '')
-            + 'Give a name of mmfusion.apis.list_models(), or the path of a config.'
+            + f'{_NAMES}, or give the path of a config.'
         )
     if not file.is_file():
-        raise FileNotFoundError(f'{text}: {"a folder; expected a config file" if file.is_dir() else "no such config"}.')
+        found = 'a folder; expected a config file.' if file.is_dir() else f'no such config.{near_files(file)}'
+        raise FileNotFoundError(f'{text}: {found} {_NAMES}, or give the path of a config.')
     if file.suffix not in CONFIG_SUFFIXES:
         raise ValueError(f'{text}: no config; expected a file that ends in one of {", ".join(CONFIG_SUFFIXES)}.')
     return file

@@ -24,8 +24,9 @@ DEPTH16 = ('full', 'stretch')
 # As many as OpenCV decodes. Pillow's own limit, a sixth of that, refuses maps and mosaics of people's own.
 _MAX_PIXELS = 2**30
 _PILLOW_LIMIT = Lock()
-# Tags of TIFF: bits of each channel, what 0 means, number of channels, interleaved or not, integers or floats.
-_BITS, _PHOTOMETRIC, _SAMPLES, _PLANES, _FORMAT = 258, 262, 277, 284, 339
+# Tags of TIFF: bits of each channel, what 0 means, number of channels, interleaved or not, what further channels are,
+# integers or floats.
+_BITS, _PHOTOMETRIC, _SAMPLES, _PLANES, _EXTRA, _FORMAT = 258, 262, 277, 284, 338, 339
 # Formats in which further images of a file are data; a JPEG's or an MPO's are previews.
 _PAGED = ('TIFF', 'GIF', 'PNG', 'WEBP', 'AVIF')
 
@@ -123,7 +124,7 @@ def _tiff_tags(path):
             tags = TiffImagePlugin.ImageFileDirectory_v2(head + f.read(8) if big else head)
             f.seek(tags.next)
             tags.load(f)
-            return {tag: tags[tag] for tag in (_BITS, _PHOTOMETRIC, _SAMPLES, _PLANES, _FORMAT) if tag in tags}
+            return {tag: tags[tag] for tag in (_BITS, _PHOTOMETRIC, _SAMPLES, _PLANES, _EXTRA, _FORMAT) if tag in tags}
     except Exception:  # the decoders say what is wrong with the file
         return None
 
@@ -279,6 +280,12 @@ def to_8bit(values, name, depth16='full'):
         raise ImageReadError(f'{name}: holds NaN or infinite values; an image must be finite. Convert it again.')
     if depth16 == 'stretch':
         low, high = np.percentile(values, (0.5, 99.5))
+        if not low < high:
+            warnings.warn(
+                f'{name}: nearly all values are {low:g}: stretched, the image is black but for what differs. Is it a frame '
+                'without a picture?',
+                stacklevel=3,
+            )
         # In double the difference is exact for all that a file may hold, such as −3e38 where there are no data.
         values = values.astype(np.float64)
         values -= low
@@ -533,6 +540,8 @@ def read_four_channels(path, depth16='full'):
         ImageReadError: If the file is missing or damaged, or has not four channels.
     """
     img = _open(path)
+    if (_tiff_tags(path) or {}).get(_EXTRA, (0,))[0] == 1:  # Pillow would divide the colours by this "transparency"
+        img = _decode_by_opencv(path)
     if not isinstance(img, np.ndarray) and img.mode in ('RGBA', 'RGBX'):
         img = np.asarray(img)[..., [2, 1, 0, 3]]
     if isinstance(img, np.ndarray) and img.ndim == 3 and img.shape[2] == 4:
@@ -687,6 +696,32 @@ def refuse_same(vi, ir):
             f'{vi}: given as the visible and as the infrared image{"s" if vi.is_dir() else ""}, which would fuse each image '
             f'with itself; expected two.{_FOUR}'
         )
+
+
+def refuse_equal(vi, ir, vi_name, ir_name):
+    """Refuse a pair whose infrared image is the visible one, such as a copy of its file.
+
+    Args:
+        vi (np.ndarray): H×W×3 uint8 (B, G, R) or H×W.
+        ir (np.ndarray): The same, of the same size.
+        vi_name, ir_name (str | Path): For the message.
+
+    Raises:
+        ValueError: If they are equal in every pixel; images of one value, such as black frames, pass.
+    """
+    few = slice(None, None, 8)  # other pairs differ here already
+    if all(np.array_equal(_as_grey(vi[part]), _as_grey(ir[part])) for part in ((few, few), ())) and np.ptp(ir):
+        raise ValueError(
+            f'{ir_name}: in every pixel the same picture as {vi_name}, which would fuse an image with itself. Give the '
+            'infrared image.'
+        )
+
+
+def _as_grey(image):
+    """Grey as :func:`read_infrared` makes it of colours."""
+    return (
+        image if image.ndim == 2 else np.asarray(Image.fromarray(np.ascontiguousarray(image[..., ::-1])).convert('L'))
+    )
 
 
 def refuse_overwriting(target, *sources):

@@ -105,7 +105,7 @@ def test_videos_of_two_rates_or_lengths(tmp_path):
         run(tmp_path, 'a.avi', 'long.avi', 'out.avi')
     with pytest.raises(ValueError, match=r'a\.avi: given as the visible and as the infrared frames'):
         run(tmp_path, 'a.avi', 'a.avi', 'out.avi')
-    with pytest.raises(ValueError, match=r'a\.avi: the fused video would overwrite its source'):
+    with pytest.raises(ValueError, match=r'a\.avi: would overwrite its source'):
         run(tmp_path, 'a.avi', 'ntsc.avi')
     assert run(tmp_path, 'a.avi', 'fast.avi', 'out.avi', by_order=True) == 4
     assert run(tmp_path, 'a.avi', 'ntsc.avi', 'out.avi') == 4
@@ -163,7 +163,7 @@ def test_odd_sizes_lose_nothing(tmp_path, suffix):
     image[-1], image[:, -1] = 200, 200
     for name in ('vi', 'ir'):
         for k in range(2):
-            write_image(tmp_path / name / f'{k}.png', image if name == 'vi' else image[..., 0])
+            write_image(tmp_path / name / f'{k}.png', image if name == 'vi' else image[..., 0] - 1)
     assert run(tmp_path, 'vi', 'ir', f'a{suffix}') == 2
     for frame in Frames(tmp_path / f'a{suffix}'):
         assert frame.shape == (32, 46, 3)
@@ -174,6 +174,21 @@ def test_odd_sizes_lose_nothing(tmp_path, suffix):
 def test_infrared_frames_are_grey(sources):
     assert next(iter(Frames(sources / 'ir.avi', infrared=True))).shape == SIZE
     assert next(iter(Frames(sources / 'ir', infrared=True))).shape == SIZE
+
+
+def test_frames_of_four_channels(sources):
+    """A folder of them gives what its parts give; a video is none."""
+    for k in range(5):
+        pair = np.concatenate([scene(k), scene(k, ir=True)[..., :1]], 2)
+        write_image(sources / 'rgbt' / f'{k:03d}.png', pair)
+    videos = [fuse_video(average, *given, sources / f'{n}.avi', show_progress=False) for n, given in enumerate((
+        (sources / 'rgbt', None), (sources / 'vi', sources / 'ir')
+    ))]  # fmt: skip
+    assert videos == [5, 5]
+    for a, b in zip(Frames(sources / '0.avi'), Frames(sources / '1.avi'), strict=True):
+        np.testing.assert_array_equal(a, b)
+    with pytest.raises(ValueError, match=r'vi\.avi: a file; expected a folder of frames of four channels'):
+        fuse_video(average, sources / 'vi.avi', None, sources / 'a.avi')
 
 
 def test_nothing_is_left_of_a_failed_run(sources):
@@ -219,6 +234,9 @@ def test_errors(sources):
             run(sources, *given, by_order=given[0] == 'vi')
     with pytest.raises(ValueError, match=r'a video ends in one of \.mp4, \.avi, \.mkv'):
         fuse_video(average, sources / 'vi', sources / 'ir', sources / 'a.gif', show_progress=False)
+    for fps in (0, float('nan'), 1e9):
+        with pytest.raises(ValueError, match=r'fps must be above 0 and at most 1000, got'):
+            run(sources, 'vi', 'ir', fps=fps)
     write_image(sources / 'ir' / '004.png', scene(4, ir=True))
 
     def growing(vi, ir, batch_size):
@@ -245,3 +263,10 @@ def test_the_demo_from_the_command_line(sources, capsys, load_tool):
         assert np.abs(frame.astype(int) - image).mean() < 8  # what the codec loses
     assert demo.main([str(sources / 'none'), str(sources / 'ir'), 'occo_fmb', 'random', '--out', str(out)]) == 1
     assert 'no such video or folder' in capsys.readouterr().err
+    for given, message in (
+        (['--rgbt', f'{sources}/none', 'occo_fmb', 'random'], 'none: no such video or folder'),
+        ([*args[:4], '--out', f'{sources}/ir/000.png/a.mp4'], 'cannot be written (not a directory)'),
+        ([*args[:4], '--out', f'{sources}/a.gif'], 'a video ends in one of .mp4'),
+    ):
+        assert demo.main(given) == 1
+        assert message in capsys.readouterr().err

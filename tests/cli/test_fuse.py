@@ -1,6 +1,8 @@
 """mmfusion fuse and demo/image_demo.py: names, sizes, resuming, refusals."""
 
 import json
+import re
+import shutil
 
 import numpy as np
 import pytest
@@ -158,6 +160,11 @@ def test_other_refusals(fuse, pairs, tmp_path, capsys):
     assert not (pairs / 'out').exists()
     assert fuse('--batch-size', '0') == 1
     assert '--batch-size must be at least 1' in capsys.readouterr().err
+    (tmp_path / 'file').touch()
+    assert fuse('--out', str(tmp_path / 'file' / 'sub')) == 1
+    assert 'file/sub: cannot be written (not a directory)' in capsys.readouterr().err
+    assert fuse(weights=tmp_path / 'othr.pth') == 1
+    assert re.search(r'othr\.pth: no such checkpoint\. Did you mean .*/other\.pth\? Give a', capsys.readouterr().err)
 
 
 def test_demo(load_tool, checkpoint, narrow, pairs, capsys):
@@ -219,11 +226,15 @@ def test_four_channels(rgbt, load_tool, capsys):
     for kind in ('fused', 'average'):
         a, b = (read_visible(rgbt / f'{kind}{k}' / 'a.png') for k in (0, 1))
         np.testing.assert_array_equal(a, b)
+    assert load_tool('demo/image_demo.py').main([*model, '--rgbt', f'{rgbt}/rgbt/a.png', '--out', f'{rgbt}/a.png']) == 0
+    np.testing.assert_array_equal(read_visible(rgbt / 'a.png'), read_visible(rgbt / 'fused0' / 'a.png'))
+    shutil.copytree(rgbt / 'vi', rgbt / 'copy')
     capsys.readouterr()
     for sources, message in (
         (['--vi', f'{rgbt}/rgbt', '--ir', f'{rgbt}/rgbt'], 'given as the visible and as the infrared images'),
         (['--vi', f'{rgbt}/vi', '--ir', f'{rgbt}/rgbt'], 'a.png: an infrared image with a fourth channel'),
         (['--rgbt', f'{rgbt}/vi'], 'a.png: expected four channels (R, G, B, thermal), found an image of mode RGB'),
+        (['--vi', f'{rgbt}/vi', '--ir', f'{rgbt}/copy'], 'copy/a.png: in every pixel the same picture as'),
         (['--rgbt', f'{rgbt}/vi', '--ir', f'{rgbt}/ir'], 'got --ir, --rgbt; expected --vi DIR and --ir DIR, or --rgbt'),
         ([], 'got no images; expected'),
     ):

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from mmfusion.models import hub
 from mmfusion.models.cost import count_parameters
 from mmfusion.registry import MODELS
 from mmfusion.utils import configs
@@ -48,7 +49,7 @@ def test_weights_load_by_name_alone(data_dir, monkeypatch):
     monkeypatch.setenv('MMFUSION_WEIGHTS', str(data_dir / 'zoo'))
     methods = set()
     for name, entry in PUBLISHED.items():
-        if len(configs.local_files(name)) == len(entry['Authors Weights']['Files']):
-            configs.init_model(hub.load_model_config(name), device='cpu')
+        if len(hub.local_files(name)) == len(entry['Authors Weights']['Files']):
+            hub.init_model(hub.load_model_config(name), device='cpu')
             methods.add(entry['In Collection'])
     assert len(methods) >= 20

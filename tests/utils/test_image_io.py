@@ -23,6 +23,8 @@ from mmfusion.utils import (
     read_pair,
     read_shown,
     read_visible,
+    refuse_equal,
+    to_8bit,
     to_bgr,
     to_uint8,
     write_bytes,
@@ -261,6 +263,18 @@ def test_tiff_of_several_channels(tmp_path, rgb):
         read_visible(file)
 
 
+def test_four_channels_are_not_divided_by_a_premultiplied_alpha(tmp_path):
+    """The thermal channel of a TIFF whose writer called it associated alpha: the colours are those of the file."""
+    pair = np.random.default_rng(3).integers(1, 250, (12, 16, 4), np.uint8)
+    Image.fromarray(pair).save(tmp_path / 'a.tif')
+    entry = struct.pack('<HHIH', 338, 3, 1, 2)  # ExtraSamples: unassociated alpha
+    data = (tmp_path / 'a.tif').read_bytes()
+    assert data.count(entry) == 1
+    (tmp_path / 'b.tif').write_bytes(data.replace(entry, struct.pack('<HHIH', 338, 3, 1, 1)))
+    for name in ('a.tif', 'b.tif'):
+        np.testing.assert_array_equal(read_four_channels(tmp_path / name), pair[..., [2, 1, 0, 3]])
+
+
 def test_tiff_of_signed_bytes(tmp_path):
     Image.fromarray(np.full((8, 8), 200, np.uint8)).save(tmp_path / 's.tif', tiffinfo={339: 2})
     with pytest.raises(ImageReadError, match=r's\.tif: a TIFF file of signed values of 8 bits'):
@@ -497,3 +511,31 @@ def test_infrared_in_a_palette_is_noticed(tmp_path, recwarn):
     assert not recwarn.list
     with pytest.warns(UserWarning, match=r'jet\.png: an infrared image in colours .* Export it in grey'):
         read_infrared(tmp_path / 'jet.png')
+
+
+def test_a_constant_image_is_not_stretched_silently(tmp_path):
+    np.save(tmp_path / 'a.npy', np.full((8, 9), 293.5, np.float32))
+    with pytest.warns(UserWarning, match=r'a\.npy: nearly all values are 293\.5: stretched, the image is black'):
+        assert not read_infrared(tmp_path / 'a.npy', 'stretch').any()
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        to_8bit(np.linspace(280, 310, 100), 'a', 'stretch')
+
+
+@pytest.mark.parametrize('suffix', ['png', 'jpg', 'tiff'])
+def test_one_picture_for_both_is_refused(tmp_path, rgb, suffix):
+    """A copy of the visible file, in colour or grey, of any depth; not what is merely similar, or of one value."""
+    image = rgb if suffix != 'tiff' else rgb.astype(np.uint16) * 257
+    for name in ('vi', 'ir'):
+        cv2.imwrite(str(tmp_path / f'{name}.{suffix}'), image)
+    files = [tmp_path / f'{name}.{suffix}' for name in ('vi', 'ir')]
+    vi, ir = read_pair(*files)
+    for given in (ir, vi):
+        with pytest.raises(
+            ValueError, match=r'ir\.\w+: in every pixel the same picture as .*vi\.\w+, which would fuse'
+        ):
+            refuse_equal(vi, given, *files)
+    other = ir.copy()
+    other[-1, -1] ^= 1
+    refuse_equal(vi, other, *files)
+    refuse_equal(np.zeros_like(vi), np.zeros_like(ir), *files)

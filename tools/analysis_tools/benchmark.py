@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from mmfusion.apis import init_model, load_model_config
-from mmfusion.cli.common import Overrides
+from mmfusion.cli.common import ERRORS, Overrides, at_least, message_of
 
 
 def peak_memory(device):
@@ -90,10 +90,12 @@ def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='config file, or the name of one of mmfusion (occo_fmb)')
     parser.add_argument('--checkpoint', default='random', help='weights; default: random ones, which are as fast')
-    parser.add_argument('--shape', nargs=2, type=int, default=(480, 640), metavar=('H', 'W'), help='default: 480 640')
-    parser.add_argument('--batch-size', type=int, default=1, help='default: %(default)s')
-    parser.add_argument('--iterations', type=int, default=20, help='timed passes; default: %(default)s')
-    parser.add_argument('--warmup', type=int, default=3, help='passes before them; default: %(default)s')
+    parser.add_argument(
+        '--shape', nargs=2, type=at_least(1), default=(480, 640), metavar=('H', 'W'), help='default: 480 640'
+    )
+    parser.add_argument('--batch-size', type=at_least(1), default=1, help='default: %(default)s')
+    parser.add_argument('--iterations', type=at_least(1), default=20, help='timed passes; default: %(default)s')
+    parser.add_argument('--warmup', type=at_least(0), default=3, help='passes before them; default: %(default)s')
     parser.add_argument('--tile', nargs=2, type=int, metavar=('H', 'W'), help='fuse window by window')
     parser.add_argument('--amp', action='store_true', help='autocast: float16 on a GPU, bfloat16 on a CPU')
     parser.add_argument('--device', help='default: a GPU where there is one')
@@ -102,8 +104,8 @@ def main(argv=None):
     try:
         model = init_model(load_model_config(args.config, args.cfg_options, args.tile), args.checkpoint, args.device)
         result = measure(model, args.shape, args.batch_size, args.iterations, args.warmup, args.amp)
-    except (ValueError, FileNotFoundError) as e:
-        print(f'error: {e}', file=sys.stderr)
+    except ERRORS as e:
+        print(f'error: {message_of(e)}', file=sys.stderr)
         return 1
     device = next(model.parameters()).device
     precision = 'AMP' if args.amp else 'float32'

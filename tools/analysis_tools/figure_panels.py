@@ -9,10 +9,10 @@ import sys
 
 import numpy as np
 
-from mmfusion.cli.common import add_source_arguments, source_folders
+from mmfusion.cli.common import add_source_arguments, message_of, source_folders
 from mmfusion.evaluation.report import make_panel, parse_box
 from mmfusion.evaluation.report.folders import read_part
-from mmfusion.utils import DEPTH16, list_images, refuse_same, shorten, write_image
+from mmfusion.utils import DEPTH16, check_writable, list_images, refuse_same, shorten, write_image
 
 
 def main(argv=None):
@@ -34,6 +34,7 @@ def main(argv=None):
     args = parser.parse_args(argv)
     try:
         vi_dir, ir_dir = source_folders(args)
+        check_writable(args.out, folder=False)
         folders = {'Infrared': ir_dir or vi_dir, 'Visible': vi_dir}
         for text in args.fused:
             name, sep, folder = text.partition('=')
@@ -62,7 +63,7 @@ def main(argv=None):
         panel = make_panel(columns, args.images, boxes, args.width, per_line=args.per_line, read=read)
         write_image(args.out, panel)
     except (ValueError, OSError) as error:
-        sys.exit(f'error: {error}')
+        sys.exit(f'error: {message_of(error)}')
     print(args.out)
 
 

@@ -11,7 +11,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from mmfusion.cli.common import Overrides
+from mmfusion.cli.common import ERRORS, Overrides, at_least, message_of
 from mmfusion.models.cost import count_flops, count_parameters
 from mmfusion.models.hub import init_model, load_model_config
 
@@ -40,13 +40,15 @@ def main(argv=None):
     """Run; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='config file, or the name of one of mmfusion (occo_fmb)')
-    parser.add_argument('--shape', nargs=2, type=int, default=(480, 640), metavar=('H', 'W'), help='default: 480 640')
+    parser.add_argument(
+        '--shape', nargs=2, type=at_least(1), default=(480, 640), metavar=('H', 'W'), help='default: 480 640'
+    )
     parser.add_argument('--cfg-options', nargs='+', action=Overrides, help='overrides of the config')
     args = parser.parse_args(argv)
     try:
         rows, frozen = analyse(load_model_config(args.config, args.cfg_options), *args.shape)
-    except (ValueError, FileNotFoundError) as e:
-        print(f'error: {e}', file=sys.stderr)
+    except ERRORS as e:
+        print(f'error: {message_of(e)}', file=sys.stderr)
         return 1
     table = Table('part', title=f'{args.config}, one pair of {args.shape[0]}×{args.shape[1]} (height×width)')
     for title in ('parameters', 'GMACs', 'GFLOPs'):

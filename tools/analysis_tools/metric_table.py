@@ -7,6 +7,7 @@ import argparse
 import sys
 from dataclasses import replace
 
+from mmfusion.cli.common import message_of
 from mmfusion.evaluation import resolve_metrics
 from mmfusion.evaluation.report import load, split_day_night, summarize, table_of
 
@@ -31,7 +32,7 @@ def main(argv=None):
                 raise ValueError(f'{args.file}: has no {", ".join(absent)}; it has {", ".join(results.metrics)}')
             results = replace(results, metrics=names)
     except (ValueError, OSError) as error:
-        sys.exit(f'error: {error}')
+        sys.exit(f'error: {message_of(error)}')
     parts = {'': results.images}
     if not args.no_split:
         parts |= split_day_night(results.images)

@@ -18,7 +18,7 @@ from mmfusion.evaluation.report import make_panel
 from mmfusion.masks.box_pca import to_picture
 from mmfusion.masks.draw import draw_features
 from mmfusion.masks.feature_pca import build_prior
-from mmfusion.utils import read_visible, write_image
+from mmfusion.utils import check_writable, read_visible, write_image
 
 
 def parse_args(argv=None):
@@ -72,6 +72,7 @@ def draw(args):
     rows = {f'{file.parent.name}_{file.stem}': file for file in args.images}
     if len(rows) < len(args.images):
         raise ValueError('two of the images have the same name, in folders of the same name')
+    check_writable(args.out)
     pictures = [to_picture(read_visible(file), args.device) for file in args.images]
     columns = {'image': rows}
     for title, source in sources(args).items():

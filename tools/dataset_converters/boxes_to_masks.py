@@ -14,11 +14,12 @@ import sys
 import torch
 from mmengine.logging import print_log
 
+from mmfusion.cli.common import ERRORS, message_of
 from mmfusion.datasets.layout_dataset import LayoutDataset
 from mmfusion.masks.box_pca import BoxLabeller, label_files, to_picture
 from mmfusion.masks.feature_pca import build_prior
 from mmfusion.registry import DATASETS
-from mmfusion.utils import read_infrared, read_visible, track, write_image
+from mmfusion.utils import check_writable, read_infrared, read_visible, track, write_image
 from mmfusion.utils.run_record import check_record, write_record
 
 SIDECAR = 'masks.json'
@@ -66,6 +67,7 @@ def convert(args):
     cls = DATASETS.get(f'mmfusion.{args.dataset}')
     if not (isinstance(cls, type) and issubclass(cls, LayoutDataset)):
         raise ValueError(f'{args.dataset}: no dataset of mmfusion with box annotations, such as M3FDDataset')
+    check_writable(args.out)
     dataset = cls(data_root=args.root, split=args.split, ann_file=args.ann_file, with_boxes=True)
     default = dict(type='mmfusion.DINOv2Prior', weights=args.weights)
     labeller = BoxLabeller(
@@ -105,8 +107,8 @@ def main(argv=None):
     args = parse_args(argv)
     try:
         count = convert(args)
-    except (ValueError, KeyError, FileNotFoundError, RuntimeError) as e:
-        print(f'error: {e}', file=sys.stderr)
+    except ERRORS as e:
+        print(f'error: {message_of(e)}', file=sys.stderr)
         return 1
     print('{made} label maps made, {kept} were there; {boxes} boxes'.format(**count))
     if count['unclear']:

@@ -16,7 +16,8 @@ import argparse
 import random
 from pathlib import Path
 
-from mmfusion.utils import list_images, read_names, write_bytes
+from mmfusion.cli.common import ERRORS, message_of
+from mmfusion.utils import check_writable, list_images, read_names, write_bytes
 
 DEFAULT_OUT = Path(__file__).resolve().parents[2] / 'configs' / '_base_' / 'datasets' / 'splits'
 
@@ -88,7 +89,11 @@ def main(argv=None):
     parser.add_argument('--seed', type=int, default=0, help='of random lists (default: 0)')
     parser.add_argument('--out', type=Path, default=DEFAULT_OUT, help='folder of the lists')
     args = parser.parse_args(argv)
-    names = list(list_images(args.images)) if args.images else [f'{k:0{args.digits}d}' for k in range(args.numbers)]
+    try:
+        check_writable(args.out)
+        names = list(list_images(args.images)) if args.images else [f'{k:0{args.digits}d}' for k in range(args.numbers)]
+    except ERRORS as e:
+        parser.error(message_of(e))
     if not names:
         parser.error(f'{args.images}: no image in this folder')
     if args.without:

@@ -19,7 +19,7 @@ import numpy as np
 from mmfusion.cli.common import report
 from mmfusion.datasets.synthetic import BOX_CLASSES, render_scene, scene_name
 from mmfusion.datasets.synthetic.scene import CLASSES
-from mmfusion.utils import track, write_bytes, write_image
+from mmfusion.utils import check_writable, track, write_bytes, write_image
 from mmfusion.utils.run_record import check_record, write_record
 
 # Index of the first scene of each part.
@@ -144,6 +144,7 @@ def convert(args):
     counts = dict(train=args.num, test=args.num_test)
     if args.layout == 'm3fd':
         counts['fusion'] = args.num_test
+    check_writable(args.out, 'OUT')
     open_folder(args.out, dict(layout=args.layout, seed=args.seed, size=args.size), counts)
     jobs = [(split, FIRST[split] + k) for split, count in counts.items() for k in range(count)]
     written = 0

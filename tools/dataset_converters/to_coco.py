@@ -13,9 +13,10 @@ import json
 import sys
 from pathlib import Path
 
+from mmfusion.cli.common import ERRORS, message_of
 from mmfusion.datasets import to_coco
 from mmfusion.datasets.export.parts import add_dataset_arguments, open_parts
-from mmfusion.utils import write_bytes
+from mmfusion.utils import check_writable, write_bytes
 
 
 def make_parser():
@@ -31,6 +32,7 @@ def convert(args):
     """Write the files; yields a sentence about each."""
     if args.task == 'seg':
         raise ValueError('--task seg: COCO JSON is for boxes')
+    check_writable(args.out)
     key = dict(vi='img_path', ir='ir_path')[args.modality]
     for name, part in open_parts(args, task='det')[1].items():
         root = Path(part.dataset.data_root or '.')
@@ -52,8 +54,8 @@ def main(argv=None):
     try:
         for line in convert(args):
             print(line)
-    except (ValueError, KeyError, FileNotFoundError) as e:
-        print(f'error: {e}', file=sys.stderr)
+    except ERRORS as e:
+        print(f'error: {message_of(e)}', file=sys.stderr)
         return 1
     return 0
 

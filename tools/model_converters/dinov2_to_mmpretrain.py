@@ -11,6 +11,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from mmfusion.cli.common import ERRORS, message_of
 from mmfusion.models.checkpoint import save_checkpoint
 from mmfusion.models.priors.dinov2 import from_original, to_original
 from mmfusion.utils.checkpoint import read_checkpoint
@@ -60,8 +61,9 @@ def main(argv=None):
     args = parse_args(argv)
     try:
         width, depth, patch = convert(args.src, args.dst, args.to_original, args.overwrite)
-    except (ValueError, FileExistsError) as e:
-        print(f'error: {args.src}: {e}', file=sys.stderr)
+    except ERRORS as e:
+        text = message_of(e)
+        print(f'error: {text if args.src in text else f"{args.src}: {text}"}', file=sys.stderr)
         return 1
     print(f'{args.dst}: written; {depth} blocks of width {width}, patches of {patch}×{patch}')
     return 0

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from mmfusion.cli.common import ERRORS, message_of
 from mmfusion.models.checkpoint import save_checkpoint
 from mmfusion.utils.checkpoint import read_checkpoint
 
@@ -144,8 +145,9 @@ def main(argv=None):
     args = parse_args(argv)
     try:
         sources = convert(args.src, args.dst, args.map, args.num_classes, args.rest, args.overwrite)
-    except (ValueError, FileExistsError) as e:
-        print(f'error: {args.src}: {e}', file=sys.stderr)
+    except ERRORS as e:
+        text = message_of(e)
+        print(f'error: {text if args.src in text else f"{args.src}: {text}"}', file=sys.stderr)
         return 1
     without = [new for new in range(args.num_classes) if not sources.get(new)]
     print(f'{args.dst}: written; {args.num_classes} classes, of which {without or "none"} have no old one')

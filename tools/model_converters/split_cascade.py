@@ -12,6 +12,7 @@ from mmfusion.models.cascades import TaskCascade
 from mmfusion.models.checkpoint import full_state_dict, load_weights, save_checkpoint
 from mmfusion.models.hub import drop_losses
 from mmfusion.registry import MODELS
+from mmfusion.utils import check_writable
 from mmfusion.utils.configs import find_config, read_config
 
 
@@ -64,6 +65,9 @@ def main(argv=None):
 
 
 def _split(args):
+    for option in ('fuser', 'task'):
+        if getattr(args, option):
+            check_writable(getattr(args, option), f'--{option}', folder=False)
     written = split(args.config, args.checkpoint, args.fuser, args.task)
     return '\n'.join(f'{file}: {count} tensors' for file, count in written.items())
 

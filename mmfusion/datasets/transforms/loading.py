@@ -6,7 +6,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from mmfusion.registry import TRANSFORMS
-from mmfusion.utils import DEPTH16, read_array, read_infrared, read_mask, read_pair
+from mmfusion.utils import DEPTH16, read_array, read_infrared, read_mask, read_pair, refuse_equal
 
 
 @TRANSFORMS.register_module()
@@ -51,13 +51,14 @@ def stack_pair(vi, ir, vi_name='the visible image', ir_name='the infrared image'
     """Stack H×W×3 (B, G, R) and H×W into H×W×4.
 
     Raises:
-        ValueError: The sizes differ; both are named.
+        ValueError: If the sizes differ, or both are one picture; both are named.
     """
     if vi.shape[:2] != ir.shape[:2]:
         raise ValueError(
             f'{vi_name} is {vi.shape[1]}×{vi.shape[0]} but {ir_name} is {ir.shape[1]}×{ir.shape[0]} (width×height). '
             'A pair must be registered and of one size: align or resize the images first.'
         )
+    refuse_equal(vi, ir, vi_name, ir_name)
     return np.concatenate([vi, ir[..., None]], axis=2)
 
 

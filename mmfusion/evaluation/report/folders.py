@@ -15,7 +15,16 @@ import torch
 from mmengine.dataset import DefaultSampler
 from mmengine.dist import all_gather_object, get_world_size, is_main_process
 
-from mmfusion.utils import list_images, natural_key, read_pair, read_shown, refuse_same, shorten, write_bytes
+from mmfusion.utils import (
+    list_images,
+    natural_key,
+    read_pair,
+    read_shown,
+    refuse_equal,
+    refuse_same,
+    shorten,
+    write_bytes,
+)
 from mmfusion.utils.memory import is_out_of_memory
 from mmfusion.version import __version__
 
@@ -148,13 +157,15 @@ def evaluate_files(fused, ir, vi, metrics, protocol, depth16='full'):
 
     Raises:
         ImageReadError: A file cannot be read.
-        ValueError: The sizes differ; all three files are named.
+        ValueError: If the sizes differ, or both sources are one picture; the files are named.
     """
     files = dict(fused=fused, ir=ir, vi=vi)
-    images = [_tensor(read_part(name, files, depth16)) for name in files]
+    arrays = [read_part(name, files, depth16) for name in files]
+    images = [_tensor(array) for array in arrays]
     if len({image.shape[-2:] for image in images}) > 1:
         sizes = ', '.join(f'{p} is {x.shape[-1]}×{x.shape[-2]}' for p, x in zip((fused, ir, vi), images, strict=True))
         raise ValueError(f'{sizes} (width×height): fused and source images must be of one size')
+    refuse_equal(arrays[2], arrays[1], vi, ir)
     try:
         values, reasons = evaluate_images(*images, metrics, protocol)
     except ValueError as e:  # such as an image too small for a metric, which knows no file names
