@@ -14,13 +14,14 @@ from mmfusion.utils.configs import find_config
 
 def fuse(args):
     """Fuse, write the image, and return its name."""
-    for name in ('vi', 'ir') if args.ir is not None else ('vi',):
+    kinds = dict(vi='four-channel') if args.ir is None else dict(vi='visible', ir='infrared')
+    for name in kinds:
         if not getattr(args, name):
             raise ValueError(f'{name}: an empty path; expected an image file.')
         if Path(getattr(args, name)).is_dir():
             raise ValueError(
-                f'{getattr(args, name)}: a folder; expected one {"visible" if name == "vi" else "infrared"} image. Fuse '
-                'folders by tools/fuse.py CONFIG CKPT --vi DIR --ir DIR --out DIR.'
+                f'{getattr(args, name)}: a folder; expected one {kinds[name]} image. Fuse folders by mmfusion fuse '
+                f'CONFIG CKPT {"--rgbt DIR" if args.ir is None else "--vi DIR --ir DIR"} --out DIR.'
             )
     if Path(args.out).suffix.lower() not in WRITE_SUFFIXES or Path(args.out).is_dir():
         raise ValueError(f'--out {args.out}: expected a file that ends in one of {", ".join(WRITE_SUFFIXES)}')

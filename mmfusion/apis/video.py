@@ -56,6 +56,10 @@ class Frames:
                 raise FileNotFoundError(f'{source}: no image in this folder{other_files(source)}; expected frames')
             self._length = len(self.files)
             return
+        if not self.source.is_file() and ('://' in str(source) or str(source).isdecimal()):
+            raise ValueError(
+                f'{source}: a camera or a stream; expected a video file or a folder of frames. Record it first.'
+            )
         if not self.source.is_file():
             raise FileNotFoundError(f'{source}: no such video or folder of frames')
         if self.source.suffix.lower() in IMG_SUFFIXES:

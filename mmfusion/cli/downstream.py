@@ -23,7 +23,7 @@ from mmfusion.comparison.cells import (
 from mmfusion.utils import check_writable
 from mmfusion.utils.configs import find_config, override, read_config
 
-from .common import ERRORS, Overrides, message_of
+from .common import ERRORS, Overrides, at_least, message_of
 
 
 def make_parser(prog=None):
@@ -39,7 +39,9 @@ def make_parser(prog=None):
         metavar='[NAME=]KIND',
         help='; '.join(KINDS.values()),
     )
-    parser.add_argument('--seeds', nargs='+', type=int, default=[0], help='each variant is trained with each seed')
+    parser.add_argument(
+        '--seeds', nargs='+', type=at_least(0), default=[0], help='each variant is trained with each seed'
+    )
     parser.add_argument('--out', required=True, help='folder of trainings, results, tables and plot')
     parser.add_argument(
         '--metrics',

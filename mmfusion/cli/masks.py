@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from mmfusion.masks.defaults import DEFAULT_DETECTOR, DEFAULT_PROMPT
-from mmfusion.utils import DEPTH16, check_writable, near_files, pair_images
+from mmfusion.utils import DEPTH16, check_writable, near_files, pair_images, refuse_overwriting
 
 from .common import add_source_arguments, report, source_folders
 
@@ -130,6 +130,8 @@ def run(args):
     ):
         if folder is not None:
             check_writable(folder, option)
+    for folder in mask_dirs or ():
+        refuse_overwriting(folder, *folders)  # masks beside the images would be images without a counterpart
 
     from mmfusion.masks.generate import generate_masks
 

@@ -109,6 +109,8 @@ def task_of(cfg):
         ValueError: It is no config of a cascade.
     """
     model = cfg.get('model') or {}
+    if not isinstance(model, dict):
+        raise ValueError(f'{cfg.filename}: model is {model!r}; expected the dict of a cascade. See docs/configs.md.')
     found = [task for task in ('segmentor', 'detector') if task in model]
     if 'fuser' not in model or len(found) != 1:
         raise ValueError(

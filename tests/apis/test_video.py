@@ -223,6 +223,9 @@ def test_frames_that_cannot_be_fused_are_named(sources, given, text, message):
 def test_errors(sources):
     with pytest.raises(FileNotFoundError, match=r'none.mp4: no such video or folder'):
         Frames(sources / 'none.mp4')
+    for source in ('0', 'rtsp://127.0.0.1/a'):
+        with pytest.raises(ValueError, match=f'{source}: a camera or a stream; expected a video file'):
+            Frames(source)
     (sources / 'broken.avi').write_bytes(b'no video')
     with pytest.raises(ValueError, match='OpenCV does not read this as a video'):
         Frames(sources / 'broken.avi')

@@ -250,7 +250,7 @@ def test_the_demo_of_one_pair_refuses_folders(rgbt, load_tool, capsys):
     model = ['occo_fmb', 'random', '--device', 'cpu', '--cfg-options', 'model.network.channels=(4,4,4,4)']
     file, folder = f'{rgbt}/vi/a.png', f'{rgbt}/ir'
     for vi, ir, out, message in (
-        (f'{rgbt}/vi', folder, 'x.png', 'vi: a folder; expected one visible image. Fuse folders by tools/fuse.py'),
+        (f'{rgbt}/vi', folder, 'x.png', 'vi: a folder; expected one visible image. Fuse folders by mmfusion fuse'),
         (file, folder, 'x.png', 'ir: a folder; expected one infrared image'),
         (file, file, 'x.png', 'given as the visible and as the infrared image'),
         (file, f'{rgbt}/gone.png', 'x.png', 'gone.png: no such file. Check the path'),
