@@ -13,6 +13,8 @@ from mmfusion.evaluation import report
         (['--metrics', 'Nope'], "unknown metric(s) ['Nope']"),
         (['--out', '{file}'], 'file.txt: a file; expected a folder'),
         (['--out', '{file}/sub'], 'file.txt/sub: cannot be written (not a directory)'),
+        (['--methods', 'A='], "'A=': expected [NAME=]METHOD[:WEIGHTS], or NAME=DIR"),
+        (['--methods', 'A=gone'], 'or give the path of a config. It is no folder of fused images, either.'),
         (['--methods', 'occo_demo:gone.pth'], 'gone.pth: no such checkpoint.'),
     ],
 )
@@ -33,6 +35,7 @@ def test_compare_refuses_before_it_fuses(pairs, tmp_path, monkeypatch, capsys, a
         ('--workers 0', "--workers: expected a whole number of at least 1, got '0'"),
         ('--gallery -1', "--gallery: expected a whole number of at least 0, got '-1'"),
         ('--gallery ²', "--gallery: expected a whole number of at least 0, got '²'"),
+        ('--metrics all EN', "--metrics: 'all' stands alone, got 'all EN'"),
         ('--metrics ,', "--metrics: no name in ','; expected 'all', or names such as"),
         ('--picture-size 0', "--picture-size: expected a whole number of at least 1, got '0'"),
         ('--fused ../A=a', "'../A' cannot be the name of a method; give another one by NAME="),

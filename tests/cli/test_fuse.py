@@ -275,6 +275,10 @@ def test_the_demo_of_one_pair_refuses_folders(rgbt, load_tool, capsys):
         (['--cfg-options', 'model.network=3'], 'occo_fmb.py: the model cannot be built: cfg should be a dict'),
         (['--cfg-options', 'model=3'], 'occo_fmb.py: model is 3; expected a dict with a type.'),
         (['--device', 'meta'], "device='meta': this torch has no such device here."),
+        (['--weights', ''], 'weights: an empty path; expected a file'),
+        (['--out', ''], '--out: an empty path; expected a folder'),
+        (['--cfg-options', 'model.network.channels=4'], 'model.network.channels=4: does not work (TypeError: '),
+        (['--cfg-options', 'model.test_cfg=3'], 'model.test_cfg=3: does not work (TypeError: '),
         (['--weights', '{empty}'], 'empty: a folder without files; expected a checkpoint'),
         (['--out', '{file}/out'], 'file.txt/out'),
     ],
@@ -296,6 +300,9 @@ def test_an_override_without_a_value(pairs, capsys):
     with pytest.raises(SystemExit):
         main(['occo_fmb', 'random', *folders, '--cfg-options', 'model.network'])
     assert "--cfg-options: 'model.network' is no override; expected KEY=VALUE" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(['occo_fmb', 'random', *folders, '--cfg-options', 'model.network.channels=(4,'])
+    assert 'channels=(4,: imbalanced brackets exist in (4,; correct the value' in capsys.readouterr().err
 
 
 def test_a_config_of_another_type(pairs, tmp_path, capsys):

@@ -124,6 +124,16 @@ def test_a_method_that_fails_is_left_out(data, tmp_path, capsys):
     assert 'no method is left to compare:\n  PMGI: ' in capsys.readouterr().err
 
 
+@pytest.mark.parametrize('content', ['{', '{"PMGI": 3}', '[]', b'\xff\xfe'])
+def test_costs_that_cannot_be_read_are_named(data, tmp_path, content):
+    (tmp_path / 'costs.json').write_bytes(content if isinstance(content, bytes) else content.encode())
+    pairs = open_data(data)
+    comparison = Comparison([], pairs, tmp_path, 'cpu', say=lambda text: None)
+    comparison.shape = (16, 16)
+    with pytest.raises(ValueError, match=r'costs\.json: not a costs\.json of mmfusion compare'):
+        comparison._cost('PMGI', {}, lambda: pytest.fail('measured'))
+
+
 def compared(folder, out):
     items = [(name, folder / 'vi' / f'{name}.png', folder / 'ir' / f'{name}.png') for name in 'abcd']
     entrants = [parse_entrant('pmgi:random'), Entrant('bad', 'sdnet', str(folder / 'vi' / 'a.png'))]

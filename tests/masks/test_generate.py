@@ -600,6 +600,14 @@ class TestFiles:
                 ['--mask-vi-dir', str(train / 'a'), '--mask-ir-dir', str(pairs / 'b'), '--out', str(pairs)],
                 'one of the two',
             ),
+            (['--mask-vi-dir', str(pairs / 'vi'), '--mask-ir-dir', str(pairs / 'b')], 'vi: would overwrite its source'),
+            (['--out', str(train / 'a' / 'mask_a.png')], 'mask_a.png: a file; expected a folder'),
+            (['--out', str(train / 'o'), '--threshold', 'nan'], 'threshold must be positive, got nan'),
+            (['--out', str(train / 'o'), '--min-area', '0.5'], 'min_area must not be above max_area, got 0.5 and 0.2'),
+            (
+                ['--out', str(train / 'o'), '--backend', 'boxes', '--boxes', 'nope'],
+                '--boxes nope: no such folder or file.',
+            ),
             ([], 'Say where the masks go'),
         ):
             assert tool.main([*args, *wrong]) == 1

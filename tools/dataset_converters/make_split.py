@@ -16,7 +16,7 @@ import argparse
 import random
 from pathlib import Path
 
-from mmfusion.cli.common import ERRORS, message_of
+from mmfusion.cli.common import ERRORS, at_least, message_of
 from mmfusion.utils import check_writable, list_images, read_names, write_bytes
 
 DEFAULT_OUT = Path(__file__).resolve().parents[2] / 'configs' / '_base_' / 'datasets' / 'splits'
@@ -77,8 +77,8 @@ def main(argv=None):
     parser.add_argument('name', help='what the lists are called: NAME_train.txt and NAME_val.txt')
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument('--images', type=Path, help='folder of images')
-    source.add_argument('--numbers', type=int, help='names are the numbers 0 … NUMBERS-1')
-    parser.add_argument('--digits', type=int, default=5, help='digits of such a number (default: 5)')
+    source.add_argument('--numbers', type=at_least(1), help='names are the numbers 0 … NUMBERS-1')
+    parser.add_argument('--digits', type=at_least(1), default=5, help='digits of such a number (default: 5)')
     parser.add_argument('--without', type=Path, metavar='LIST', help='names that stay out of both lists')
     rule = parser.add_mutually_exclusive_group(required=True)
     rule.add_argument('--every', type=int, help='every EVERY-th name is for validation')
