@@ -482,7 +482,13 @@ class TestContrast:
     def test_filters(self):
         """Place, size and threshold exclude it; one near the top is found with ground=0, top=0."""
         img, disc = self.scene()
-        for kwargs in ({'ground': 0.9}, {'top': 0.6}, {'max_area': 0.01}, {'min_area': 0.3}, {'threshold': 1e3}):
+        for kwargs in (
+            {'ground': 0.9},
+            {'top': 0.6},
+            {'max_area': 0.01},
+            {'min_area': 0.3, 'max_area': 1.0},
+            {'threshold': 1e3},
+        ):
             assert not (ContrastMasks(**kwargs)('x', img, 'ir')[disc] > 0).any(), kwargs
         img, disc = self.scene(row=0.25)
         assert not ContrastMasks()('x', img, 'ir')[disc].any()
