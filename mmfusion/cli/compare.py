@@ -68,7 +68,8 @@ def compare(args: argparse.Namespace) -> None:
         if isinstance(entrant.weights, str):
             refuse_missing_weights(entrant.weights)
     pairs = open_data(args.data, args.vi, args.ir)
-    check_writable(args.out)
+    if args.launcher == 'none':
+        check_writable(args.out)
     init_processes(args.launcher, args.local_rank)
 
     from mmengine.dist import is_main_process
@@ -77,6 +78,8 @@ def compare(args: argparse.Namespace) -> None:
     from mmfusion.evaluation.specs import resolve_metrics
     from mmfusion.models.hub import find_device
 
+    if args.launcher != 'none' and is_main_process():  # one alone, since the check makes and removes a folder
+        check_writable(args.out)
     find_device(args.device)  # before anything is fetched
     resolve_metrics(args.metrics)  # before hours of fusing
     entrants = prepare(entrants)

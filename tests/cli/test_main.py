@@ -11,6 +11,7 @@ import torch
 from mmfusion import cli
 from mmfusion.cli import models
 from mmfusion.models import cost
+from mmfusion.models.hub import find_weights, load_model_config
 from mmfusion.utils import configs
 from mmfusion.version import __version__
 
@@ -118,6 +119,8 @@ def test_weights_that_are_here(monkeypatch, data_dir, capsys):
     monkeypatch.setenv('MMFUSION_WEIGHTS', str(data_dir / 'zoo'))
     assert models.weights_state('u2fusion_tno') == 'here'
     assert models.weights_state('u2fusion_roadscene') == '–'
+    (file,) = find_weights(load_model_config('u2fusion_tno')).values()
+    assert file.suffix == '.index'  # of TensorFlow's files, which logs name
 
 
 def test_seconds_on_this_machine(monkeypatch, capsys):
