@@ -227,9 +227,13 @@ def test_another_error_of_the_model_stays_what_it_is(inferencer, arrays, monkeyp
         inferencer(arrays[0][0], arrays[1][0])
 
 
-@pytest.mark.parametrize('model', ['occo_fmb', 'fusiongan_roadscene'])
+@pytest.mark.parametrize(
+    'model', ['occo_fmb', 'fusiongan_roadscene', 'gffusion_funet_demo-random-clip', 'mgfusion_demo-random-clip']
+)
 def test_pickled(model, arrays):
-    """For joblib and spawned processes; FusionGAN's parametrized convolutions cannot be pickled as they are."""
+    """For joblib and spawned processes; FusionGAN's parametrized convolutions cannot be pickled as they are, and a prior
+    stands outside of the model's parameters.
+    """
     options = NARROW if model == 'occo_fmb' else None
     inferencer = FusionInferencer(
         model, 'random', 'cpu', options, tile=(12, 12), depth16='stretch', show_progress=False

@@ -38,7 +38,6 @@ def test_compare_refuses_before_it_fuses(pairs, tmp_path, monkeypatch, capsys, a
         ('--metrics all EN', "--metrics: 'all' stands alone, got 'all EN'"),
         ('--metrics ,', "--metrics: no name in ','; expected 'all', or names such as"),
         ('--picture-size 0', "--picture-size: expected a whole number of at least 1, got '0'"),
-        ('--fused ../A=a', "'../A' cannot be the name of a method; give another one by NAME="),
         ('--batch-size 0', "--batch-size: expected a whole number of at least 1, got '0'"),
         ('--shape 0 9', "--shape: expected a whole number of at least 1, got '0'"),
     ],
@@ -49,6 +48,12 @@ def test_wrong_arguments_of_measuring(capsys, verb, args, message):
         verb.main([*f'--vi vi --ir ir --out o {given}'.split(), *args.split()])
     err = capsys.readouterr().err
     assert message in err or f'unrecognized arguments: {args}' in err
+
+
+def test_names_of_methods_are_no_paths(capsys):
+    with pytest.raises(SystemExit):
+        evaluate.main('--vi vi --ir ir --out o --fused ../A=a'.split())
+    assert "'../A' cannot be the name of a method; give another one by NAME=" in capsys.readouterr().err
 
 
 def test_what_cannot_be_written_is_said_first(pairs, tmp_path, monkeypatch):

@@ -39,7 +39,7 @@ def test_published_weights_are_described(name):
         assert re.fullmatch('[0-9a-f]{64}', item.get('SHA256', '0' * 64))
         assert 'SHA256' in item or 'URL' not in item  # what is fetched is checked
     assert isinstance(values['FLOPs'], int)
-    network = MODELS.build(configs.load_model_config(name).model.network)
+    network = MODELS.build(hub.load_model_config(name).model.network)
     assert values['Parameters'] == count_parameters(network)
 
 
