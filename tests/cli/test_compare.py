@@ -52,7 +52,7 @@ def test_wrong_arguments_of_measuring(capsys, verb, args, message):
 
 def test_names_of_methods_are_no_paths(capsys):
     with pytest.raises(SystemExit):
-        evaluate.main('--vi vi --ir ir --out o --fused ../A=a'.split())
+        evaluate.main(['--vi', 'vi', '--ir', 'ir', '--out', 'o', '--fused', '../A=a'])
     assert "'../A' cannot be the name of a method; give another one by NAME=" in capsys.readouterr().err
 
 
