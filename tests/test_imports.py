@@ -18,7 +18,8 @@ BELOW = {
     'visualization': {'registry', 'structures', 'utils'},
     'engine': {'registry', 'structures', 'utils', 'models', 'datasets', 'visualization'},
     'masks': {'registry', 'structures', 'utils', 'models', 'datasets'},
-    'apis': {'registry', 'structures', 'utils', 'models', 'datasets', 'visualization'},
+    'export': {'registry', 'structures', 'utils', 'models', 'version'},
+    'apis': {'registry', 'structures', 'utils', 'models', 'datasets', 'export', 'visualization'},
 }
 
 

@@ -10,6 +10,7 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 
 from mmfusion.datasets.transforms.loading import stack_pair
+from mmfusion.export import ExportedModel
 from mmfusion.models.hub import RANDOM, build_model, find_device, init_model, load_model_config
 from mmfusion.registry import INFERENCERS
 from mmfusion.utils import (
@@ -28,6 +29,7 @@ from mmfusion.utils import (
     write_image,
 )
 from mmfusion.utils.checkpoint import read_checkpoint
+from mmfusion.utils.configs import is_exported
 from mmfusion.utils.memory import is_out_of_memory
 
 from .task_results import TaskResults
@@ -39,7 +41,8 @@ class FusionInferencer:
 
     Args:
         model (str | Path | Config): Name of one of mmfusion's configs (``'occo_fmb'``; see :func:`list_models`), path of
-            a config, or a config.
+            a config, or a config; or a file of ``mmfusion export``, which holds its weights and is run by ONNX Runtime
+            (``.onnx``), OpenVINO (``.xml``) or TorchScript (``.torchscript``).
         weights (str | Path, optional): Checkpoint; the authors' own files; the word ``'random'``, which is said in the log;
             or None for the published weights of a method: see :func:`~mmfusion.models.hub.init_model`. A checkpoint of
             another network is an error.
@@ -82,7 +85,13 @@ class FusionInferencer:
         task=None,
         score_thr=0.3,
     ):
-        self.cfg = load_model_config(model, cfg_options, tile, task)
+        exported = is_exported(model)
+        if exported:
+            given = dict(weights=weights, cfg_options=cfg_options, tile=tile, task=task)
+            _refuse_with_exported(model, [name for name, value in given.items() if value is not None])
+            graph = ExportedModel(model, find_device(device))
+            depth16 = depth16 or graph.info['depth16']
+        self.cfg = Config() if exported else load_model_config(model, cfg_options, tile, task)
         self.depth16 = depth16 or depth16_of(self.cfg) or 'full'
         if self.depth16 not in DEPTH16:
             raise ValueError(f"depth16 must be 'full' or 'stretch', got {self.depth16!r}")
@@ -91,17 +100,21 @@ class FusionInferencer:
             meta = read_checkpoint(weights)[1].get('dataset_meta')
         self.task_results = TaskResults(self.cfg, task, meta, score_thr) if task else None
         self.device = str(find_device(device))
-        self.model = init_model(self.cfg, weights, device)
+        self.model = graph if exported else init_model(self.cfg, weights, device)
         self.show_progress = show_progress
 
     def __getstate__(self):
         """The config and the parameters: not every network can be pickled as it is."""
+        if isinstance(self.model, ExportedModel):
+            return self.__dict__
         parameters = {name: value.cpu() for name, value in self.model.state_dict().items()}
         return {**self.__dict__, 'model': parameters}
 
     def __setstate__(self, state):
         """Build the model again, on a device of the same name."""
         self.__dict__.update(state)
+        if isinstance(self.model, ExportedModel):
+            return
         self.model = build_model(self.cfg)
         self.model.load_state_dict(state['model'])
         self.model.to(find_device(self.device)).eval()
@@ -252,6 +265,15 @@ class FusionInferencer:
             infrared_array(ir, ir_name, self.depth16) if isinstance(ir, np.ndarray) else read_infrared(ir, self.depth16)
         )
         return stack_pair(vi, ir, vi_name, ir_name)
+
+
+def _refuse_with_exported(file, given):
+    """An exported file is complete: options of a config would be left aside."""
+    if given:
+        raise ValueError(
+            f'{file}: got {", ".join(given)}, and an exported file is complete. Leave them out, or give them to '
+            '`mmfusion export`.'
+        )
 
 
 def collect_pairs(vi, ir=None):

@@ -19,6 +19,7 @@ VERBS = {
     'downstream': 'train a segmenter or detector on visible, infrared and fused images, and compare',
     'masks': 'make the masks of salient objects that OCCO trains with',
     'draw': 'draw features of images, or masks on them, as the papers print them',
+    'export': 'write a method as ONNX, TorchScript or OpenVINO',
     'convert': "turn the authors' weights of a method into a checkpoint",
 }
 

@@ -124,7 +124,9 @@ def add_inference_arguments(parser: argparse.ArgumentParser, task: bool = False)
         task: Whether findings of a cascade can be drawn.
     """
     parser.add_argument(
-        'config', metavar='METHOD', help='a method (seafusion), the name of a config of mmfusion (occo_fmb), or a file'
+        'config',
+        metavar='METHOD',
+        help='a method (seafusion), the name of a config of mmfusion (occo_fmb), a file of one, or of mmfusion export',
     )
     add_weights_arguments(parser)
     parser.add_argument('--device', help='cpu, cuda, cuda:1 or the number of a GPU; default: a GPU where there is one')

@@ -1,6 +1,7 @@
 """Fuse a folder of visible and a folder of infrared images by a trained model.
 
     mmfusion fuse seafusion --vi VI --ir IR --out OUT [--weights SeAFusion.pth]
+    mmfusion fuse seafusion.onnx --vi VI --ir IR --out OUT                       # of mmfusion export
 
 See docs/inference.md.
 """
@@ -9,7 +10,7 @@ import argparse
 from pathlib import Path
 
 from mmfusion.utils import WRITE_SUFFIXES, check_writable, list_images, pair_images, refuse_same, shorten
-from mmfusion.utils.configs import find_config
+from mmfusion.utils.configs import find_config, is_exported
 
 from .common import add_inference_arguments, add_source_arguments, inference_options, report, source_folders
 
@@ -59,7 +60,8 @@ def fuse(args):
     check_writable(args.out)
     if args.batch_size < 1:
         raise ValueError(f'--batch-size must be at least 1, got {args.batch_size}')
-    config = find_config(args.config)
+    exported = is_exported(args.config)
+    config = args.config if exported else find_config(args.config)
     pairs = find_pairs(vi_dir, ir_dir, args.allow_missing)
 
     from mmfusion.apis import FusionInferencer
@@ -68,9 +70,10 @@ def fuse(args):
     from mmfusion.utils.run_record import model_settings
 
     options = inference_options(args)
-    if options['weights'] is None:  # found once: an address is fetched here
+    if options['weights'] is None and not exported:  # found once: an address is fetched here
         options['weights'] = find_weights(load_model_config(args.config, args.cfg_options))
-    settings = model_settings(config, options['weights'], args.cfg_options, args.tile, args.depth16)
+    weights = args.config if exported else options['weights']
+    settings = model_settings(config, weights, args.cfg_options, args.tile, args.depth16)
     fused, skipped = fuse_folder(
         pairs, out, settings, lambda: FusionInferencer(**options), args.suffix, args.batch_size, args.overwrite
     )

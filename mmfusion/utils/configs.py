@@ -17,6 +17,8 @@ OPTION_ERRORS = re.compile(
     r'unexpected keyword argument|required (positional|keyword-only) argument|cfg should be a dict'
 )
 _NAMES = '`mmfusion models --all` lists the names of configs'
+# What `mmfusion export` writes.
+EXPORTED = {'onnx': '.onnx', 'torchscript': '.torchscript', 'openvino': '.xml'}
 CONFIG_SUFFIXES = ('.py', '.yml', '.yaml', '.json')
 
 
@@ -158,3 +160,8 @@ def shipped(entry: dict) -> str | None:
     """Give the file of weights that comes with the library; None where an entry has none, or an address."""
     weights = entry.get('Weights')
     return str(config_folder().parent / weights) if weights and '://' not in weights else None
+
+
+def is_exported(model: object) -> bool:
+    """Tell whether a model is named by a file of ``mmfusion export``, by its suffix."""
+    return isinstance(model, str | Path) and Path(model).suffix in EXPORTED.values()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmfusion.models.checkpoint import place_before_loading
-from mmfusion.models.layers import at_least_float32
+from mmfusion.models.layers import at_least_float32, exporting
 from mmfusion.models.priors import FeaturePrior, PriorHolder, TextPrior
 from mmfusion.registry import MODELS
 from mmfusion.structures import FusionDataSample
@@ -246,14 +246,14 @@ class ImageFuser(PriorHolder, BaseModel):
             padded = tuple(pad_to_multiple(batch['vi_rgb'][:1, :1], self.size_divisor, mode).shape[-2:])
             top, left = (padding_before(length, self.size_divisor, mode) for length in size)
         least = getattr(self.network, 'min_size', 1)
-        if min(padded) < least:
+        if not exporting() and min(padded) < least:
             raise ValueError(
                 f'{type(self.network).__name__} needs images of at least {least}×{least} pixels, got {size[0]}×{size[1]} '
                 '(height×width). Pad or enlarge them first.'
             )
         out = part(**arguments)
         out = dict(out) if isinstance(out, Mapping) else dict(fused=out)
-        if padded != size:
+        if self.size_divisor > 1 and (exporting() or padded != size):
             out = {
                 k: v[..., top : top + size[0], left : left + size[1]]
                 if isinstance(v, Tensor) and v.shape[-2:] == padded

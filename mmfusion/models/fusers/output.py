@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from mmfusion.models.layers import at_least_float32, min_max_normalize
+from mmfusion.models.layers import at_least_float32, exporting, gather_reflected, min_max_normalize
 
 ROUNDINGS = ('round', 'truncate')
 PADDINGS = ('reflect', 'center', 'swinir')
@@ -105,9 +105,11 @@ def pad_to_multiple(image: Tensor, divisor: int, mode: str = 'reflect') -> Tenso
         image = image[..., rows, :][..., columns]
         height, width = image.shape[-2:]
     down, right = -height % divisor, -width % divisor
+    top, left = padding_before(height, divisor, mode), padding_before(width, divisor, mode)
+    if exporting():
+        return gather_reflected(image, (top, left), (down - top, right - left))
     if not (down or right):
         return image
-    top, left = padding_before(height, divisor, mode), padding_before(width, divisor, mode)
     mode = 'reflect' if down - top < height and right - left < width else 'replicate'
     image = image.float() if image.dtype == torch.bool else image
     return F.pad(image, (left, right - left, top, down - top), mode=mode)

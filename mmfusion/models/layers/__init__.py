@@ -3,6 +3,7 @@
 from .grdb import GRDB
 from .laplacian import laplacian
 from .min_max import min_max_normalize, rescale
+from .padding import exporting, gather_reflected
 from .precision import at_least_float32
 from .restormer import MDTA, ChannelLayerNorm, RestormerBlock
 from .saliency import visual_saliency
@@ -16,6 +17,8 @@ __all__ = [
     'RestormerBlock',
     'UnitTanh',
     'at_least_float32',
+    'exporting',
+    'gather_reflected',
     'laplacian',
     'min_max_normalize',
     'rescale',

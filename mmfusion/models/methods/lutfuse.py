@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from pytorch_msssim import ssim
 from torch import Tensor, nn
 
-from mmfusion.models.layers import sobel_magnitude
+from mmfusion.models.layers import exporting, sobel_magnitude
 from mmfusion.registry import MODELS
 
 _BINS = 16
@@ -93,8 +93,11 @@ class LUTFuse(nn.Module):
         table, floors = self.lut.flatten(), [place.detach().floor() for place in places]
         shares = [place - floor for place, floor in zip(places, floors, strict=True)]
         strides = [_BINS**k for k in reversed(range(len(places)))]
-        below = [stride * floor.int() for stride, floor in zip(strides, floors, strict=True)]
-        above = [stride * (floor.int() + 1).clamp(max=_BINS - 1) for stride, floor in zip(strides, floors, strict=True)]
+        bins = [
+            floor.to(torch.int64 if exporting() else torch.int32) for floor in floors
+        ]  # ONNX gathers by 64 bits alone
+        below = [stride * number for stride, number in zip(strides, bins, strict=True)]
+        above = [stride * (number + 1).clamp(max=_BINS - 1) for stride, number in zip(strides, bins, strict=True)]
 
         def read(dim, index):
             if dim == len(places):

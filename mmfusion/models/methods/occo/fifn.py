@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from mmfusion.models.layers.min_max import min_max_normalize
+from mmfusion.models.layers.padding import exporting, gather_reflected
 from mmfusion.registry import MODELS
 
 from .fast import FastFIFB, fold_norm
@@ -45,6 +46,8 @@ class ConvUnits(nn.Sequential):
 def reflect_to(x, size):
     """Pad at the right and bottom to ``size`` by reflection: the row or column that an odd size lost in pooling."""
     dy, dx = size[0] - x.shape[2], size[1] - x.shape[3]
+    if exporting():
+        return gather_reflected(x, (0, 0), (dy, dx))
     return F.pad(x, (0, dx, 0, dy), mode='reflect') if dx or dy else x
 
 
@@ -152,7 +155,8 @@ class FIFN(nn.Module):
         # pass takes half the time in the other layout. (For one channel `contiguous` leaves the strides as they are.)
         training_on_cpu = self.training and not x.is_cuda
         memory_format = torch.contiguous_format if training_on_cpu else torch.channels_last
-        x = torch.empty_like(x, memory_format=memory_format).copy_(x)
+        if not exporting():  # a graph knows no layouts
+            x = torch.empty_like(x, memory_format=memory_format).copy_(x)
         features = []
         for level, block in enumerate(self.encoder[name]):
             x = block(F.max_pool2d(x, 2) if level else x)
@@ -173,7 +177,7 @@ class FIFN(nn.Module):
         return self.decode([block(v, i) for block, (v, i) in zip(self.fifb, features, strict=True)])
 
     def _check_size(self, vi):
-        if min(vi.shape[2:]) < self.min_size:
+        if not exporting() and min(vi.shape[2:]) < self.min_size:
             raise ValueError(
                 f'FIFN halves an image three times: it must be at least {self.min_size}×{self.min_size}, got '
                 f'{vi.shape[2]}×{vi.shape[3]} (height×width). Pad or enlarge it first.'

@@ -1,0 +1,34 @@
+"""Padding that a graph with a free size can hold."""
+
+import torch
+from torch import Tensor
+
+
+def exporting() -> bool:
+    """Tell whether a graph is being recorded, by torch.export, torch.compile or TorchScript's tracer.
+
+    What depends on the size of an image must then be computed and not decided: a graph holds one branch alone.
+    """
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()
+
+
+def gather_reflected(x: Tensor, before: tuple, after: tuple) -> Tensor:
+    """Pad the last two dimensions by reflection, without a branch on the size.
+
+    ``torch.nn.functional.pad`` gives the same values; a graph cannot always hold it where the padding is computed from the
+    size.
+
+    Args:
+        x: N×C×H×W.
+        before: Rows at the top and columns at the left, each less than H or W.
+        after: Rows at the bottom and columns at the right, likewise.
+    """
+    for dim, first, last in zip((-2, -1), before, after, strict=True):
+        x = x.index_select(dim, reflected(x.shape[dim], first, last, x.device))
+    return x
+
+
+def reflected(length: int, before: int, after: int, device: torch.device | None = None) -> Tensor:
+    """Compute positions that reflect a line of ``length`` at its ends."""
+    position = (torch.arange(before + length + after, device=device) - before).abs()
+    return (length - 1) - (length - 1 - position).abs()
