@@ -208,8 +208,8 @@ def test_pairs_stay_registered_through_the_pipeline(unified, tmp_path):
     vi, ir, suffix = FOLDERS['MSRS']
     grey = np.random.default_rng(1).integers(0, 256, (200, 300), np.uint8)
     write_image(tmp_path / 'MSRS' / vi / f'00000{suffix}', np.repeat(grey[..., None], 3, axis=2))
-    write_image(tmp_path / 'MSRS' / ir / f'00000{suffix}', grey)
+    write_image(tmp_path / 'MSRS' / ir / f'00000{suffix}', 255 - grey)  # a copy would be refused
     dataset = DATASETS.build(unified.train_dataloader.dataset.datasets[2])
     patches = [dataset[0]['inputs'] for _ in range(12)]
-    assert all(p[3].equal(p[0]) and p[3].equal(p[2]) for p in patches)
+    assert all((255 - p[3]).equal(p[0]) and p[0].equal(p[2]) for p in patches)
     assert len({p.numpy().tobytes() for p in patches}) > 6

@@ -11,7 +11,7 @@ import torch
 from mmengine.config import Config
 from mmengine.structures import PixelData
 
-from mmfusion.comparison.methods import parse_entrant
+from mmfusion.comparison.entrants import parse_entrant
 from mmfusion.models.hub import config_folder, find_config
 from mmfusion.registry import METRICS, MODELS
 from mmfusion.structures import FusionDataSample
