@@ -12,9 +12,9 @@ from mmengine.config import Config
 from mmengine.structures import PixelData
 
 from mmfusion.comparison.entrants import parse_entrant
-from mmfusion.models.hub import config_folder, find_config
 from mmfusion.registry import METRICS, MODELS
 from mmfusion.structures import FusionDataSample
+from mmfusion.utils.configs import config_folder, find_config
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / 'docs/papers.md').read_text(encoding='utf-8')
