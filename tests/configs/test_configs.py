@@ -1,5 +1,6 @@
 """Every config resolves, says what it means, and builds."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -116,6 +117,29 @@ def test_public_training_of_occo(monkeypatch):
     assert model.rounding == 'truncate'
     assert model.network.test_norm == 'image'
     assert not MODELS.build(dict(load('occo/occo_fmb.py', monkeypatch).model, losses={})).data_preprocessor.stretch
+
+
+def test_documented_training_of_base_datasets():
+    """The row "as OCCO" of docs/datasets.md has exactly the files that cut patches with salient objects, and tno.py none."""
+    text = (ROOT / 'docs/datasets.md').read_text()
+    rows = {
+        cells[1]: cells[2]
+        for cells in (r.split('|') for r in text.splitlines())
+        if len(cells) == 4 and '.py`' in cells[1]
+    }
+    said = {name: what for names, what in rows.items() for name in re.findall(r'`(\w+\.py)`', names)}
+    folder = ROOT / 'configs/_base_/datasets'
+    assert set(said) == {f.name for f in folder.glob('*.py')} - {
+        'occo_patches.py',
+        'pairs.py',
+        'patches.py',
+        'train_loader.py',
+    }
+    for name, what in said.items():
+        cfg = Config.fromfile(folder / name)
+        crops = [t for t in cfg.get('train_pipeline', ()) if t.type == 'mmfusion.ForegroundCrop']
+        assert ('as OCCO' in what) == any(tuple(t.crop_size) == (256, 256) for t in crops), name
+        assert ('tests only' in what) == ('train_dataloader' not in cfg), name
 
 
 def test_paths_come_from_the_environment(monkeypatch):
