@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from mmfusion.utils import read_size
+
 from .boxes import read_voc, read_yolo
 from .fusion_dataset import FusionDataset
 
@@ -26,7 +28,7 @@ class LayoutDataset(FusionDataset):
         with_masks (bool): Give ``mask_vi_path`` and ``mask_ir_path``.
         with_labels (bool): Give ``seg_map_path``.
         with_boxes (bool): Give ``instances``, each a dict of ``bbox`` (x1, y1, x2, y2), ``bbox_label`` (index into the
-            classes) and ``ignore_flag``, as mmdet's ``LoadAnnotations`` wants them.
+            classes) and ``ignore_flag``, as mmdet's ``LoadAnnotations`` wants them, and the image's ``height`` and ``width``.
         data_prefix (dict, optional): Folders that differ from the layout, by key.
         **kwargs: Those of :class:`FusionDataset`.
 
@@ -91,6 +93,7 @@ class LayoutDataset(FusionDataset):
         folder = self.data_prefix.get('ann_path')
         if folder:
             info['instances'] = self._read_boxes(Path(folder) / f'{stem}{self.BOX_SUFFIX}', vi)
+            info['height'], info['width'] = read_size(vi)  # mmdet's AspectRatioBatchSampler sorts by them
         return info
 
     def _label_map(self):

@@ -11,7 +11,7 @@ from .scene import CLASSES
 class SyntheticDataset(FusionDataset):
     """Synthetic scenes rendered on the fly; the transform ``RenderSyntheticPair`` takes the place of the loaders.
 
-    A sample has ``synthetic`` (seed, index and size for the renderer), ``img_id``, ``img_path`` and ``ir_path`` (names
+    A sample has ``synthetic`` (seed, index and size for the renderer), ``height``, ``width``, ``img_id``, ``img_path`` and ``ir_path`` (names
     for messages and for output files, not files), ``text``, ``label_map``, ``reduce_zero_label`` and ``seg_fields``.
 
     Args:
@@ -48,6 +48,8 @@ class SyntheticDataset(FusionDataset):
         name = scene_name(self.seed, index)
         return dict(
             synthetic=dict(seed=self.seed, index=index, size=self.size),
+            height=self.size[0],
+            width=self.size[1],
             img_id=name,
             text=f'a street {"at night" if name.endswith("N") else "by day"}',
             img_path=f'synthetic/vi/{name}.png',

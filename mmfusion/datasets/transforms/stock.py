@@ -47,12 +47,16 @@ THREE_CHANNELS = {
     'mmdet.MixUp',
     'mmdet.Mosaic',
     'mmdet.RandomAffine',
+    'mmdet.RandomCenterCropPad',
     'mmdet.Rotate',
     'mmdet.ShearX',
     'mmdet.ShearY',
     'mmdet.TranslateX',
     'mmdet.TranslateY',
 }
+
+# Of those, what takes float32 only.
+FLOATS = {'mmdet.RandomCenterCropPad'}
 
 # They move pixels and treat any number of channels alike. Fill values and the backend are looked at apart.
 ANY_CHANNELS = {
@@ -103,6 +107,7 @@ def adapt_pipeline(pipeline, load=None, pack=None, annotations=None, scope=None,
     - Photometric transforms go into ``mmfusion.VisibleOnly``, geometric ones that know three channels only into
       ``mmfusion.ForEachModality``, as does a resize by pillow, which would take infrared for transparency.
     - A fill value of three numbers gets a fourth, for infrared: its first.
+    - ``to_float32`` of the loading changes nothing: what a transform leaves in floating point is rounded after it.
     - All others stay, with their library written before their name: the same name means another class elsewhere.
 
     Then the visible image comes out as the stock pipeline gives it, but for rounding to 8 bits after a transform that
@@ -179,7 +184,8 @@ class _Adapter:
         self.pack = _plain(pack or dict(type='mmfusion.PackFusionInputs'))
         self.annotations = None if annotations is None else [_plain(cfg) for cfg in _as_list(annotations, ())]
         self.scope, self.keep = scope, set(keep)
-        self.moved = self.late_labels = self.masks = False
+        self.moved = self.late_labels = False
+        self.masks = ''  # where masks are loaded: what to do about it
 
     def sequence(self, pipeline):
         """Adapt a list of transforms, or of lists of them (``RandomChoice``, ``TestTimeAug``)."""
@@ -260,11 +266,13 @@ class _Adapter:
 
     def _loading(self, cfg):
         # The user who says what to load has seen to the rest; the default pair loader has none of these options.
-        without_effect = dict(to_float32=False, color_type='color', ignore_empty=False)
+        without_effect = dict(color_type='color', ignore_empty=False)
         lost = [
             f'{key}={value!r}'
             for key, value in cfg.items()
-            if key not in ('type', 'imdecode_backend') and value is not None and value != without_effect.get(key)
+            if key not in ('type', 'imdecode_backend', 'to_float32')
+            and value is not None
+            and value != without_effect.get(key)
         ]
         if lost and not self.own_load:
             raise ValueError(
@@ -276,8 +284,10 @@ class _Adapter:
 
     def _look_for_masks(self, cfgs):
         for cfg in cfgs:
-            synthetic = cfg['type'] == 'mmfusion.RenderSyntheticPair' and cfg.get('with_masks', True)
-            self.masks = self.masks or synthetic or cfg['type'] == 'mmfusion.LoadSaliencyMasks'
+            if cfg['type'] == 'mmfusion.RenderSyntheticPair' and cfg.get('with_masks', True):
+                self.masks = self.masks or 'give mmfusion.RenderSyntheticPair with_masks=False'
+            elif cfg['type'] == 'mmfusion.LoadSaliencyMasks':
+                self.masks = self.masks or 'take mmfusion.LoadSaliencyMasks out of this pipeline'
 
     def _packing(self, cfg):
         from .formatting import META_KEYS
@@ -324,11 +334,12 @@ class _Adapter:
             moves_maps = inner in MOVE_SEG_FIELDS
         if self.masks and not moves_maps:
             raise ValueError(
-                f'{cfg["type"]} moves the image and not the masks of salient objects. Load no masks in this pipeline, or '
-                f'use one of {", ".join(sorted(MOVE_SEG_FIELDS))}.'
+                f'{cfg["type"]} moves the image and not the masks of salient objects: {self.masks}, or use one of '
+                f'{", ".join(sorted(MOVE_SEG_FIELDS))}.'
             )
         if name in THREE_CHANNELS or cfg.get('backend') == 'pillow':
-            return dict(type='mmfusion.ForEachModality', transform=cfg)
+            floats = dict(to_float32=True) if name in FLOATS else {}
+            return dict(type='mmfusion.ForEachModality', transform=cfg, **floats)
         if name == 'mmseg.RandomRotate' and 'pad_val' in cfg:
             cfg['pad_val'] = self._fill(cfg['pad_val'], cfg['type'])
         if name in ('mmcv.Pad', 'mmdet.Pad'):

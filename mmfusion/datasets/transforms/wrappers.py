@@ -51,9 +51,7 @@ class VisibleOnly(BaseTransform):
                 else 'the infrared image would no longer lie on it. Wrap geometric transforms in mmfusion.ForEachModality'
             )
             raise ValueError(f'VisibleOnly: {self.transforms} turned {(*pair.shape[:2], 3)} into {vi.shape}; {hint}.')
-        if vi.dtype != np.uint8:
-            vi = np.clip(np.round(vi), 0, 255).astype(np.uint8)
-        results['img'] = np.concatenate([vi, pair[..., 3:]], axis=2)
+        results['img'] = np.concatenate([_to_uint8(vi), pair[..., 3:]], axis=2)
         return results
 
     def __repr__(self):
@@ -73,13 +71,15 @@ class ForEachModality(BaseTransform):
 
     Args:
         transform (dict): Config of one transform.
+        to_float32 (bool): The transform takes float32 only (RandomCenterCropPad); what it gives is rounded to uint8.
 
     Raises:
         ValueError: The two passes gave different sizes, so the transform drew its randomness elsewhere; or an image is
             no pair.
     """
 
-    def __init__(self, transform):
+    def __init__(self, transform, to_float32=False):
+        self.to_float32 = to_float32
         # Two instances: a transform with a cache (CachedMosaic) keeps one for each modality.
         self.vi, self.ir = TRANSFORMS.build(transform), TRANSFORMS.build(transform)
 
@@ -107,10 +107,11 @@ class ForEachModality(BaseTransform):
                 'image: it does not draw from the global generators of random, NumPy or torch.'
             )
         vi['img'] = np.concatenate([vi['img'], ir['img'][..., :1]], axis=2)
+        if self.to_float32:
+            vi['img'] = _to_uint8(vi['img'])
         return vi
 
-    @classmethod
-    def _part(cls, results, infrared, duplicate):
+    def _part(self, results, infrared, duplicate):
         """One modality of ``results`` as three channels, and of the samples that are to be mixed in."""
         pair = _pair(results, 'ForEachModality')
         del results['img']
@@ -120,12 +121,18 @@ class ForEachModality(BaseTransform):
         else:
             annotations = results
         annotations['img'] = np.repeat(pair[..., 3:], 3, axis=2) if infrared else np.ascontiguousarray(pair[..., :3])
+        if self.to_float32:
+            annotations['img'] = annotations['img'].astype(np.float32)
         if mixed is not None:
-            annotations['mix_results'] = [cls._part(copy.copy(m), infrared, True) for m in mixed]
+            annotations['mix_results'] = [self._part(copy.copy(m), infrared, True) for m in mixed]
         return annotations
 
     def __repr__(self):
-        return f'{type(self).__name__}(transform={self.vi})'
+        return f'{type(self).__name__}(transform={self.vi}, to_float32={self.to_float32})'
+
+
+def _to_uint8(img):
+    return img if img.dtype == np.uint8 else np.clip(np.round(img), 0, 255).astype(np.uint8)
 
 
 def _pair(results, wrapper):

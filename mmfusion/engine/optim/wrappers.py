@@ -3,6 +3,7 @@
 from contextlib import contextmanager
 
 import torch
+from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from torch import nn
@@ -92,3 +93,22 @@ def use_amp(optim_wrapper: dict) -> None:
             config.setdefault('loss_scale', 'dynamic')
         else:
             config['type'] = 'mmfusion.AutocastOptimWrapper'
+
+
+def without_amp(optim_wrapper: dict) -> None:
+    """Write ``OptimWrapper`` for ``AmpOptimWrapper`` where there is no GPU, in place; it raises there.
+
+    Stock models are written for GPUs. The log says what was replaced; for mixed precision on a CPU see :func:`use_amp`.
+
+    Args:
+        optim_wrapper: A config of an optimizer wrapper, or one per module.
+    """
+    if torch.cuda.is_available() or not isinstance(optim_wrapper, dict):
+        return
+    if str(optim_wrapper.get('type')).rpartition('.')[2] == 'AmpOptimWrapper':
+        optim_wrapper['type'] = 'OptimWrapper'
+        for option in ('loss_scale', 'dtype', 'use_fsdp'):
+            optim_wrapper.pop(option, None)
+        print_log('The config trains by AmpOptimWrapper, which needs a GPU: using OptimWrapper, in float32.', 'current')
+    for value in optim_wrapper.values():
+        without_amp(value)

@@ -37,6 +37,7 @@ SEGMENTERS = (
 DETECTORS = (
     'atss/atss_r50_fpn_1x_coco.py',
     'cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco.py',
+    'centernet/centernet_r18_8xb16-crop512-140e_coco.py',
     'conditional_detr/conditional-detr_r50_8xb2-50e_coco.py',
     'dab_detr/dab-detr_r50_8xb2-50e_coco.py',
     'deformable_detr/deformable-detr_r50_16xb2-50e_coco.py',

@@ -8,6 +8,7 @@ import pytest
 import torch
 from mmdet.datasets import MultiImageMixDataset
 from mmdet.datasets.transforms import YOLOXHSVRandomAug
+from mmdet.structures.bbox import HorizontalBoxes
 from mmengine import Config
 from mmengine.registry import DefaultScope
 
@@ -290,7 +291,10 @@ def test_silently_wrong_transforms_are_wrapped(cfg, wrapper):
         ),
         (dict(type='AutoAugment', policies=[]), r'does not know what mmdet\.AutoAugment'),
         (dict(type='LoadAnnotations', with_mask=True), r'mmdet\.LoadAnnotations: with_mask=True'),
-        (dict(type='LoadImageFromFile', to_float32=True), r'LoadImagePair has no to_float32=True.*load='),
+        (
+            dict(type='LoadImageFromFile', color_type='grayscale'),
+            r"LoadImagePair has no color_type='grayscale'.*load=",
+        ),
         (dict(type='RandomResize', scale=(9, 9), resize_type='Mosaic'), r"resize_type='mmdet\.Mosaic' is not known"),
     ],
     ids=lambda v: v['type'] if isinstance(v, dict) else '',
@@ -321,6 +325,35 @@ def test_fill_values():
     assert one(crop, scope='mmdet')['pad_cfg']['pad_val'] == dict(img=(1, 2, 3, 1))
 
 
+def test_a_transform_that_takes_floats_only():
+    """CenterNet's crop: either modality as the stock transform gives it for that one, rounded; boxes, too."""
+    cfg = dict(type='mmdet.RandomCenterCropPad', crop_size=(48, 40), ratios=(0.7, 1.5), border=8, test_pad_mode=None)
+    cfg.update(mean=[123.675, 116.28, 103.53], std=[1, 1, 1], to_rgb=True)
+    adapted = adapt_pipeline([dict(type='LoadImageFromFile', to_float32=True), cfg], scope='mmdet')
+    assert [t['type'] for t in adapted] == ['mmfusion.LoadImagePair', 'mmfusion.ForEachModality']
+    pair = np.random.default_rng(0).integers(0, 256, (*SIZE, 4), np.uint8)
+    ours, stock = TRANSFORMS.build(adapted[1]), TRANSFORMS.build(cfg)
+    fills = set()
+    for seed in range(6):
+        results = []
+        for transform, img in (
+            (ours, pair),
+            (stock, pair[..., :3].astype(np.float32)),
+            (stock, np.repeat(pair[..., 3:], 3, axis=2).astype(np.float32)),
+        ):
+            random.seed(seed)
+            np.random.seed(seed)
+            boxes = HorizontalBoxes(np.array([[3, 5, 40, 50], [30, 20, 70, 58]], np.float32))
+            results.append(transform(dict(img=img, img_shape=SIZE, gt_bboxes=boxes)))
+        joined, vi, ir = results
+        expected = np.round(np.concatenate([vi['img'], ir['img'][..., :1]], axis=2))
+        assert joined['img'].dtype == np.uint8
+        np.testing.assert_array_equal(joined['img'], expected)
+        assert torch.equal(joined['gt_bboxes'].tensor, vi['gt_bboxes'].tensor)
+        fills |= set(map(tuple, joined['img'][:, 0].tolist()))
+    assert (104, 116, 124, 104) in fills  # beyond the image
+
+
 def test_transforms_inside_transforms():
     flip, hue = dict(type='RandomFlip', prob=0.5), dict(type='YOLOXHSVRandomAug')
     wrapped = dict(type='mmfusion.VisibleOnly', transforms=[dict(type='mmdet.YOLOXHSVRandomAug')])
@@ -335,7 +368,7 @@ def test_transforms_inside_transforms():
 
 def test_own_load_pack_annotations_and_keep():
     stock = [
-        dict(type='LoadImageFromFile', to_float32=True),
+        dict(type='LoadImageFromFile', color_type='unchanged'),
         dict(type='LoadAnnotations'),
         dict(type='Rerange'),
         dict(type='PackSegInputs', meta_keys=('img_path', 'night')),
@@ -368,7 +401,7 @@ def test_masks_that_would_be_left_behind():
         adapt_pipeline(stock, load=load, scope='mmdet')
     adapt_pipeline(stock, load=load, scope='mmseg')
     synthetic = dict(type='mmfusion.RenderSyntheticPair')
-    with pytest.raises(ValueError, match='and not the masks'):
+    with pytest.raises(ValueError, match='and not the masks of .*: give mmfusion.RenderSyntheticPair with_masks=False'):
         adapt_pipeline(stock, load=synthetic, scope='mmdet')
     adapt_pipeline(stock, load=dict(synthetic, with_masks=False), scope='mmdet')
     resize = [dict(type='LoadImageFromFile'), dict(type='RandomResize', scale=(9, 9))]

@@ -5,8 +5,11 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.logging import MessageHub
+from mmengine.registry import DefaultScope
+from mmengine.runner import Runner
 
 from mmfusion.datasets import SyntheticDataset
+from mmfusion.datasets.transforms import adapt_pipeline
 from mmfusion.registry import MODELS
 
 FUSER = dict(
@@ -55,6 +58,43 @@ def cascade_config(folder, base, edits='', **options):
     cfg = Config.fromfile(file)
     small(cfg.model, 6 if task == 'segmentor' else 2)
     return cfg
+
+
+def whole_loader(cfg, library):
+    """Build the training dataloader of a stock config inherited whole, in its own scope, over small synthetic pairs."""
+    loader = cfg.train_dataloader.to_dict()
+    loader['dataset'] = tiny(over_pairs(loader['dataset'], library))
+    loader.update(batch_size=2, num_workers=0, persistent_workers=False)
+    with DefaultScope.overwrite_default_scope(library):
+        return Runner.build_dataloader(loader, seed=0)
+
+
+def over_pairs(dataset, library):
+    """A stock dataset's config with its pipelines adapted, and synthetic pairs in the place of its images."""
+    own = dict(scope=library, annotations=())
+    if dataset['type'] in ('MultiImageMixDataset', 'RepeatDataset'):
+        dataset = dict(dataset, dataset=over_pairs(dataset['dataset'], library))
+        return dict(dataset, pipeline=adapt_pipeline(dataset['pipeline'], **own)) if 'pipeline' in dataset else dataset
+    task = 'seg' if library == 'mmseg' else 'det'
+    load = dict(type='mmfusion.RenderSyntheticPair', with_masks=False, with_seg=task == 'seg', with_bbox=task == 'det')
+    pipeline = adapt_pipeline(dataset['pipeline'], load=load, **own)
+    return dict(type='mmfusion.SyntheticDataset', num=4, size=SIZE, task=task, pipeline=pipeline)
+
+
+def tiny(node):
+    """Sizes in a config of pipelines, made small; changed in place."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if key in ('scale', 'img_scale', 'crop_size', 'size') and isinstance(value, list | tuple):
+                node[key] = [SIZE] * len(value) if isinstance(value[0], list | tuple) else SIZE
+            elif key == 'border':
+                node[key] = (-SIZE[0] // 2, -SIZE[1] // 2)
+            else:
+                tiny(value)
+    elif isinstance(node, list | tuple):
+        for value in node:
+            tiny(value)
+    return node
 
 
 def batch(task, num=2, start=0, size=SIZE):

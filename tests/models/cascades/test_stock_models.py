@@ -2,14 +2,17 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from mmengine.evaluator import Evaluator
 from mmengine.optim import build_optim_wrapper
+from mmengine.registry import DefaultScope
 
+from mmfusion.engine.optim import without_amp
 from mmfusion.registry import MODELS
 
-from .conftest import batch, cascade_config
+from .conftest import batch, cascade_config, whole_loader
 
 SEGMENTORS = {
     'deeplabv3plus': 'mmseg::deeplabv3plus/deeplabv3plus_r18-d8_4xb2-80k_cityscapes-512x1024.py',
@@ -55,14 +58,21 @@ def stock_batch(model, data, fused):
 
 
 def test_trains_with_the_fuser(case, hub):
-    """Joint losses are the stock model's own on the fused image; a step changes both sides' first layers."""
-    _, prefix, _, model = case
+    """A step by the stock config's own dataloader and optimizer: losses of both sides, and both first layers change."""
+    name, prefix, cfg, model = case
+    library = MODELS_BY_NAME[name].partition(':')[0]
     model.train()
-    data = model.data_preprocessor(batch(prefix), True)
+    torch.manual_seed(0)
+    np.random.seed(0)
+    raw = next(iter(whole_loader(cfg, library)))
+    assert [len(pair) for pair in raw['inputs']] == [4, 4]
+    data = model.data_preprocessor(raw, True)
     first = next(p for p in model.fuser.parameters())
     task_first = next(p for p in model.task.parameters() if p.requires_grad)
     before = first.detach().clone(), task_first.detach().clone()
-    optim = build_optim_wrapper(model, dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=1e-4)))
+    without_amp(cfg.optim_wrapper)
+    with DefaultScope.overwrite_default_scope(library):
+        optim = build_optim_wrapper(model, cfg.optim_wrapper)
     losses = model(**data, mode='loss')
     total, log = model.parse_losses(losses)
     assert torch.isfinite(total)
