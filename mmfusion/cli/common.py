@@ -20,6 +20,8 @@ from mmfusion.registry import MODELS
 from mmfusion.utils import near_files
 from mmfusion.utils.configs import OPTION_ERRORS, find_config, override, read_config
 
+from .setup_errors import check_numbers, setup_message
+
 _STOCK_HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint')
 
 
@@ -283,19 +285,23 @@ def report(run: Callable[..., str | None], *args) -> int:
 def report_own(run: Callable[..., object], *args) -> int:
     """Run a tool that runs much code of others: print the errors that mmfusion raises, and let the others through.
 
+    An error in setting up a Runner is the config's, and is told with the key: see :func:`setup_message`.
+
     Returns:
         The exit code.
     """
     try:
         run(*args)
-    except (*ERRORS, TypeError) as e:
-        own = next(filter(None, map(_own_message, _chain(e))), None)
-        if own is None:
+    except Exception as e:
+        chain = list(_chain(e))
+        own = next(filter(None, map(_package_message, chain)), None)
+        own = own or setup_message(e, chain) or next(filter(None, map(_stock_message, chain)), None)
+        if own is None and isinstance(e, (*ERRORS, *_OF_VALUES)):
             return _report_overrides(args, e)
+        if own is None:
+            raise
         print(f'error: {own}', file=sys.stderr)
         return 1
-    except _OF_VALUES as e:
-        return _report_overrides(args, e)
     return 0
 
 
@@ -328,24 +334,27 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _own_message(error: BaseException) -> str | None:
-    """The text of an error that is meant for users: of mmfusion, here or in a worker of a dataloader, or of a registry."""
+def _package_message(error: BaseException) -> str | None:
+    """The text of an error that mmfusion raises for users, here or in a worker of a dataloader."""
     frames = traceback.extract_tb(error.__traceback__)
-    if isinstance(error, TypeError) and OPTION_ERRORS.search(str(error)):
-        return f'the config gives an option that a class does not have, or lacks one: {error}. See docs/configs.md.'
     if not frames or not isinstance(error, ERRORS):
         return None
-    if _meant_for_users(frames[-1].filename):
+    if Path(frames[-1].filename).is_relative_to(_PACKAGE):
         return message_of(error)
     text = str(error)
     files = re.findall(r'^ *File "(.+?)", line \d+', text, re.MULTILINE)
-    if 'Original Traceback' in text and files and _meant_for_users(files[-1]):
+    if 'Original Traceback' in text and files and Path(files[-1]).is_relative_to(_PACKAGE):
         return re.split(r'^[\w.]+(?:Error|Exception): ', text, flags=re.MULTILINE)[-1].strip()
     return None
 
 
-def _meant_for_users(file: str) -> bool:
-    return Path(file).is_relative_to(_PACKAGE) or Path(file).parts[-3:-1] == ('mmengine', 'registry')
+def _stock_message(error: BaseException) -> str | None:
+    """The text of an error of a registry, or of options that a class does not have."""
+    if isinstance(error, TypeError) and OPTION_ERRORS.search(str(error)):
+        return f'the config gives an option that a class does not have, or lacks one: {error}. See docs/configs.md.'
+    frames = traceback.extract_tb(error.__traceback__)
+    registry = bool(frames) and Path(frames[-1].filename).parts[-3:-1] == ('mmengine', 'registry')
+    return message_of(error) if registry and isinstance(error, ERRORS) else None
 
 
 @contextmanager
@@ -364,7 +373,8 @@ def load_config(args: argparse.Namespace) -> Config:
     """Load the config of :func:`add_config_arguments`, with its overrides, ready for ``Runner.from_cfg``.
 
     On machines without CUDA a distributed run uses gloo, with a wrapper that asks for no device. Stock models are
-    written for several GPUs: in one process, or without CUDA, their ``SyncBN`` is read as ``BN``, which the log says.
+    written for several GPUs: in one process, or without CUDA, their ``SyncBN`` is read as ``BN``, and without CUDA their
+    ``AmpOptimWrapper`` as ``OptimWrapper``, which the log says.
 
     Raises:
         FileNotFoundError: If there is no such config; near names are proposed.
@@ -377,11 +387,7 @@ def load_config(args: argparse.Namespace) -> Config:
     override(cfg, args.cfg_options)
     if not isinstance(cfg.get('model'), dict):
         raise ValueError(f'{file}: model is {cfg.get("model")!r}; expected a dict with a type. See docs/configs.md.')
-    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-        for key, least in (('batch_size', 1), ('num_workers', 0)):
-            value = (cfg.get(name) or {}).get(key, least)
-            if not isinstance(value, int) or value < least:
-                raise ValueError(f'{name}.{key} is {value!r}; expected a whole number of at least {least}.')
+    check_numbers(cfg)
     # A child config takes an inherited hook away by None; mmengine knows that of its own hooks only.
     cfg.default_hooks = {
         k: v for k, v in (cfg.get('default_hooks') or {}).items() if v is not None or k in _STOCK_HOOKS
@@ -401,6 +407,9 @@ def load_config(args: argparse.Namespace) -> Config:
         cfg.setdefault('model_wrapper_cfg', dict(type=wrapper))
     if args.launcher == 'none' or not torch.cuda.is_available():
         without_sync_bn(cfg.get('model'))
+    from mmfusion.engine.optim import without_amp
+
+    without_amp(cfg.get('optim_wrapper'))
     if args.launcher == 'pytorch' and not torch.cuda.is_available():
         # mmengine's own launcher sets a CUDA device; it leaves a process group alone that already exists.
         init_processes(args.launcher, args.local_rank)

@@ -28,7 +28,8 @@ class LayoutDataset(FusionDataset):
         with_masks (bool): Give ``mask_vi_path`` and ``mask_ir_path``.
         with_labels (bool): Give ``seg_map_path``.
         with_boxes (bool): Give ``instances``, each a dict of ``bbox`` (x1, y1, x2, y2), ``bbox_label`` (index into the
-            classes) and ``ignore_flag``, as mmdet's ``LoadAnnotations`` wants them, and the image's ``height`` and ``width``.
+            classes) and ``ignore_flag``, as mmdet's ``LoadAnnotations`` wants them, and the image's ``height``
+            and ``width``.
         data_prefix (dict, optional): Folders that differ from the layout, by key.
         **kwargs: Those of :class:`FusionDataset`.
 

@@ -5,12 +5,12 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from mmengine.config import Config
 from torch import Tensor
 
 from mmfusion.models.layers import rescale
 from mmfusion.models.priors import FeaturePrior
 from mmfusion.registry import MODELS
+from mmfusion.utils.configs import read_config
 
 
 class PCA(NamedTuple):
@@ -107,7 +107,7 @@ def build_prior(source, device='cpu'):
     if not isinstance(source, dict):
         if not Path(source).is_file():
             raise FileNotFoundError(f'{source}: no such config file of a prior')
-        config = Config.fromfile(source)
+        config = read_config(source)
         if 'prior' not in config:
             raise ValueError(f"{source}: expected prior=dict(type='mmfusion.DINOv2Prior', …) in it; it has none")
         source = config.prior

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from mmfusion.models.priors.weights import SAM_URLS, read_weights
+from mmfusion.utils.configs import read_config
 
 from .defaults import DEFAULT_DETECTOR, DEFAULT_PROMPT
 
@@ -188,20 +189,19 @@ class GroundingDinoBoxes:
 
     def _config(self):
         """The config, and where its weights are published."""
-        from mmengine.config import Config
         from mmengine.hub import get_config
 
         published = published_detectors()
         file = Path(self.detector)
         if self.detector in published:
-            cfg = Config.fromfile(published[self.detector][0])
+            cfg = read_config(published[self.detector][0])
         elif '::' in self.detector:
             try:
                 cfg = get_config(self.detector)
             except FileNotFoundError as e:
                 raise ValueError(f'--detector {self.detector}: {_first_line(e)}') from e
         elif file.is_file():
-            cfg = Config.fromfile(file)
+            cfg = read_config(file)
         else:
             raise ValueError(
                 f'--detector {self.detector}: neither a config file, nor "mmdet::FOLDER/FILE.py", nor a published '

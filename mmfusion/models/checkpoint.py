@@ -416,9 +416,21 @@ def _read_for(model: nn.Module, source: Source) -> tuple[State, dict]:
     converted = authors_state(model, state)
     if converted is not None:
         print_log(f"{_name(source)}: the authors' weights, converted.", 'current')
+        _refuse_not_finite(converted, own, source)
         return converted, meta
     place = getattr(model, 'place_state_dict', None)
-    return (place(state) if place else state), meta
+    state = place(state) if place else state
+    _refuse_not_finite(state, own, source)
+    return state, meta
+
+
+def _refuse_not_finite(state: State, own: Mapping, source: Source) -> None:
+    bad = [n for n, v in state.items() if n in own and v.is_floating_point() and not torch.isfinite(v).all()]
+    if bad:
+        raise CheckpointError(
+            f'{_name(source)}: {len(bad)} of its {len(state)} tensors hold NaN or infinity: {some(bad)}. The training that '
+            'wrote it diverged, or the file is damaged: take an earlier checkpoint.'
+        )
 
 
 def _same(a: Tensor, b: Tensor) -> bool:

@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmengine.config import Config, DictAction
+from mmengine.config import DictAction
 from mmengine.registry import DefaultScope
 
 from mmfusion.datasets import FusionDataset, LayoutDataset, MFNetDataset, SyntheticDataset
 from mmfusion.registry import DATASETS, TRANSFORMS
 from mmfusion.utils import list_images
+from mmfusion.utils.configs import read_config
 
 TASKS = ('seg', 'det')
 _ANNOTATIONS = dict(seg=('seg_map_path', 'label map'), det=('ann_path', 'box annotation'))
@@ -117,7 +118,7 @@ def _from_config(args):
         )
     if not Path(args.dataset_config).is_file():
         raise FileNotFoundError(f'{args.dataset_config}: no such config')
-    cfg = Config.fromfile(args.dataset_config)
+    cfg = read_config(args.dataset_config)
     found = {name: cfg.get(f'{name}_dataloader') for name in ('train', 'val', 'test')}
     missing = [name for name in args.splits or () if not found.get(name)]
     if missing:

@@ -11,8 +11,9 @@ from .scene import CLASSES
 class SyntheticDataset(FusionDataset):
     """Synthetic scenes rendered on the fly; the transform ``RenderSyntheticPair`` takes the place of the loaders.
 
-    A sample has ``synthetic`` (seed, index and size for the renderer), ``height``, ``width``, ``img_id``, ``img_path`` and ``ir_path`` (names
-    for messages and for output files, not files), ``text``, ``label_map``, ``reduce_zero_label`` and ``seg_fields``.
+    A sample has ``synthetic`` (seed, index and size for the renderer), ``height``, ``width``, ``img_id``, ``img_path`` and
+    ``ir_path`` (names for messages and for output files, not files), ``text``, ``label_map``, ``reduce_zero_label`` and
+    ``seg_fields``.
 
     Args:
         num (int): Number of scenes.

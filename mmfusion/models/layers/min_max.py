@@ -2,7 +2,6 @@
 
 import torch
 import torch.distributed as dist
-from torch.distributed.nn.functional import all_gather
 
 from .precision import at_least_float32
 
@@ -11,7 +10,27 @@ def _over_ranks(x, reduce):
     """``reduce`` of a scalar tensor over all ranks, with gradient to the rank that holds the extremum."""
     if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
         return x
-    return reduce(torch.stack(all_gather(x)))
+    return _Extremum.apply(x, reduce)
+
+
+class _Extremum(torch.autograd.Function):
+    """Extremum over all ranks. Gradients of all ranks go to the rank that holds it, in equal shares where several do."""
+
+    @staticmethod
+    def forward(ctx, x, reduce):
+        values = [torch.empty_like(x) for _ in range(dist.get_world_size())]
+        dist.all_gather(values, x.contiguous())
+        values = torch.stack(values)
+        extremum = reduce(values)
+        holders = values == extremum
+        ctx.share = holders[dist.get_rank()].to(x.dtype) / holders.sum().clamp(min=1)
+        return extremum
+
+    @staticmethod
+    def backward(ctx, grad):
+        grad = grad.clone()
+        dist.all_reduce(grad)
+        return grad * ctx.share, None
 
 
 def rescale(x, low, high):

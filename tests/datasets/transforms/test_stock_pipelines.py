@@ -401,7 +401,9 @@ def test_masks_that_would_be_left_behind():
         adapt_pipeline(stock, load=load, scope='mmdet')
     adapt_pipeline(stock, load=load, scope='mmseg')
     synthetic = dict(type='mmfusion.RenderSyntheticPair')
-    with pytest.raises(ValueError, match='and not the masks of .*: give mmfusion.RenderSyntheticPair with_masks=False'):
+    with pytest.raises(
+        ValueError, match=r'and not the masks of .*: give mmfusion.RenderSyntheticPair with_masks=False'
+    ):
         adapt_pipeline(stock, load=synthetic, scope='mmdet')
     adapt_pipeline(stock, load=dict(synthetic, with_masks=False), scope='mmdet')
     resize = [dict(type='LoadImageFromFile'), dict(type='RandomResize', scale=(9, 9))]

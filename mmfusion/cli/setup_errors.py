@@ -1,0 +1,172 @@
+"""One sentence for an error in setting up a run: which key of the config, what was found, what it said."""
+
+import traceback
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any
+from urllib.error import URLError
+
+from mmengine.config import Config
+
+_RUNNER = ('mmengine', 'runner', 'runner.py')
+_LOOPS = ('mmengine', 'runner', 'loops.py')
+# What the Runner builds from keys of other names than its methods.
+_KEYS = {
+    'train_loop': 'train_cfg',
+    'val_loop': 'val_cfg',
+    'test_loop': 'test_cfg',
+    'hooks': 'custom_hooks',
+    'logger': 'log_level',
+}
+
+
+def setup_message(error: BaseException, chain: list[BaseException]) -> str | None:
+    """Say what of a config a run could not be set up with.
+
+    Args:
+        error: What was raised.
+        chain: It, and the errors in whose handling it was raised.
+
+    Returns:
+        One sentence, or None for an error that was raised once the loop was running, or outside of a Runner.
+    """
+    frames = [frame for e in chain for frame, _ in traceback.walk_tb(e.__traceback__)]
+    if not any(_is_in(frame, _RUNNER) for frame in frames):
+        return None
+    if any(_is_in(frame, _LOOPS) and frame.f_code.co_name.startswith('run') for frame in frames):
+        return None
+    cfg = next((c for frame in frames for c in _config_of(frame)), Config())
+    if any(isinstance(e, URLError | ConnectionError | TimeoutError) for e in chain):
+        return _offline(error, frames, cfg)
+    root = list(traceback.walk_tb(chain[-1].__traceback__))
+    key, value = _culprit([frame for frame, _ in root], cfg)
+    frame, line = root[-1]
+    place = f'{Path(*Path(frame.f_code.co_filename).parts[-2:])}, line {line}'
+    reason = _short(' '.join(str(error).split()).partition(' Please check whether')[0], 400) or 'no reason given'
+    return (
+        f'{key}={_short(repr(value), 200)} cannot be used: {type(error).__name__}: {reason.rstrip(".")} ({place}). '
+        'Correct it; see docs/configs.md.'
+    )
+
+
+def _is_in(frame: FrameType, file: tuple[str, ...]) -> bool:
+    return Path(frame.f_code.co_filename).parts[-len(file) :] == file
+
+
+def _config_of(frame: FrameType) -> Iterator[Config]:
+    """The run's config, in a frame of the Runner."""
+    if _is_in(frame, _RUNNER):
+        for value in (getattr(frame.f_locals.get('self'), 'cfg', None), frame.f_locals.get('cfg')):
+            if isinstance(value, Config) and 'model' in value:
+                yield value
+
+
+def _culprit(frames: list[FrameType], cfg: Config) -> tuple[str, Any]:
+    """The key and the value that could not be used: those of the innermost part that was being built."""
+    key, value = str(cfg.filename or 'the config'), '…'
+    for frame in frames:
+        name = frame.f_code.co_name
+        if _is_in(frame, _RUNNER):
+            named = name.removeprefix('build_').removeprefix('set_').removeprefix('register_')
+            named = _KEYS.get(named, named)
+            if named in cfg:
+                key, value = named, cfg[named]
+        if name == 'build_from_cfg' and isinstance(frame.f_locals.get('cfg'), Mapping):
+            part = frame.f_locals['cfg']
+            found = list(_paths(cfg.to_dict(), part))
+            value = {
+                k: v for k, v in part.items() if isinstance(v, str | int | float | bool | list | tuple | type(None))
+            }
+            key = found[0] if found else key
+    return key, value
+
+
+def _paths(node: Any, part: Mapping, path: str = '') -> Iterator[str]:
+    """Keys of a config at which a dict stands that ``part`` holds."""
+    if isinstance(node, Mapping):
+        if node.get('type') is not None and all(k in part and v == part[k] for k, v in node.items()):
+            yield path
+        for key, value in node.items():
+            yield from _paths(value, part, f'{path}.{key}' if path else key)
+    elif isinstance(node, list | tuple):
+        for k, value in enumerate(node):
+            yield from _paths(value, part, f'{path}.{k}')
+
+
+def _offline(error: BaseException, frames: list[FrameType], cfg: Config) -> str:
+    """What to do about a file that cannot be fetched."""
+    named = [frame.f_locals.get(k) for frame in frames for k in ('filename', 'url')]
+    urls = [str(v) for v in named if isinstance(v, str) and '://' in v]
+    asked, url = (urls[0], urls[-1]) if urls else ('a file', 'its address')
+    import torch
+
+    folder = Path(torch.hub.get_dir()) / 'checkpoints'
+    keys = list(_values(cfg.to_dict(), asked))
+    # A Pretrained init_cfg goes as a whole.
+    cures = [f'{k.removesuffix(".checkpoint")}=None' for k in keys] or [
+        'pretrained=None, or init_cfg=None, of that part'
+    ]
+    source = f'{asked} ({url})' if asked != url else url
+    name = url.split('?')[0].rpartition('/')[2]
+    return (
+        f'{source}: cannot be fetched ({error}). Put the file, fetched elsewhere, into {folder} as {name}, or start '
+        f'without these weights: --cfg-options {" ".join(cures)}'
+    )
+
+
+def _values(node: Any, wanted: str, path: str = '') -> Iterator[str]:
+    """Keys of a config with a value."""
+    if isinstance(node, Mapping):
+        for key, value in node.items():
+            yield from _values(value, wanted, f'{path}.{key}' if path else key)
+    elif node == wanted:
+        yield path
+
+
+def _short(text: str, most: int) -> str:
+    return text if len(text) <= most else f'{text[:most]}…'
+
+
+def check_numbers(cfg: Config) -> None:
+    """Refuse numbers in a config with which a run would end late, in a traceback, or never.
+
+    Raises:
+        ValueError: If one is of another kind or out of its range; with its key.
+    """
+    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        loader = cfg.get(name)
+        if not isinstance(loader, dict | list | None):
+            raise ValueError(f'{name} is {loader!r}; expected a dict with a dataset, or None. See docs/configs.md.')
+        for key, least in (('batch_size', 1), ('num_workers', 0)):
+            if isinstance(loader, dict):
+                _check_count(f'{name}.{key}', loader.get(key, least), least)
+    loop = cfg.get('train_cfg')
+    if isinstance(loop, dict):
+        for key in ('max_epochs', 'max_iters', 'val_interval'):
+            if loop.get(key) is not None:
+                _check_count(f'train_cfg.{key}', loop[key], 1)
+    hooks = cfg.get('default_hooks')
+    hooks = [(f'default_hooks.{k}', v) for k, v in hooks.items()] if isinstance(hooks, dict) else []
+    hooks += [(f'custom_hooks.{k}', v) for k, v in enumerate(cfg.get('custom_hooks') or ())]
+    for key, hook in hooks:
+        value = hook.get('interval') if isinstance(hook, dict) else None
+        if value is not None and value != -1:
+            _check_count(f'{key}.interval', value, 1, ', or -1 for never')
+    seed = (cfg.get('randomness') or {}).get('seed')
+    if seed is not None:
+        _check_count('randomness.seed', seed, 0, ', or None')
+    for phase, others in (('train', 'optim_wrapper'), ('val', 'val_evaluator'), ('test', 'test_evaluator')):
+        keys = (f'{phase}_dataloader', f'{phase}_cfg', others)
+        without = [key for key in keys if not cfg.get(key) and cfg.get(key) != {}]
+        if without and len(without) < 3 and phase != 'train':
+            given = [key for key in keys if key not in without]
+            raise ValueError(
+                f'{", ".join(without)} of the config is None, and {", ".join(given)} not; expected all of '
+                f'{", ".join(keys)}, or none: --cfg-options {" ".join(f"{key}=None" for key in keys)}.'
+            )
+
+
+def _check_count(key: str, value: Any, least: int, more: str = '') -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ValueError(f'{key} is {value!r}; expected a whole number of at least {least}{more}.')

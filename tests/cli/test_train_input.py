@@ -1,0 +1,105 @@
+"""mmfusion train on configs and files that cannot be used: one sentence with the key, and no traceback."""
+
+from urllib.error import URLError
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.runner import checkpoint as stock
+
+from mmfusion.apis import find_config
+from mmfusion.cli import train
+from mmfusion.cli.setup_errors import check_numbers
+
+TINY = (
+    'train_dataloader.dataset.num=2',
+    'train_dataloader.dataset.size=(32,48)',
+    'train_dataloader.num_workers=0',
+    'train_dataloader.persistent_workers=False',
+    'train_dataloader.batch_size=2',
+)
+
+
+@pytest.fixture
+def run(narrow, tmp_path, monkeypatch, capsys):
+    """Run mmfusion train; gives what it says on stderr."""
+    monkeypatch.setenv('MMFUSION_VGG19', 'random')
+
+    def start(*options, rc=1):
+        args = [str(find_config('occo_synthetic')), '--work-dir', str(tmp_path / 'work'), *narrow, *TINY, *options]
+        assert train.main(args) == rc
+        return capsys.readouterr().err.splitlines()[-1]
+
+    return start
+
+
+@pytest.mark.parametrize(
+    ('option', 'words'),
+    [
+        ('optim_wrapper.optimizer.type=Nope', "optim_wrapper.optimizer={'type': 'Nope', 'lr': "),
+        ('optim_wrapper.optimizer.lr=x', "optim_wrapper.optimizer={'type': 'Adam', 'lr': 'x'"),
+        ('train_dataloader.dataset.type=Nope', 'train_dataloader.dataset={'),
+        (
+            'train_dataloader.sampler.type=Nope',
+            "train_dataloader.sampler={'type': 'Nope', 'shuffle': True} cannot be used",
+        ),
+        ('train_cfg.type=Nope', "train_cfg={'type': 'Nope', "),
+        ('model.test_cfg=3', 'model'),
+        ('load_from=/nowhere/a.pth', '/nowhere/a.pth: no such checkpoint'),
+        ('log_level=LOUD', "log_level='LOUD' cannot be used"),
+        ('randomness.seed=x', "randomness.seed is 'x'; expected a whole number"),
+    ],
+)
+def test_one_sentence(run, option, words):
+    error = run('--cfg-options', option)
+    assert error.startswith('error: ')
+    assert words in error
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (
+            dict(default_hooks=dict(logger=dict(interval=0))),
+            r'default_hooks\.logger\.interval is 0; expected a whole number',
+        ),
+        (dict(custom_hooks=[dict(interval='a')]), r"custom_hooks\.0\.interval is 'a'"),
+        (
+            dict(test_dataloader={}, test_cfg=None),
+            'test_cfg, test_evaluator of the config is None, and test_dataloader not',
+        ),
+        (dict(train_dataloader='x'), "train_dataloader is 'x'; expected a dict"),
+        (dict(train_dataloader=dict(batch_size='a')), r"train_dataloader\.batch_size is 'a'"),
+        (
+            dict(val_dataloader=dict(num_workers=-1)),
+            r'val_dataloader\.num_workers is -1; expected a whole number of at least 0',
+        ),
+        (dict(train_cfg=dict(max_epochs=0)), r'train_cfg\.max_epochs is 0; expected a whole number of at least 1'),
+        (dict(train_cfg=dict(val_interval=True)), r'train_cfg\.val_interval is True'),
+        (dict(randomness=dict(seed=-3)), r'randomness\.seed is -3'),
+    ],
+    ids=lambda value: '-'.join(value) if isinstance(value, dict) else '',
+)
+def test_numbers(options, message):
+    with pytest.raises(ValueError, match=message):
+        check_numbers(Config(options))
+
+
+def test_weights_that_cannot_be_fetched(run, monkeypatch):
+    def fail(url, **_):
+        raise URLError('no route')
+
+    monkeypatch.setattr(stock, 'load_url', fail)
+    error = run('--cfg-options', 'model.init_cfg.type=Pretrained', 'model.init_cfg.checkpoint=https://a.org/b/c.pth')
+    assert 'https://a.org/b/c.pth: cannot be fetched' in error
+    assert 'checkpoints as c.pth' in error
+    assert '--cfg-options model.init_cfg=None' in error
+
+
+def test_weights_that_are_not_numbers(run, checkpoint, tmp_path):
+    state = torch.load(checkpoint, weights_only=True)
+    state['state_dict']['network.final.bias'] += torch.nan
+    torch.save(state, tmp_path / 'nan.pth')
+    error = run('--cfg-options', f'load_from={tmp_path / "nan.pth"}')
+    assert 'nan.pth: 1 of its' in error
+    assert 'tensors hold NaN or infinity: network.final.bias. ' in error
