@@ -4,26 +4,37 @@ Examples:
     mmfusion downstream occo_deeplabv3plus_synthetic --seeds 0 1 2 --out work_dirs/helps \
         --variants visible infrared average OCCO=frozen:occo.pth OCCO-joint=joint
 
+    mmfusion downstream zero-shot_cgnet_msrs --zero-shot --out work_dirs/zero_shot \
+        --variants visible infrared average method:seafusion mine=folder:fused
+
+With --zero-shot nothing is trained: the task model is tested with the weights that the config starts it from.
+
 Run again with the same --out to go on after an interruption, or to add variants and seeds. See docs/cascades.md.
 """
 
 import argparse
+import fnmatch
 import sys
+from functools import partial
 
 from mmfusion.comparison.cells import (
     DEFAULT_METRICS,
     KINDS,
+    ZERO_SHOT_METRICS,
     CellError,
     cell_config,
+    evaluate_cell,
+    fuse_for,
     open_folder,
     parse_variant,
     run_cell,
     task_of,
+    without_training,
 )
 from mmfusion.utils import check_writable
 from mmfusion.utils.configs import find_config, override, read_config
 
-from .common import ERRORS, Overrides, at_least, message_of
+from .common import ERRORS, Overrides, at_least, message_of, without_sync_bn
 
 
 def make_parser(prog=None):
@@ -55,6 +66,11 @@ def make_parser(prog=None):
         default='last',
         help='which checkpoint of a training is tested; best needs save_best in the config. Default: %(default)s',
     )
+    parser.add_argument(
+        '--zero-shot',
+        action='store_true',
+        help='train nothing: test the task model with its own weights (task_checkpoint or init_cfg of the config)',
+    )
     parser.add_argument('--cfg-options', nargs='+', action=Overrides, help='overrides of the config')
     return parser
 
@@ -63,7 +79,7 @@ def prepare(args):
     """Read the arguments, and make the config of every cell, so that what is wrong is told before anything runs.
 
     Returns:
-        tuple: Task, and a list of (cell, its config).
+        tuple: Task, the config of all, and a list of (cell, its config).
     """
     file = find_config(args.config)
     if len(set(args.seeds)) < len(args.seeds):
@@ -76,24 +92,44 @@ def prepare(args):
     override(base, args.cfg_options)
     task = task_of(base)
     hook = (base.get('default_hooks') or {}).get('checkpoint') or {}
+    if args.zero_shot:
+        _check_zero_shot(args, base, variants, task)
+        base.model.frozen = ()
+        without_training(base)
+        without_sync_bn(base.model)
     if args.weights == 'best' and not hook.get('save_best'):
         raise ValueError('--weights best: the config saves no best checkpoint (default_hooks.checkpoint.save_best)')
     for variant in variants:
         cell_config(base, variant, 0, '')  # refuses, before the folder is touched
     check_writable(args.out)
     cells = open_folder(args.out, base, file.name, variants, args.seeds, args.weights)
-    return task, [(cell, cell_config(base, cell.variant, cell.seed, cell.folder, args.weights)) for cell in cells]
+    return task, base, [(cell, cell_config(base, cell.variant, cell.seed, cell.folder, args.weights)) for cell in cells]
 
 
-def run_all(jobs, weights):
+def _check_zero_shot(args, base, variants, task):
+    """Refuse what training would be needed for."""
+    joint = [variant.name for variant in variants if variant.kind == 'joint']
+    if joint or args.seeds != [0] or args.weights != 'last':
+        raise ValueError('--zero-shot trains nothing: leave out joint variants, --seeds and --weights')
+    model = base.model
+    if not model.get('task_checkpoint') and not model[task].get('init_cfg'):
+        raise ValueError(f'--zero-shot: the config gives the {task} no weights. Set model.task_checkpoint=FILE.')
+
+
+def run_all(base, jobs, args):
     """Run the cells that have no result; returns the number of those that still have none."""
     done = sum(cell.file.is_file() for cell, _ in jobs)
     if done:
         print(f'{done} of {len(jobs)} cells are finished and skipped')
-    failed = {}
+    failed, say = {}, partial(print, flush=True)
     for cell, cfg in jobs:
         try:
-            run_cell(cell, cfg, weights=weights, say=lambda text: print(text, flush=True))
+            if cell.variant.kind == 'method' and not cell.file.is_file():
+                fuse_for(cell, base, say)
+            if args.zero_shot:
+                evaluate_cell(cell, cfg, say)
+            else:
+                run_cell(cell, cfg, weights=args.weights, say=say)
         except CellError as error:
             failed[cell] = error
             print(f'error: {cell}: {error}', file=sys.stderr, flush=True)
@@ -103,7 +139,7 @@ def run_all(jobs, weights):
     return len(failed)
 
 
-def compare(task, jobs, patterns, out):
+def compare(task, jobs, patterns, out, zero_shot=False):
     """Print the table and what follows from it, and write the files."""
     kinds, values = {}, {}
     for cell, _ in jobs:
@@ -116,7 +152,11 @@ def compare(task, jobs, patterns, out):
         return
     from mmfusion.comparison.tables import Comparison, choose_columns, table_of, verdict, write_files
 
-    columns = choose_columns(patterns or DEFAULT_METRICS[task], values)
+    defaults = DEFAULT_METRICS[task]
+    if zero_shot:  # groups of images, where the config divides them
+        known = {name for cells in values.values() for cell in cells.values() for name in cell}
+        defaults = [pattern for pattern in ZERO_SHOT_METRICS[task] if fnmatch.filter(known, pattern)]
+    columns = choose_columns(patterns or defaults, values)
     comparison = Comparison(kinds, values, columns, list(dict.fromkeys(cell.seed for cell, _ in jobs)))
     table_of(comparison).print()
     for sentence in verdict(comparison):
@@ -128,9 +168,9 @@ def main(argv=None, prog=None):
     """Run; returns the exit code."""
     args = make_parser(prog).parse_args(argv)
     try:
-        task, jobs = prepare(args)
-        failed = run_all(jobs, args.weights)
-        compare(task, jobs, args.metrics, args.out)
+        task, base, jobs = prepare(args)
+        failed = run_all(base, jobs, args)
+        compare(task, jobs, args.metrics, args.out, args.zero_shot)
     except ERRORS as error:
         print(f'error: {message_of(error)}', file=sys.stderr)
         return 1

@@ -4,6 +4,7 @@ A *variant* is the config with another fuser in front of the task model; a *cell
 in a process of its own, by ``mmfusion train``, and leaves a ``result.json``. See docs/cascades.md.
 """
 
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -11,19 +12,26 @@ import math
 import re
 import subprocess
 import sys
+import time
 from collections import deque
-from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
 from mmengine.config import Config
+from mmengine.registry import DefaultScope
 
 from mmfusion.registry import DATASETS
 from mmfusion.utils import IMG_SUFFIXES, write_bytes
+from mmfusion.utils.configs import find_config
+
+from .entrants import Entrant, parse_entrant
 
 # Columns of the table, by the part of the cascade that is the task model.
 DEFAULT_METRICS = dict(segmentor=['IoU/*', 'mIoU'], detector=['AP50/*', 'mAP50', 'mAP'])
+ZERO_SHOT_METRICS = dict(
+    segmentor=['IoU/*', 'day/mIoU', 'night/mIoU', 'mIoU'], detector=['AP50/*', 'day/mAP50', 'night/mAP50', 'mAP50']
+)
 KINDS = {
     'visible': 'visible, the visible image alone',
     'infrared': 'infrared, the infrared image alone, grey',
@@ -31,6 +39,7 @@ KINDS = {
     'joint': "joint, the config as it is; joint:CHECKPOINT, with a fuser's checkpoint to start from",
     'frozen': 'frozen:CHECKPOINT, the fuser of the config, not trained',
     'folder': 'folder:DIR, images fused beforehand',
+    'method': 'method:METHOD[:WEIGHTS], images of another method, which are fused first',
 }
 SINGLES = ('visible', 'infrared')
 RECORD, METRICS_FILE = 'downstream.json', 'metrics.json'
@@ -50,7 +59,7 @@ class Variant:
     Attributes:
         name (str): In tables, and of its folder.
         kind (str): One of :data:`KINDS`.
-        source (str | None): A checkpoint (absolute, or a URL), or a folder (absolute).
+        source (str | None): A checkpoint (absolute, or a URL), a folder (absolute), or a method with or without weights.
     """
 
     name: str
@@ -60,7 +69,7 @@ class Variant:
     @property
     def record(self):
         """dict: What tells two variants of one name apart: contents, not places."""
-        if self.source is None or '://' in self.source:
+        if self.source is None or '://' in self.source or self.kind == 'method':
             return dict(kind=self.kind, source=self.source)
         path = Path(self.source)
         if self.kind != 'folder':
@@ -85,19 +94,24 @@ def parse_variant(text):
     kind, _, source = spec.partition(':')
     if kind not in KINDS:
         raise ValueError(f'unknown variant {kind!r} in {text!r}. Known are: {"; ".join(KINDS.values())}.')
+    if kind == 'method':
+        entrant = parse_entrant(f'{name}={source}' if name else source)  # refuses a method that is not there
+        if not entrant.config:
+            raise ValueError(f'{text!r}: {source} is a folder; write {name}=folder:{source}')
+        name = entrant.name
     name = name or kind
     if not re.fullmatch(r'\w[\w.+-]*', name):
         raise ValueError(f'{text!r}: {name!r} is to be the name of a folder: use letters, digits and _ . + -')
-    if source and kind not in ('joint', 'frozen', 'folder'):
+    if source and kind not in ('joint', 'frozen', 'folder', 'method'):
         raise ValueError(f'{text!r}: {kind} takes nothing after a colon, got {source!r}')
     if kind == 'folder':
         if not source:
             raise ValueError(f'{text!r}: expected {KINDS[kind]}')
         if not Path(source).is_dir():
             raise FileNotFoundError(f'{text!r}: {source} is no folder. Fuse the images by mmfusion fuse first.')
-    elif source and '://' not in source and not Path(source).is_file():
+    elif source and kind != 'method' and '://' not in source and not Path(source).is_file():
         raise FileNotFoundError(f'{text!r}: no such checkpoint: {source}')
-    if source and '://' not in source:
+    if source and kind != 'method' and '://' not in source:
         source = str(Path(source).resolve())
     return Variant(name, kind, source or None)
 
@@ -164,6 +178,11 @@ def cell_config(base, variant, seed, folder, weights='last'):
         for part in _PARTS:
             if cfg.get(f'{part}_dataloader'):
                 _read_from(cfg[f'{part}_dataloader'], part, Path(variant.source))
+    elif variant.kind == 'method':
+        _see(model, 'visible')
+        for part in _PARTS:
+            if cfg.get(f'{part}_dataloader'):
+                _set_visible(cfg[f'{part}_dataloader'], part, fused_folder(folder, part))
     elif variant.kind == 'frozen':
         checkpoint = variant.source or model.get('fuser_checkpoint')
         if not checkpoint:
@@ -202,9 +221,24 @@ def _read_from(loader, part, folder):
                 'train and test (of tools/fuse_dataset.py: OUT/img_dir or OUT/images).'
             )
         folder = parts[0]
-    dataset = loader['dataset']
-    while isinstance(dataset.get('dataset'), dict):  # RepeatDataset, MultiImageMixDataset
+    _set_visible(loader, part, folder)
+
+
+def fused_folder(cell_folder, part):
+    """Where the images of a ``method:`` variant lie: beside the folders of its seeds. Validation and test share them."""
+    return Path(cell_folder).absolute().parent / 'fused' / ('train' if part == 'train' else 'test')
+
+
+def innermost(dataset):
+    """The config of the dataset that a RepeatDataset or MultiImageMixDataset wraps."""
+    while isinstance(dataset.get('dataset'), dict):
         dataset = dataset['dataset']
+    return dataset
+
+
+def _set_visible(loader, part, folder):
+    """Let the dataset of a dataloader read its visible images from ``folder``."""
+    dataset = innermost(loader['dataset'])
     if 'datasets' in dataset or 'LoadImagePair' not in json.dumps(loader, default=str):
         raise ValueError(
             f'{part}_dataloader: {dataset.get("type")} does not read its visible images from one folder, by '
@@ -218,11 +252,48 @@ def _read_from(loader, part, folder):
     dataset['data_prefix'] = dict(prefix, vi_path=str(folder))
 
 
+def fuse_for(cell, base, say=print):
+    """Fuse the images of a ``method:`` variant, for each dataloader of the config that has none yet.
+
+    Args:
+        cell (Cell): Of the variant.
+        base (Config): The config that the variant is one of.
+        say (Callable): Gets a line about each folder.
+
+    Raises:
+        CellError: The weights are missing, or a pair cannot be fused.
+    """
+    from mmfusion.apis import FusionInferencer
+    from mmfusion.apis.folder import fuse_folder
+    from mmfusion.utils.run_record import model_settings
+
+    from .methods import prepare
+
+    config, _, weights = cell.variant.source.partition(':')
+    try:
+        (entrant,) = prepare([Entrant(cell.variant.name, config, weights or None)])
+        for part in _PARTS:
+            if not base.get(f'{part}_dataloader'):
+                continue
+            with DefaultScope.overwrite_default_scope('mmfusion'):
+                dataset = dict(innermost(base[f'{part}_dataloader']['dataset']), pipeline=[], lazy_init=False)
+                dataset = DATASETS.build(dataset)
+            infos = [dataset.get_data_info(i) for i in range(len(dataset))]
+            pairs = [(Path(info['img_path']).stem, Path(info['img_path']), Path(info['ir_path'])) for info in infos]
+            settings = model_settings(find_config(config), entrant.weights)
+            folder = fused_folder(cell.folder, part)
+            fused, _ = fuse_folder(pairs, folder, settings, lambda: FusionInferencer(config, entrant.weights))
+            if fused:
+                say(f'{cell.variant.name}: {fused} pairs fused into {folder}')
+    except (ValueError, OSError, RuntimeError) as e:
+        raise CellError(f'the images cannot be fused: {e}') from e
+
+
 def per_class_evaluators(evaluators, task):
     """The evaluators of a test, such that results name single classes.
 
     ``mmseg.IoUMetric`` becomes :class:`PerClassIoUMetric`, ``mmdet.CocoMetric`` :class:`PerClassCocoMetric`, both without
-    prefix of their own.
+    prefix of their own; ``MappedIoUMetric`` and ``MappedCocoMetric`` stay as they are.
 
     Args:
         evaluators (dict | Sequence[dict]): As in a config.
@@ -237,7 +308,7 @@ def per_class_evaluators(evaluators, task):
     evaluators = [evaluators] if isinstance(evaluators, dict) else list(evaluators or ())
     stock = dict(segmentor='IoUMetric', detector='CocoMetric')[task]
     types = [str(evaluator.get('type')) for evaluator in evaluators]
-    if not any(t.rpartition('.')[2] in (stock, f'PerClass{stock}') for t in types):
+    if not any(t.rpartition('.')[2] in (stock, f'PerClass{stock}', f'Mapped{stock}') for t in types):
         library = dict(segmentor='mmseg', detector='mmdet')[task]
         raise ValueError(
             f'test_evaluator has no {library}.{stock}, from which the tables are made; it has '
@@ -271,10 +342,11 @@ def named_metrics(values):
         if not coco:
             out[key] = value
             continue
+        group, slash, name = name.rpartition('/')
         for end, family in (('_precision_50', 'AP50/'), ('_precision', 'AP/')):
             if name.endswith(end):
                 name = family + name.removesuffix(end)
-        name = {'bbox_mAP_50': 'mAP50'}.get(name, name.removeprefix('bbox_'))
+        name = group + slash + {'bbox_mAP_50': 'mAP50'}.get(name, name.removeprefix('bbox_'))
         out[name] = 100 * value if value is not None and value >= 0 else None
     return out
 
@@ -391,13 +463,53 @@ def run_cell(cell, cfg, tools=None, weights='last', say=print):
             say(f'{cell}: testing {checkpoint.name}')
             arguments = [config, checkpoint, '--work-dir', cell.folder / 'test']
             run_tool(_command('test', tools), arguments, cell.folder / 'test.log', claim)
-        result = dict(
-            variant=cell.variant.name,
-            seed=cell.seed,
-            checkpoint=checkpoint.name if checkpoint else None,
-            metrics=_read_metrics(metrics),
-        )
-        write_bytes(cell.file, (json.dumps(result, indent=1, ensure_ascii=False) + '\n').encode())
+        _write_result(cell, checkpoint.name if checkpoint else None, _read_metrics(metrics))
+
+
+def without_training(base):
+    """The config of a cascade with all that only training and validation use taken away, in place."""
+    for name in ('train_dataloader', 'train_cfg', 'optim_wrapper', 'val_dataloader', 'val_cfg', 'val_evaluator'):
+        base[name] = None
+    base.update(dict(param_scheduler=None, auto_scale_lr=None, default_hooks={}, custom_hooks=[], load_from=None))
+    return base
+
+
+def evaluate_cell(cell, cfg, say=print):
+    """Test a cell with the weights that its task model starts from, in this process; nothing is trained.
+
+    Args:
+        cell (Cell): The cell.
+        cfg (Config): Of :func:`cell_config`, from a config :func:`without_training`.
+        say (Callable): Gets a line about it.
+
+    Raises:
+        CellError: The test failed, gave no metrics, or another process is at this cell.
+    """
+    from mmengine.runner import Runner
+
+    metrics = cell.folder / METRICS_FILE
+    cell.folder.mkdir(parents=True, exist_ok=True)
+    with _claimed(cell):
+        if cell.file.is_file():
+            return
+        metrics.unlink(missing_ok=True)
+        write_bytes(cell.folder / 'config.py', cfg.pretty_text.encode())
+        say(f'{cell.variant.name}: testing')
+        cfg.log_level = 'WARNING'
+        cfg.experiment_name = f'{cell.variant.name}_{time.time_ns()}'  # runs of one second would share their log
+        try:
+            with contextlib.redirect_stdout(None):  # pycocotools prints a page for each metric
+                runner = Runner.from_cfg(cfg)
+                runner.model.init_weights()
+                runner.test()
+        except (ValueError, OSError, RuntimeError, KeyError) as e:
+            raise CellError(f'the test failed: {e}') from e
+        _write_result(cell, None, _read_metrics(metrics))
+
+
+def _write_result(cell, checkpoint, metrics):
+    result = dict(variant=cell.variant.name, seed=cell.seed, checkpoint=checkpoint, metrics=metrics)
+    write_bytes(cell.file, (json.dumps(result, indent=1, ensure_ascii=False) + '\n').encode())
 
 
 def _command(verb, tools):
@@ -434,7 +546,7 @@ def _tail(log, lines=12):
         return ''.join(f'    {line.rstrip()}\n' for line in deque((x for x in file if x.strip()), lines)).rstrip()
 
 
-@contextmanager
+@contextlib.contextmanager
 def _claimed(cell):
     """Hold the lock of a cell, so that several runs of the tool can share a folder."""
     with open(cell.folder / 'lock', 'w') as file:

@@ -9,7 +9,7 @@ from .layout_dataset import LayoutDataset
 from .llvip import LLVIPDataset
 from .m3fd import M3FDDataset, M3FDSegDataset
 from .mfnet import MFNetDataset
-from .msrs import MSRSDataset, MSRSDetectionDataset
+from .msrs import MSRSComponentsDataset, MSRSDataset, MSRSDetectionDataset
 from .occo import OCCODataset
 from .roadscene import RoadSceneDataset
 from .samplers import PatchSampler
@@ -25,6 +25,7 @@ __all__ = [
     'M3FDDataset',
     'M3FDSegDataset',
     'MFNetDataset',
+    'MSRSComponentsDataset',
     'MSRSDataset',
     'MSRSDetectionDataset',
     'OCCODataset',

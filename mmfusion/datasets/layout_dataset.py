@@ -31,6 +31,7 @@ class LayoutDataset(FusionDataset):
             classes) and ``ignore_flag``, as mmdet's ``LoadAnnotations`` wants them, and the image's ``height``
             and ``width``.
         data_prefix (dict, optional): Folders that differ from the layout, by key.
+        box_suffix (str, optional): Annotations of boxes in another form than the dataset's own: ``.xml`` or ``.txt``.
         **kwargs: Those of :class:`FusionDataset`.
 
     Raises:
@@ -43,10 +44,24 @@ class LayoutDataset(FusionDataset):
     FOLDERS = {}
     BOX_SUFFIX = '.xml'
 
-    def __init__(self, split=None, with_masks=False, with_labels=False, with_boxes=False, data_prefix=None, **kwargs):
+    def __init__(
+        self,
+        split=None,
+        with_masks=False,
+        with_labels=False,
+        with_boxes=False,
+        data_prefix=None,
+        box_suffix=None,
+        **kwargs,
+    ):
         self.split = split or self.SPLITS[0]
         if self.split not in self.SPLITS:
             raise ValueError(f'{type(self).__name__} has no split {split!r}; its splits are {", ".join(self.SPLITS)}')
+        self.box_suffix = box_suffix or self.BOX_SUFFIX
+        if self.box_suffix not in _READERS:
+            raise ValueError(
+                f'{type(self).__name__}: box_suffix is {box_suffix!r}; expected one of {", ".join(_READERS)}'
+            )
         folders = self.folders()
         if (data_prefix or {}).get('rgbt_path'):
             folders = {key: folder for key, folder in folders.items() if key not in ('vi_path', 'ir_path')}
@@ -83,8 +98,8 @@ class LayoutDataset(FusionDataset):
         super()._refuse_missing(stems)
         folder = self.data_prefix.get('ann_path')
         if folder:
-            there = {file.name for file in Path(folder).glob(f'*{self.BOX_SUFFIX}')}
-            names = [f'{stem}{self.BOX_SUFFIX}' for stem in stems]
+            there = {file.name for file in Path(folder).glob(f'*{self.box_suffix}')}
+            names = [f'{stem}{self.box_suffix}' for stem in stems]
             self._report_missing('ann_path', [name for name in names if name not in there], len(stems))
 
     def parse_pair(self, stem, vi, ir):
@@ -93,7 +108,7 @@ class LayoutDataset(FusionDataset):
         info['label_map'] = self._label_map()
         folder = self.data_prefix.get('ann_path')
         if folder:
-            info['instances'] = self._read_boxes(Path(folder) / f'{stem}{self.BOX_SUFFIX}', vi)
+            info['instances'] = self._read_boxes(Path(folder) / f'{stem}{self.box_suffix}', vi)
             info['height'], info['width'] = read_size(vi)  # mmdet's AspectRatioBatchSampler sorts by them
         return info
 
@@ -106,7 +121,7 @@ class LayoutDataset(FusionDataset):
 
     def _read_boxes(self, file, image):
         known, wanted = self.METAINFO['classes'], list(self.metainfo['classes'])
-        boxes = _READERS[self.BOX_SUFFIX](file, known, image)
+        boxes = _READERS[self.box_suffix](file, known, image)
         # Classes left out by the user's metainfo are not annotated for him; unknown ones were refused above.
         return [
             dict(bbox=bbox, bbox_label=wanted.index(name), ignore_flag=int(ignore))

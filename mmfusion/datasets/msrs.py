@@ -1,6 +1,10 @@
 """MSRS: aligned and enhanced pairs of MFNet with segmentation labels (PIAFusion, 2022)."""
 
+import cv2
+import numpy as np
+
 from mmfusion.registry import DATASETS
+from mmfusion.utils import read_label_map
 
 from .layout_dataset import LayoutDataset
 from .mfnet import MFNET_METAINFO
@@ -26,6 +30,42 @@ class MSRSDataset(LayoutDataset):
         mask_vi_path='{split}/mask_vi',
         mask_ir_path='{split}/mask_ir',
     )
+
+
+@DATASETS.register_module()
+class MSRSComponentsDataset(MSRSDataset):
+    """MSRS for detection, on boxes around the connected components of its label maps: car, person, bike.
+
+    The boxes are not annotations: people who touch are one component, an object that another one divides is two, and the
+    label maps are coarse at borders. Numbers from them rank inputs of one detector, and nothing more.
+
+    Args:
+        least_area (int): Least pixels of a component; smaller ones are ignored (``ignore_flag``), neither found nor missed.
+        **kwargs: Those of :class:`MSRSDataset`.
+    """
+
+    METAINFO = dict(classes=('car', 'person', 'bike'), palette=[[0, 0, 142], [220, 20, 60], [119, 11, 32]])
+
+    def __init__(self, least_area=100, **kwargs):
+        self.least_area = least_area
+        super().__init__(**{**kwargs, 'with_labels': True})
+
+    def parse_pair(self, stem, vi, ir):
+        """As in the base class, with ``instances``."""
+        info = super().parse_pair(stem, vi, ir)
+        info['instances'] = self._components(read_label_map(info['seg_map_path']))
+        return info
+
+    def _components(self, labels):
+        """Boxes of components that touch by a side or a corner, as mmdet's ``LoadAnnotations`` wants them."""
+        instances = []
+        for index, name in enumerate(self.metainfo['classes']):
+            mask = (labels == MFNET_METAINFO['classes'].index(name)).astype(np.uint8)
+            _, _, components, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+            for x, y, width, height, area in components[1:].tolist():  # the first one is what is not the class
+                box = dict(bbox=[x, y, x + width, y + height], bbox_label=index)
+                instances.append(dict(box, ignore_flag=int(area < self.least_area)))
+        return instances
 
 
 @DATASETS.register_module()

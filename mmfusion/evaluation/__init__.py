@@ -1,7 +1,7 @@
 """Evaluation of fused images: metrics as functions, by protocol, as an evaluator, and as reports."""
 
 from . import functional
-from .metrics import FusionMetric, PerClassIoUMetric
+from .metrics import FusionMetric, MappedIoUMetric, PerClassIoUMetric
 from .protocols import evaluate_images, rgb_to_grey
 from .specs import METRIC_SPECS, PROTOCOLS, MetricSpec, resolve_metrics
 
@@ -9,6 +9,7 @@ __all__ = [
     'METRIC_SPECS',
     'PROTOCOLS',
     'FusionMetric',
+    'MappedIoUMetric',
     'MetricSpec',
     'PerClassIoUMetric',
     'evaluate_images',

@@ -1,10 +1,10 @@
 """Write a fuser as a graph, and compare what the file computes with PyTorch."""
 
 import contextlib
-import io
 import json
 import logging
 import os
+import sys
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -247,13 +247,21 @@ def _move(file: Path, out: Path) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep exporters from printing whole graphs; what fails is raised."""
+    """Keep exporters from printing whole graphs, from C++ too; what fails is raised."""
     level = logging.root.manager.disable
     logging.disable(logging.ERROR)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = {number: os.dup(number) for number in (1, 2)}
     try:
         with warnings.catch_warnings(), open(os.devnull, 'w') as nothing:
             warnings.simplefilter('ignore')
-            with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(nothing):
+            for number in kept:
+                os.dup2(nothing.fileno(), number)
+            with contextlib.redirect_stdout(nothing), contextlib.redirect_stderr(nothing):
                 yield
     finally:
+        for number, copy in kept.items():
+            os.dup2(copy, number)
+            os.close(copy)
         logging.disable(level)

@@ -206,3 +206,43 @@ def test_two_real_cells(compare, tmp_path, monkeypatch):
     checkpoint = folder / 'train/epoch_1.pth'
     cli.main(['test', str(folder / 'config.py'), str(checkpoint), '--work-dir', str(tmp_path / 'test')])
     assert json.loads((folder / cells.METRICS_FILE).read_text()) == pytest.approx(got['metrics'], nan_ok=True)
+
+
+def test_zero_shot(compare, tmp_path, capsys, monkeypatch):
+    """A task model with its own weights, on a source and on images of another method, which are fused once."""
+    config, weights = tmp_path / 'tiny.py', tmp_path / 'task.pth'
+    text = CONFIG.format(base=str(ROOT / 'configs/cascades/occo_unet_synthetic.py'))
+    config.write_text(text + f'model.update(task_checkpoint={str(weights)!r})\n')
+    cfg = Config.fromfile(config)
+    torch.manual_seed(3)
+    torch.save(MODELS.build(cfg.model.segmentor).state_dict(), weights)
+    args = ('--zero-shot', '--variants', 'infrared', '--metrics', 'mIoU')
+    assert compare(*args, name=config) == 0
+    got = json.loads((tmp_path / 'out/cells/infrared/seed_0/result.json').read_text())
+    assert got['checkpoint'] is None
+    assert 0 <= got['metrics']['mIoU'] <= 100
+    assert 'infrared: testing' in capsys.readouterr().out
+    assert compare(*args, name=config) == 0
+    assert '1 of 1 cells are finished and skipped' in capsys.readouterr().out
+    assert not list((tmp_path / 'out').rglob('*.pth'))
+    for wrong, message in (
+        (('--zero-shot', '--variants', 'joint'), 'leave out joint variants'),
+        (('--zero-shot', '--variants', 'visible', '--seeds', '1'), 'trains nothing'),
+        (('--zero-shot', '--variants', 'visible', '--cfg-options', 'model.task_checkpoint='), 'no weights'),
+    ):
+        assert compare(*wrong, name=config) == 1
+        assert message in capsys.readouterr().err
+
+
+def test_images_of_another_method_are_fused_first(compare, trainings, pairs, config, tmp_path, monkeypatch):
+    """Each dataloader reads its own, of one folder a method; what is there is not fused again."""
+    dataset = dict(type='mmfusion.FusionDataset', data_root=str(pairs), pipeline=[dict(type='mmfusion.LoadImagePair')])
+    text = f'train_dataloader = dict(dataset={dataset!r})\ntest_dataloader = train_dataloader\n'
+    config.write_text(OUTLINE + text)
+    MIOU[('A', 0)] = 1.0
+    assert compare('--variants', 'A=method:mmdrfuse:random') == 0
+    folder = tmp_path / 'out/cells/A'
+    assert sorted(f.name for f in (folder / 'fused/test').iterdir()) == ['a.png', 'b.png', 'c.png', 'fuse.json']
+    cell = Config.fromfile(folder / 'seed_0/config.py')
+    assert cell.train_dataloader.dataset.data_prefix == dict(ir_path='ir', vi_path=str(folder / 'fused/train'))
+    assert cell.model.fuser.network.source == 'visible'

@@ -17,6 +17,7 @@ from mmfusion.datasets import (
     LLVIPDataset,
     M3FDDataset,
     MFNetDataset,
+    MSRSComponentsDataset,
     MSRSDataset,
     MSRSDetectionDataset,
     OCCODataset,
@@ -309,6 +310,37 @@ def test_msrs_detection(tmp_path):
     np.testing.assert_allclose(instances[0]['bbox'], [6, 4, 14, 6])
     np.testing.assert_allclose(instances[1]['bbox'], [4, 0, 6, 10])
     assert [i['bbox_label'] for i in instances] == [2, 0]
+
+
+def test_msrs_boxes_around_components(tmp_path):
+    """Boxes of what touches, corners too; small ones are ignored; classes of the user's choice."""
+    make_pairs(tmp_path, 'test/vi', 'test/ir', ['7.png'])
+    labels = np.zeros((10, 20), np.uint8)
+    labels[1:3, 2:6] = 1  # car
+    labels[3, 6] = 1  # touches by a corner
+    labels[8, 18] = 2  # a single pixel of a person
+    labels[5:7, 0:3] = 4  # curve
+    write_image(tmp_path / 'test' / 'Segmentation_labels' / '7.png', labels)
+    options = dict(data_root=str(tmp_path), split='test', least_area=2)
+    instances = MSRSComponentsDataset(**options).get_data_info(0)['instances']
+    assert instances == [
+        dict(bbox=[2, 1, 7, 4], bbox_label=0, ignore_flag=0),
+        dict(bbox=[18, 8, 19, 9], bbox_label=1, ignore_flag=1),
+    ]
+    person = MSRSComponentsDataset(**options, metainfo=dict(classes=('person',))).get_data_info(0)['instances']
+    assert [box['bbox_label'] for box in person] == [0]
+
+
+def test_boxes_in_another_form(tmp_path):
+    make_pairs(tmp_path, 'vi', 'ir', ['7.png'])
+    (tmp_path / 'labels').mkdir()
+    (tmp_path / 'labels' / '7.txt').write_text('1 0.5 0.5 0.4 0.2\n')
+    prefix = dict(vi_path='vi', ir_path='ir', ann_path='labels')
+    options = dict(data_root=str(tmp_path), with_boxes=True, data_prefix=prefix)
+    (box,) = M3FDDataset(**options, box_suffix='.txt').get_data_info(0)['instances']
+    np.testing.assert_allclose(box['bbox'], [6, 4, 14, 6])
+    with pytest.raises(ValueError, match=r"box_suffix is '\.json'; expected one of \.xml, \.txt"):
+        M3FDDataset(**options, box_suffix='.json')
 
 
 def test_own_classes(folders):

@@ -1,6 +1,7 @@
 """Evaluators for mmengine."""
 
 from .fusion_metric import FusionMetric
+from .mapped_iou import MappedIoUMetric
 from .per_class_iou import PerClassIoUMetric
 
-__all__ = ['FusionMetric', 'PerClassIoUMetric']
+__all__ = ['FusionMetric', 'MappedIoUMetric', 'PerClassIoUMetric']
