@@ -468,9 +468,10 @@ def run_cell(cell, cfg, tools=None, weights='last', say=print):
 
 def without_training(base):
     """The config of a cascade with all that only training and validation use taken away, in place."""
-    for name in ('train_dataloader', 'train_cfg', 'optim_wrapper', 'val_dataloader', 'val_cfg', 'val_evaluator'):
+    unused = ('train_dataloader', 'train_cfg', 'optim_wrapper', 'val_dataloader', 'val_cfg', 'val_evaluator')
+    for name in (*unused, 'param_scheduler', 'auto_scale_lr', 'load_from'):
         base[name] = None
-    base.update(dict(param_scheduler=None, auto_scale_lr=None, default_hooks={}, custom_hooks=[], load_from=None))
+    base.default_hooks, base.custom_hooks = {}, []  # update() would merge
     return base
 
 

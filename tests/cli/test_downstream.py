@@ -225,6 +225,9 @@ def test_zero_shot(compare, tmp_path, capsys, monkeypatch):
     assert compare(*args, name=config) == 0
     assert '1 of 1 cells are finished and skipped' in capsys.readouterr().out
     assert not list((tmp_path / 'out').rglob('*.pth'))
+    cell = Config.fromfile(tmp_path / 'out/cells/infrared/seed_0/config.py')
+    assert not cell.default_hooks  # panels and the like would cost more than the test
+    assert [hook.type for hook in cell.custom_hooks] == ['mmfusion.TestResultHook']
     for wrong, message in (
         (('--zero-shot', '--variants', 'joint'), 'leave out joint variants'),
         (('--zero-shot', '--variants', 'visible', '--seeds', '1'), 'trains nothing'),
