@@ -5,6 +5,7 @@ _base_ = './occo_fmb.py'
 model = dict(
     data_preprocessor=dict(type='mmfusion.FusionDataPreprocessor', stretch=True),  # training images to their full range
     network=dict(test_norm='image'),  # its test script stays in training mode
+    color=dict(type='mmfusion.LuminanceColor', inverse='rounded'),  # 1.403, 0.714, 0.344, 1.773
     test_cfg=dict(rounding='truncate'),
 )
 

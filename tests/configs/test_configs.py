@@ -115,6 +115,7 @@ def test_public_training_of_occo(monkeypatch):
     model = MODELS.build(dict(cfg.model, losses={}))
     assert model.data_preprocessor.stretch
     assert model.rounding == 'truncate'
+    assert model.color.inverse == 'rounded'
     assert model.network.test_norm == 'image'
     assert not MODELS.build(dict(load('occo/occo_fmb.py', monkeypatch).model, losses={})).data_preprocessor.stretch
 
