@@ -9,9 +9,16 @@ from pathlib import Path
 
 import cv2
 
-from mmfusion.cli.common import add_source_arguments, report, source_folders
+from mmfusion.cli.common import (
+    add_reading_arguments,
+    add_source_arguments,
+    reading_options,
+    report,
+    source_folders,
+    source_patterns,
+)
 from mmfusion.datasets.transforms.loading import stack_pair
-from mmfusion.utils import DEPTH16, check_writable, pair_images, read_pair, refuse_overwriting, write_image
+from mmfusion.utils import check_writable, pair_images, read_pair, refuse_overwriting, write_image
 
 
 def average(args):
@@ -19,9 +26,10 @@ def average(args):
     folders = source_folders(args)
     refuse_overwriting(args.out, *folders)
     check_writable(args.out)
-    pairs = pair_images(*folders)
+    pairs = pair_images(*folders, **source_patterns(args))
+    reading = reading_options(args, lambda: [ir for *_, ir in pairs])
     for name, *files in pairs:
-        vi, ir = read_pair(*files, args.depth16)
+        vi, ir = read_pair(*files, **reading)
         pair = stack_pair(vi, ir, *files)
         vi, ir = pair[..., :3], cv2.cvtColor(pair[..., 3], cv2.COLOR_GRAY2BGR)
         write_image(args.out / f'{name}.png', cv2.addWeighted(vi, 0.5, ir, 0.5, 0))
@@ -33,12 +41,7 @@ def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_source_arguments(parser)
     parser.add_argument('--out', required=True, type=Path, help='folder to write')
-    parser.add_argument(
-        '--depth16',
-        choices=DEPTH16,
-        default='full',
-        help='how more than 8 bits become 8; stretch is for raw thermal data',
-    )
+    add_reading_arguments(parser)
     return report(average, parser.parse_args(argv))
 
 

@@ -41,7 +41,7 @@ def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     four = 'a file whose four channels are R, G, B and thermal'
     add_pair_arguments(parser, argv, 'visible image', 'infrared image', four)
-    add_inference_arguments(parser, task=True)
+    add_inference_arguments(parser, task=True, sequence=False)
     parser.add_argument('--out', default='fused.png', help='default: %(default)s')
     return report(fuse, parser.parse_args(argv))
 

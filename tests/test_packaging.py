@@ -100,7 +100,7 @@ def test_metadata(site):
     version = (ROOT / 'mmfusion' / 'version.py').read_text().split("__version__ = '")[1].split("'")[0]
     assert f'\nVersion: {version}\n' in text
     requirements = [Requirement(line[15:]) for line in text.splitlines() if line.startswith('Requires-Dist: ')]
-    by_extra = {extra: set() for extra in ('', 'lite', 'masks', 'export', 'tests', 'all')}
+    by_extra = {extra: set() for extra in ('', 'lite', 'masks', 'export', 'tests', 'thermal', 'all')}
     for requirement in requirements:
         for extra, group in by_extra.items():
             if requirement.marker is None or requirement.marker.evaluate({'extra': extra}):

@@ -13,8 +13,8 @@ import argparse
 import sys
 
 from mmfusion.apis import FusionInferencer, load_model_config
-from mmfusion.apis.inferencer import depth16_of
-from mmfusion.cli.common import ERRORS, Overrides, message_of
+from mmfusion.apis.inferencer import reading_of
+from mmfusion.cli.common import ERRORS, Overrides, add_reading_arguments, message_of, reading_options
 from mmfusion.datasets.export.fused_dataset import FusedDataset
 from mmfusion.datasets.export.parts import add_dataset_arguments, open_parts
 from mmfusion.datasets.transforms.fuse import SOURCES, plain_image
@@ -40,9 +40,7 @@ def make_parser():
     )
     parser.add_argument('--device', help='default: a GPU where there is one')
     parser.add_argument('--tile', nargs=2, type=int, metavar=('H', 'W'), help='fuse window by window')
-    parser.add_argument(
-        '--depth16', choices=('full', 'stretch'), help='how more than 8 bits become 8; stretch is for raw thermal data'
-    )
+    add_reading_arguments(parser, sequence=False)
     parser.add_argument('--overwrite', action='store_true', help='make images again that are there already')
     parser.add_argument('--cfg-options', nargs='+', action=Overrides, help='overrides of the config of --model')
     return parser
@@ -64,14 +62,14 @@ def run(args):
     """Write what is still to be done; returns a sentence about it."""
     check_arguments(args)
     check_writable(args.out)
-    settings, depth16, weights = dict(source=args.source), args.depth16, args.weights
+    settings, reading, weights = dict(source=args.source), reading_options(args), args.weights
     if args.source == 'fused':
         weights = weights or find_weights(load_model_config(args.model, args.cfg_options))
         weights = weights[0] if isinstance(weights, list) and len(weights) == 1 else weights
-        settings |= model_settings(args.model, weights, args.cfg_options, args.tile, args.depth16)
+        settings |= model_settings(args.model, weights, args.cfg_options, args.tile, **reading)
         if not args.dataset_config:
-            depth16 = depth16 or depth16_of(load_model_config(args.model, args.cfg_options))
-    task, parts = open_parts(args, depth16=depth16)
+            reading = reading_of(load_model_config(args.model, args.cfg_options)) | reading
+    task, parts = open_parts(args, reading=reading)
     writer = FusedDataset(args.out, task, parts, settings, args.overwrite)
 
     def make(pair, name):

@@ -6,7 +6,8 @@ from pathlib import Path
 from mmengine.dataset import DefaultSampler
 from mmengine.dist import barrier, is_main_process
 
-from mmfusion.utils import IMG_SUFFIXES, write_image
+from mmfusion.utils import remove_unfinished, write_image
+from mmfusion.utils.pairing import images_below
 from mmfusion.utils.run_record import CURE, RECORD, check_record, write_record
 
 from .inferencer import FusionInferencer
@@ -27,7 +28,7 @@ def fuse_folder(
     (torchrun, Slurm) each fuses its share, as mmengine's sampler deals it.
 
     Args:
-        pairs: Stem, visible and infrared file of each.
+        pairs: Name, visible and infrared file of each; a name may have folders before it.
         out: The folder.
         settings: What makes two runs give the same images; see :func:`~mmfusion.utils.run_record.model_settings`.
         build: Makes the inferencer; called where there is something to fuse.
@@ -44,7 +45,7 @@ def fuse_folder(
     out = Path(out)
     targets = [out / f'{stem}{suffix}' for stem, *_ in pairs]
     existing = set() if overwrite else {target for target in targets if target.is_file()}
-    images = [file for file in sorted(out.glob('[!.]*')) if file.suffix.lower() in IMG_SUFFIXES]
+    images = images_below(out)
     kept = sorted(set(images) - set(targets)) if overwrite else images
     if kept:
         check_record(out / RECORD, settings, kept, CURE)
@@ -55,6 +56,7 @@ def fuse_folder(
     share = [todo[i] for i in DefaultSampler(todo, shuffle=False, round_up=False)]
     inferencer = build()  # by every process, so that all or none fail
     if is_main_process():
+        remove_unfinished(out)
         for target, *_ in todo:
             target.unlink(missing_ok=True)  # before the record changes: what is there must always be what it says
         write_record(out / RECORD, settings)

@@ -14,7 +14,7 @@ from mmfusion.export import ExportedModel
 from mmfusion.models.hub import RANDOM, build_model, find_device, init_model, load_model_config
 from mmfusion.registry import INFERENCERS
 from mmfusion.utils import (
-    DEPTH16,
+    check_reading,
     image_size,
     infrared_array,
     pair_images,
@@ -52,6 +52,10 @@ class FusionInferencer:
             memory.
         depth16 (str, optional): How files of more than 8 bits become 8: ``'full'`` or ``'stretch'`` (raw thermal data);
             see :class:`LoadImagePair`. By default as the config's test dataloader says, otherwise ``'full'``.
+        ir_range (Sequence[float | str], optional): Infrared values that become 0 and 255, in the files' unit, or percentiles
+            of each image (``'1%'``); :func:`mmfusion.utils.sequence_range` takes those of all images of a sequence.
+        ir_colormap (str, optional): Palette of infrared images in colours, such as ``'inferno'``; both as
+            :func:`mmfusion.utils.check_reading` says, by default as the config's.
         show_progress (bool): Whether to draw a progress bar.
         task (str, optional): ``'seg'`` or ``'det'``, for the config of a cascade: what it finds is drawn on the fused images
             (:meth:`predict` gives it as data). By default a cascade only fuses.
@@ -84,17 +88,19 @@ class FusionInferencer:
         show_progress=True,
         task=None,
         score_thr=0.3,
+        ir_range=None,
+        ir_colormap=None,
     ):
         exported = is_exported(model)
+        given = dict(depth16=depth16, ir_range=ir_range, ir_colormap=ir_colormap)
+        given = {key: value for key, value in given.items() if value is not None}
         if exported:
-            given = dict(weights=weights, cfg_options=cfg_options, tile=tile, task=task)
-            _refuse_with_exported(model, [name for name, value in given.items() if value is not None])
+            options = dict(weights=weights, cfg_options=cfg_options, tile=tile, task=task)
+            _refuse_with_exported(model, [name for name, value in options.items() if value is not None])
             graph = ExportedModel(model, find_device(device))
-            depth16 = depth16 or graph.info['depth16']
+            given.setdefault('depth16', graph.info['depth16'])
         self.cfg = Config() if exported else load_model_config(model, cfg_options, tile, task)
-        self.depth16 = depth16 or depth16_of(self.cfg) or 'full'
-        if self.depth16 not in DEPTH16:
-            raise ValueError(f"depth16 must be 'full' or 'stretch', got {self.depth16!r}")
+        self.reading = check_reading(**{**reading_of(self.cfg), **given})
         meta = None
         if task and weights is not None and str(weights) != RANDOM:
             meta = read_checkpoint(weights)[1].get('dataset_meta')
@@ -102,6 +108,11 @@ class FusionInferencer:
         self.device = str(find_device(device))
         self.model = graph if exported else init_model(self.cfg, weights, device)
         self.show_progress = show_progress
+
+    @property
+    def depth16(self):
+        """How files of more than 8 bits become 8."""
+        return self.reading['depth16']
 
     def __getstate__(self):
         """The config and the parameters: not every network can be pickled as it is."""
@@ -119,7 +130,7 @@ class FusionInferencer:
         self.model.load_state_dict(state['model'])
         self.model.to(find_device(self.device)).eval()
 
-    def __call__(self, vi, ir=None, batch_size=1, out_dir=None, suffix='.png'):
+    def __call__(self, vi, ir=None, batch_size=1, out_dir=None, suffix='.png', vi_pattern=None, ir_pattern=None):
         """Fuse.
 
         Args:
@@ -127,12 +138,14 @@ class FusionInferencer:
                 sequence of files and arrays. An array is uint8, uint16 or floating point in [0, 1]; with
                 ``depth16='stretch'`` of any range.
             ir (str | Path | np.ndarray | Sequence, optional): Infrared, of the same kind; an array is H×W. Folders are
-                paired by file name without suffix, sequences by position. Without ``ir``, each of ``vi`` is a pair in four
-                channels: files of R, G, B and thermal, arrays H×W×4 of B, G, R, IR.
+                paired by name (:func:`mmfusion.utils.pair_images`), sequences by position. Without ``ir``, each of ``vi`` is
+                a pair in four channels: files of R, G, B and thermal, arrays H×W×4 of B, G, R, IR.
             batch_size (int): Pairs that go to the model together; of these, those of one size share a pass.
             out_dir (str | Path, optional): Where to write the fused images, under the names of the visible ones; arrays
                 are numbered by their position.
             suffix (str): Format of the written images.
+            vi_pattern, ir_pattern (str, optional): How names in folders pair where they differ, such as ``'{name}_VIS'``
+                and ``'{name}_IR'``.
 
         Returns:
             np.ndarray | list[np.ndarray]: H×W×3 uint8, B, G, R, at the size of the input; a list, in the order of the
@@ -143,8 +156,8 @@ class FusionInferencer:
             ImageReadError: A file is missing or damaged.
             FileNotFoundError: A folder does not exist, or holds no image.
         """
-        pairs, single = collect_pairs(vi, ir)
-        targets = None if out_dir is None else _targets(pairs, Path(out_dir), suffix)
+        pairs, names, single = collect_pairs(vi, ir, vi_pattern, ir_pattern)
+        targets = None if out_dir is None else _targets(pairs, names, Path(out_dir), suffix)
         fused = [None] * len(pairs)
         for index, image in self.fuse_pairs(pairs, batch_size):
             fused[index] = image
@@ -255,15 +268,16 @@ class FusionInferencer:
         """One pair as H×W×4 uint8 (B, G, R, IR)."""
         if ir is None:
             if isinstance(vi, np.ndarray):
-                return rgbt_array(vi, f'array {position}', self.depth16)
-            return read_four_channels(vi, self.depth16)
+                return rgbt_array(vi, f'array {position}', self.depth16, self.reading.get('ir_range'))
+            return read_four_channels(vi, self.depth16, self.reading.get('ir_range'))
         vi_name, ir_name = _name(vi, f'visible array {position}'), _name(ir, f'infrared array {position}')
         if not isinstance(vi, np.ndarray) and not isinstance(ir, np.ndarray):
             refuse_same(vi, ir)
         vi = visible_array(vi, vi_name, self.depth16) if isinstance(vi, np.ndarray) else read_visible(vi, self.depth16)
-        ir = (
-            infrared_array(ir, ir_name, self.depth16) if isinstance(ir, np.ndarray) else read_infrared(ir, self.depth16)
-        )
+        if isinstance(ir, np.ndarray):
+            ir = infrared_array(ir, ir_name, self.depth16, self.reading.get('ir_range'))
+        else:
+            ir = read_infrared(ir, **self.reading)
         return stack_pair(vi, ir, vi_name, ir_name)
 
 
@@ -276,12 +290,12 @@ def _refuse_with_exported(file, given):
         )
 
 
-def collect_pairs(vi, ir=None):
+def collect_pairs(vi, ir=None, vi_pattern=None, ir_pattern=None):
     """Bring the inputs of :class:`FusionInferencer` to one form.
 
     Returns:
-        tuple[list[tuple], bool]: (visible, infrared) of each pair, files or arrays, (pair, None) in four channels; and
-        whether a single pair was given by itself.
+        tuple[list[tuple], list[str], bool]: (visible, infrared) of each pair, files or arrays, (pair, None) in four
+        channels; their names; and whether a single pair was given by itself.
 
     Raises:
         ValueError: The two inputs are of different kinds, differ in number, or folders hold unpaired images, by name.
@@ -294,7 +308,10 @@ def collect_pairs(vi, ir=None):
             f'vi is {kinds[0]} but ir is {kinds[1]}. Give two files or arrays, two folders, or two sequences.'
         )
     if kinds[0] == 'a folder':
-        return [(v, None if ir is None else i) for _, v, i in pair_images(vi, ir)], False
+        found = pair_images(vi, ir, vi_pattern, ir_pattern)
+        return [(v, None if ir is None else i) for _, v, i in found], [name for name, *_ in found], False
+    if vi_pattern or ir_pattern:
+        raise ValueError(f'vi is {kinds[0]}: vi_pattern and ir_pattern say how the names of two folders pair.')
     if kinds[0] == 'a sequence':
         ir = [None] * len(vi) if ir is None else ir
         if len(vi) != len(ir):
@@ -309,8 +326,8 @@ def collect_pairs(vi, ir=None):
                         f'{name}[{k}] is {_kind(item, name)}: a sequence holds files and arrays. Give folders by '
                         'themselves, one pair of folders a call.'
                     )
-        return list(zip(vi, ir, strict=True)), False
-    return [(vi, ir)], True
+        return list(zip(vi, ir, strict=True)), _stems(vi), False
+    return [(vi, ir)], _stems([vi]), True
 
 
 def _kind(item, name):
@@ -327,9 +344,13 @@ def _name(item, otherwise):
     return otherwise if isinstance(item, np.ndarray) else str(item)
 
 
-def _targets(pairs, out_dir, suffix):
+def _stems(items):
+    """What the images of a sequence are called: files by their names, arrays by their position."""
+    return [f'{i:06d}' if isinstance(item, np.ndarray) else Path(item).stem for i, item in enumerate(items)]
+
+
+def _targets(pairs, stems, out_dir, suffix):
     """File to write for each pair."""
-    stems = [f'{i:06d}' if isinstance(vi, np.ndarray) else Path(vi).stem for i, (vi, _) in enumerate(pairs)]
     twice = sorted({stem for stem in stems if stems.count(stem) > 1}) if len(set(stems)) < len(stems) else []
     if twice:
         raise ValueError(
@@ -343,13 +364,14 @@ def _targets(pairs, out_dir, suffix):
     return targets
 
 
-def depth16_of(node):
-    """What the first LoadImagePair of the config's test dataloader (a nested dict) says about deep files."""
+def reading_of(node):
+    """Find the options of the LoadImagePair in the config's test dataloader (a nested dict)."""
     node = node.get('test_dataloader') if isinstance(node, Config) else node
     if isinstance(node, dict):
         if str(node.get('type')).split('.')[-1] == 'LoadImagePair':
-            return node.get('depth16', 'full')
+            keys = ('depth16', 'ir_range', 'ir_colormap')
+            return dict(depth16='full') | {key: node[key] for key in keys if node.get(key) is not None}
         node = node.values()
     elif not isinstance(node, (list, tuple)):
-        return None
-    return next(filter(None, map(depth16_of, node)), None)
+        return {}
+    return next(filter(None, map(reading_of, node)), {})

@@ -4,28 +4,34 @@ import logging
 import math
 import re
 from contextlib import contextmanager
-from itertools import zip_longest
+from itertools import count, zip_longest
 from pathlib import Path
 
 import cv2
 from mmcv import VideoReader
 from mmengine.logging import print_log
 
-from mmfusion.datasets.transforms.loading import stack_pair
+from mmfusion.datasets.transforms.loading import refuse_two_sizes
 from mmfusion.utils import (
     IMG_SUFFIXES,
+    check_reading,
+    frame_values,
+    infrared_values,
     list_images,
     pair_images,
     read_four_channels,
-    read_infrared,
     read_visible,
+    refuse_equal,
     refuse_overwriting,
     track,
 )
-from mmfusion.utils.image_io import other_files
+from mmfusion.utils.pairing import other_files
 
 # OpenCV's writers hold no higher rate, and say so as if they had no codec.
 _MOST_FPS = 1000
+# Of folders of frames, of which nobody says it.
+DEFAULT_FPS = 25.0
+_GRAY16 = int.from_bytes(b'Y1\0\x10', 'little')
 CODECS = {'.mp4': 'mp4v', '.avi': 'MJPG', '.mkv': 'mp4v'}
 
 
@@ -35,11 +41,12 @@ class Frames:
     Args:
         source (str | Path): File or folder.
         infrared (bool): Give H×W instead of H×W×3; a video has three channels that are equal but for its compression.
-        depth16 (str): How images of more than 8 bits become 8, as in :func:`mmfusion.utils.read_visible`.
         four (bool): Whether images have the four channels R, G, B and thermal, of which either is given.
+        **reading: How images become 8 bits; see :func:`mmfusion.utils.check_reading`. Infrared frames keep their depth, but
+            for those of four channels: the inferencer, which has the same options, brings them to 8 bits.
 
     Attributes:
-        fps (float | None): Frames a second; None for a folder.
+        fps (float | None): Frames a second; None for a folder, unless it is set.
         files (list[Path] | None): Images of a folder; None for a video.
 
     Raises:
@@ -47,8 +54,9 @@ class Frames:
         ValueError: The file is no video that OpenCV reads.
     """
 
-    def __init__(self, source, infrared=False, depth16='full', four=False):
-        self.source, self.infrared, self.depth16, self.four = Path(source), infrared, depth16, four
+    def __init__(self, source, infrared=False, four=False, **reading):
+        self.source, self.infrared, self.four = Path(source), infrared, four
+        self.reading = check_reading(**reading)
         self.fps, self.files = None, None
         if self.source.is_dir():
             self.files = list(list_images(self.source).values())
@@ -72,40 +80,62 @@ class Frames:
             raise ValueError(f'{source}: OpenCV does not read this as a video. Give a folder of frames instead.')
 
     def _open(self):
-        return VideoReader(str(self.source))
+        video = VideoReader(str(self.source))
+        if self.infrared and int(video.vcap.get(cv2.CAP_PROP_CODEC_PIXEL_FORMAT)) == _GRAY16:
+            video.vcap.set(cv2.CAP_PROP_CONVERT_RGB, 0)  # or OpenCV keeps the upper 8 bits
+        return video
 
     def __len__(self):
         """Number of frames; of a video as its header says, 0 where it does not."""
         return self._length
 
     def __iter__(self):
-        """The frames, B, G, R uint8, or grey."""
+        """The frames: H×W×3 uint8 (B, G, R); infrared ones H×W, of the depth that the source has."""
+        yield from (frame for _, frame in self.timed())
+
+    def timed(self):
+        """The frames with their times in seconds: as a video says, or by their numbers and :attr:`fps`."""
         if self.files is not None:
-            yield from map(self._read, self.files)
+            yield from ((k / (self.fps or DEFAULT_FPS), self._read(file)) for k, file in enumerate(self.files))
             return
         # Straight through: VideoReader's own iteration seeks wherever a video of variable rate counts its frames otherwise.
-        video = self._open()
-        while (frame := video.vcap.read()[1]) is not None:
-            yield cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY) if self.infrared else frame
+        video, colormap, last = self._open(), self.reading.get('ir_colormap'), -1.0
+        for k in count():
+            if (frame := video.vcap.read()[1]) is None:
+                return
+            time = video.vcap.get(cv2.CAP_PROP_POS_MSEC) / 1000
+            last = time if time > last else max(last, k / self.fps)  # some containers tell no times
+            yield last, frame_values(frame, str(self.source), colormap) if self.infrared else frame
+
+    def sample(self, most=100):
+        """Some frames, evenly spread, as :func:`mmfusion.utils.sequence_range` takes them."""
+        step = max(1, math.ceil(len(self) / most))
+        if self.files is not None:
+            return self.files[::step]
+        return [frame for k, frame in enumerate(self) if k % step == 0]
 
     def _read(self, file):
         if self.four:
-            pair = read_four_channels(file, self.depth16)
+            pair = read_four_channels(file, self.reading['depth16'])
             return pair[..., 3] if self.infrared else pair[..., :3]
-        return (read_infrared if self.infrared else read_visible)(file, self.depth16)
+        if self.infrared:
+            return infrared_values(file, **self.reading)
+        return read_visible(file, self.reading['depth16'])
 
     def name(self, index):
         """What a frame is called in messages."""
         return str(self.files[index]) if self.files is not None else f'frame {index} of {self.source}'
 
 
-def pair_frames(vi, ir=None, by_order=False, depth16='full'):
-    """Pair the frames of two folders by name, those of videos by order.
+def pair_frames(vi, ir=None, by_order=False, by_time=False, vi_pattern=None, ir_pattern=None, **reading):
+    """Pair the frames of two folders by name, those of videos by order or by time.
 
     Args:
         vi, ir (str | Path): Videos, or folders of frames; without ``ir``, a folder of frames of four channels.
         by_order (bool): Pair by order, whatever the names of frames or the rates of the videos.
-        depth16 (str): See :class:`Frames`.
+        by_time (bool): Pair by time, whatever the rates and the lengths: each visible frame has the nearest infrared one.
+        vi_pattern, ir_pattern (str, optional): How names of frames pair; see :func:`mmfusion.utils.pair_images`.
+        **reading: See :class:`Frames`.
 
     Returns:
         tuple[Frames, Frames]: Of one length, as far as it is known before reading.
@@ -117,15 +147,20 @@ def pair_frames(vi, ir=None, by_order=False, depth16='full'):
     if ir is None:
         if Path(vi).is_file():
             raise ValueError(f'{vi}: a file; expected a folder of frames of four channels, which no video has.')
-        return Frames(vi, depth16=depth16, four=True), Frames(vi, infrared=True, depth16=depth16, four=True)
-    frames = Frames(vi, depth16=depth16), Frames(ir, infrared=True, depth16=depth16)
-    if Path(vi).samefile(ir):
+        return Frames(vi, four=True, **reading), Frames(vi, infrared=True, four=True, **reading)
+    frames = Frames(vi, **reading), Frames(ir, infrared=True, **reading)
+    if vi_pattern == ir_pattern and Path(vi).samefile(ir):
         raise ValueError(f'{vi}: given as the visible and as the infrared frames; expected two.')
+    if by_order and by_time:
+        raise ValueError('by_order and by_time (--by-order, --by-time): choose one.')
     advice = 'To pair them by their order all the same, set by_order=True (--by-order)'
+    by_clock = 'To pair each visible frame with the nearest infrared one, set by_time=True (--by-time)'
     lengths = [len(f) for f in frames]
+    if by_time:
+        return frames
     if not by_order and None not in (frames[0].files, frames[1].files):
         try:
-            pairs = pair_images(vi, ir)
+            pairs = pair_images(vi, ir, vi_pattern, ir_pattern)
         except ValueError as e:
             raise ValueError(f'{e}' + (f' {advice}.' if lengths[0] == lengths[1] else '')) from e
         for k, f in enumerate(frames, 1):
@@ -134,13 +169,13 @@ def pair_frames(vi, ir=None, by_order=False, depth16='full'):
     if 0 not in lengths and lengths[0] != lengths[1]:
         raise ValueError(
             f'{vi} has {lengths[0]} frames and {ir} {lengths[1]}: frames are paired by their order. Cut both to the '
-            'same time first.'
+            f'same time first. {by_clock}.'
         )
     rates = [f.fps for f in frames]
     if not by_order and None not in rates and not math.isclose(*rates, rel_tol=0.01):
         raise ValueError(
             f'{vi} has {rates[0]:g} frames a second and {ir} {rates[1]:g}: frames of one number are of two times. '
-            f'Bring both to one rate first. {advice}.'
+            f'Bring both to one rate first. {by_clock}. {advice}.'
         )
     return frames
 
@@ -157,12 +192,12 @@ def check_video(out, fps=None):
         raise ValueError(f'fps must be above 0 and at most {_MOST_FPS}, got {fps}')
 
 
-def fuse_video(inferencer, vi, ir, out, fps=None, batch_size=1, show_progress=True, by_order=False):
+def fuse_video(inferencer, vi, ir, out, fps=None, batch_size=1, show_progress=True, by_order=False, **pairing):
     """Fuse two videos, frame by frame.
 
     Args:
         inferencer (FusionInferencer): Gives a list of images for two lists of arrays; with a task, annotated ones. Its
-            ``depth16`` holds for folders of deep frames.
+            options of reading hold for the frames.
         vi, ir (str | Path): Videos of the same scene, or folders of frames; registered, and of one length. With ``ir=None``
             a folder of frames of four channels: R, G, B and thermal.
         out (str | Path): Video to write (.mp4, .avi, .mkv); under a temporary name until it is complete. Its size is even:
@@ -171,6 +206,7 @@ def fuse_video(inferencer, vi, ir, out, fps=None, batch_size=1, show_progress=Tr
         batch_size (int): Frames that go to the model together.
         show_progress (bool): Whether to draw a progress bar.
         by_order (bool): See :func:`pair_frames`.
+        **pairing: ``by_time`` and the patterns of :func:`pair_frames`.
 
     Returns:
         int: Number of frames written.
@@ -183,40 +219,52 @@ def fuse_video(inferencer, vi, ir, out, fps=None, batch_size=1, show_progress=Tr
     check_video(out, fps)
     if batch_size < 1:
         raise ValueError(f'batch_size must be at least 1, got {batch_size}')
-    frames = pair_frames(vi, ir, by_order, getattr(inferencer, 'depth16', 'full'))
+    frames = pair_frames(vi, ir, by_order, **pairing, **getattr(inferencer, 'reading', {}))
+    by_time = pairing.get('by_time', False)
+    if fps:
+        for f in frames:
+            f.fps = fps if f.fps is None else f.fps
     refuse_overwriting(out, vi, ir)
-    count = 0
+    done = 0
     with (
-        _writer(out, fps or frames[0].fps or frames[1].fps or 25.0) as write,
+        video_writer(out, fps or frames[0].fps or (None if by_time else frames[1].fps) or DEFAULT_FPS) as write,
         track(None, 'fusing', 'frame', len(frames[0]) or None, show_progress) as bar,
     ):
-        for batch in _batches(_together(frames), batch_size):
-            with _named(frames[0], count):
-                images = inferencer([v for v, _ in batch], [i for _, i in batch], batch_size=len(batch))
+        for batch in _batches(_by_time(frames) if by_time else _together(frames), batch_size):
+            with named_frames([names for *_, names in batch]):
+                images = inferencer([v for v, *_ in batch], [i for _, i, _ in batch], batch_size=len(batch))
             for image in images:
                 write(image)
-            count += len(images)
+            done += len(images)
             bar.update(len(images))
-        if count == 0:
+        if done == 0:
             raise ValueError(f'{vi}: no frame could be read')
-    if len(frames[0]) > count:
+    if len(frames[0]) > done and not by_time:
         print_log(
-            f'{vi} and {ir}: {count} of {len(frames[0])} frames could be read; are the files complete?',
+            f'{vi} and {ir}: {done} of {len(frames[0])} frames could be read; are the files complete?',
             'current',
             logging.WARNING,
         )
-    return count
+    return done
 
 
 @contextmanager
-def _named(frames, start):
-    """Name the frame in errors of an inferencer, which knows the place in its batch: ``pair 0``."""
+def named_frames(names):
+    """Name the frames in errors of an inferencer, which knows their place in its batch: ``pair 0``, ``infrared array 0``.
+
+    Args:
+        names (Sequence[tuple[str, str]]): Visible and infrared frame of each pair of the batch.
+    """
     try:
         yield
     except (ValueError, RuntimeError) as e:
-        text = re.sub(r'\bpair (\d+)', lambda found: frames.name(start + int(found[1])), str(e))
+        text = re.sub(
+            r'\b(pair|visible array|infrared array) (\d+)',
+            lambda found: names[int(found[2])][found[1] == 'infrared array'],
+            str(e),
+        )
         kind = ValueError if isinstance(e, ValueError) else RuntimeError
-        raise kind(text if text != str(e) else f'{frames.name(start)}: {text}') from e
+        raise kind(text if text != str(e) else f'{names[0][0]}: {text}') from e
 
 
 def _together(frames):
@@ -227,8 +275,31 @@ def _together(frames):
             raise ValueError(
                 f'{ended.source} ends after {index} frames, and {other.source} goes on. Cut both to the same time first.'
             )
-        stack_pair(v, i, frames[0].name(index), frames[1].name(index))  # for its message, which names both
-        yield v, i
+        names = frames[0].name(index), frames[1].name(index)
+        _refuse_pair(v, i, names)
+        yield v, i, names
+
+
+def _refuse_pair(vi, ir, names):
+    refuse_two_sizes(vi, ir, *names)
+    if ir.dtype == vi.dtype:
+        refuse_equal(vi, ir, *names)
+
+
+def _by_time(frames):
+    """Each visible frame with the infrared one that is nearest in time, until one of them has ended."""
+    infrared = enumerate(frames[1].timed())
+    at, (time, frame) = next(infrared, (0, (0.0, None)))
+    following = next(infrared, None)
+    for k, (now, visible) in enumerate(frames[0].timed()):
+        while following and abs(following[1][0] - now) <= abs(time - now):
+            at, (time, frame) = following
+            following = next(infrared, None)
+        if frame is None or (following is None and now - time > 1.25 / (frames[1].fps or DEFAULT_FPS)):
+            return
+        names = frames[0].name(k), frames[1].name(at)
+        _refuse_pair(visible, frame, names)
+        yield visible, frame, names
 
 
 def _batches(items, size):
@@ -243,7 +314,7 @@ def _batches(items, size):
 
 
 @contextmanager
-def _writer(out, fps):
+def video_writer(out, fps):
     """A function that appends frames to a video, which gets its name when all were written."""
     out.parent.mkdir(parents=True, exist_ok=True)
     unfinished = out.with_name(f'.{out.stem}.unfinished{out.suffix}')

@@ -12,6 +12,7 @@ from mmfusion.version import __version__
 VERBS = {
     'models': 'list the methods: paper, size, licence of the weights, and whether these are here',
     'fuse': 'fuse a folder of visible and a folder of infrared images',
+    'video': 'fuse two videos, folders of frames, cameras or streams',
     'compare': 'fuse with several methods, measure images and costs, and write a report',
     'evaluate': 'measure folders of fused images: table, CSV, JSON and report',
     'train': 'train a fusion network, or a cascade',

@@ -17,7 +17,7 @@ from mmengine.config import Config, DictAction
 from mmengine.logging import MMLogger, print_log
 
 from mmfusion.registry import MODELS
-from mmfusion.utils import near_files
+from mmfusion.utils import DEPTH16, check_reading, near_files, sequence_range
 from mmfusion.utils.configs import OPTION_ERRORS, find_config, override, read_config
 
 from .setup_errors import check_numbers, setup_message
@@ -118,12 +118,13 @@ def refuse_missing_weights(weights: str | Sequence[str]) -> None:
             )
 
 
-def add_inference_arguments(parser: argparse.ArgumentParser, task: bool = False) -> None:
+def add_inference_arguments(parser: argparse.ArgumentParser, task: bool = False, sequence: bool = True) -> None:
     """Add the arguments of :class:`~mmfusion.apis.FusionInferencer`; see :func:`inference_options`.
 
     Args:
         parser: Gets ``config``, weights and options.
         task: Whether findings of a cascade can be drawn.
+        sequence: See :func:`add_reading_arguments`.
     """
     parser.add_argument(
         'config',
@@ -139,9 +140,7 @@ def add_inference_arguments(parser: argparse.ArgumentParser, task: bool = False)
         metavar=('H', 'W'),
         help='fuse window by window: for images too large for the memory',
     )
-    parser.add_argument(
-        '--depth16', choices=('full', 'stretch'), help='how more than 8 bits become 8; stretch is for raw thermal data'
-    )
+    add_reading_arguments(parser, sequence)
     parser.add_argument('--cfg-options', nargs='+', action=Overrides, help='overrides of the config')
     if task:
         parser.add_argument(
@@ -150,6 +149,65 @@ def add_inference_arguments(parser: argparse.ArgumentParser, task: bool = False)
         parser.add_argument(
             '--score-thr', type=float, default=0.3, help='least score of a drawn box (default: %(default)s)'
         )
+
+
+def add_reading_arguments(parser: argparse.ArgumentParser, sequence: bool = True) -> None:
+    """Add the options by which images become 8 bits; see :func:`reading_options`.
+
+    Args:
+        parser: Gets them.
+        sequence: Whether the tool reads many images, of which ``--per-sequence`` takes the percentiles.
+    """
+    parser.add_argument(
+        '--depth16',
+        choices=DEPTH16,
+        help='how more than 8 bits become 8: by full scale, or stretched between percentiles of each image',
+    )
+    parser.add_argument(
+        '--ir-range',
+        nargs=2,
+        metavar=('LO', 'HI'),
+        help="infrared values that become black and white, in the files' unit (radiometric JPEG: °C), or percentiles of "
+        'each image, such as 1%% 99%%',
+    )
+    parser.add_argument(
+        '--ir-colormap',
+        metavar='NAME',
+        help='palette of infrared images in colours (inferno, jet, cv_rainbow, or an image of it), turned back into values',
+    )
+    if sequence:
+        parser.add_argument(
+            '--per-sequence',
+            action='store_true',
+            help='percentiles of all infrared images together, so that brightness does not flicker',
+        )
+
+
+def reading_options(args: argparse.Namespace, files: Callable[[], Sequence[str | Path]] | None = None) -> dict:
+    """Options of :func:`add_reading_arguments` that were given, as :func:`mmfusion.utils.read_pair` takes them.
+
+    Args:
+        args: The arguments.
+        files: Gives the infrared images, for ``--per-sequence``.
+
+    Raises:
+        ValueError: If an option is not of its form.
+    """
+    given = {key: getattr(args, key) for key in ('depth16', 'ir_range', 'ir_colormap') if getattr(args, key)}
+    found = {key: value for key, value in check_reading(**given).items() if key in given}
+    if getattr(args, 'per_sequence', False):
+        if getattr(args, 'rgbt', None):
+            raise ValueError(
+                '--per-sequence needs infrared images in files of their own; with --rgbt give --ir-range LO HI.'
+            )
+        percentiles = found.get('ir_range', ('0.5%', '99.5%'))
+        found['ir_range'] = sequence_range(files(), percentiles, found.get('ir_colormap'))
+    return found
+
+
+def reading_in(options: dict) -> dict:
+    """The options of reading among others."""
+    return {key: options[key] for key in ('depth16', 'ir_range', 'ir_colormap') if options.get(key) is not None}
 
 
 def add_source_arguments(
@@ -163,6 +221,17 @@ def add_source_arguments(
     parser.add_argument(
         '--rgbt', metavar='DIR', help='in place of both: folder of files whose four channels are R, G, B and thermal'
     )
+    add_pattern_arguments(parser)
+
+
+def add_pattern_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add ``--vi-pattern`` and ``--ir-pattern``: how the names of images pair where they differ."""
+    parser.add_argument(
+        '--vi-pattern',
+        metavar='PATTERN',
+        help="names of the visible images, such as '{name}_VIS': {name} is what a pair has in common",
+    )
+    parser.add_argument('--ir-pattern', metavar='PATTERN', help="names of the infrared images, such as '{name}_IR'")
 
 
 def add_pair_arguments(
@@ -254,10 +323,21 @@ def at_least(least: int) -> Callable[[str], int]:
     return read
 
 
-def inference_options(args: argparse.Namespace) -> dict:
-    """Keyword arguments of :class:`~mmfusion.apis.FusionInferencer` from those of :func:`add_inference_arguments`."""
-    keys = ('device', 'tile', 'depth16', 'cfg_options', 'task', 'score_thr')
-    return dict(model=args.config, weights=weights_of(args), **{k: getattr(args, k) for k in keys if k in args})
+def source_patterns(args: argparse.Namespace) -> dict[str, str | None]:
+    """``vi_pattern`` and ``ir_pattern`` of :func:`add_pattern_arguments`, as functions that pair images take them."""
+    return dict(vi_pattern=args.vi_pattern, ir_pattern=args.ir_pattern)
+
+
+def inference_options(args: argparse.Namespace, files: Callable[[], Sequence[str | Path]] | None = None) -> dict:
+    """Keyword arguments of :class:`~mmfusion.apis.FusionInferencer` from those of :func:`add_inference_arguments`.
+
+    Args:
+        args: The arguments.
+        files: See :func:`reading_options`.
+    """
+    keys = ('device', 'tile', 'cfg_options', 'task', 'score_thr')
+    given = {key: getattr(args, key) for key in keys if key in args}
+    return dict(model=args.config, weights=weights_of(args), **given, **reading_options(args, files))
 
 
 def report(run: Callable[..., str | None], *args) -> int:

@@ -18,11 +18,15 @@ from mmfusion.utils import check_writable, follow, track
 
 from .common import (
     add_metrics_arguments,
+    add_pattern_arguments,
+    add_reading_arguments,
     at_least,
     init_processes,
     leave_processes,
+    reading_options,
     refuse_missing_weights,
     report,
+    source_patterns,
 )
 
 
@@ -35,6 +39,10 @@ def make_parser(prog: str | None = None) -> argparse.ArgumentParser:
     parser.add_argument('--data', help='tno, roadscene, msrs…, or a folder with folders vi and ir in it')
     parser.add_argument('--vi', help='folder of visible images, in the place of --data')
     parser.add_argument('--ir', help='folder of infrared images, of the same names')
+    add_pattern_arguments(parser)
+    parser.add_argument(
+        '--fused-pattern', metavar='PATTERN', help="names of images in the folders of NAME=DIR, such as '{name}_fused'"
+    )
     parser.add_argument('--out', required=True, help='folder of fused images, values, tables and report')
     add_metrics_arguments(parser, DEFAULT_METRICS)
     parser.add_argument(
@@ -48,7 +56,7 @@ def make_parser(prog: str | None = None) -> argparse.ArgumentParser:
     parser.add_argument('--no-cost', action='store_true', help='measure no parameters, FLOPs, seconds and memory')
     parser.add_argument('--batch-size', type=at_least(1), default=1, help='pairs at a time; default: %(default)s')
     parser.add_argument('--device', help='cpu, cuda, cuda:1 or the number of a GPU; default: a GPU where there is one')
-    parser.add_argument('--depth16', choices=('full', 'stretch'), default='full', help='how 16-bit images become 8-bit')
+    add_reading_arguments(parser)
     parser.add_argument(
         '--gallery', type=at_least(0), default=30, help='images in the gallery of the report; default: %(default)s'
     )
@@ -67,9 +75,10 @@ def compare(args: argparse.Namespace) -> None:
     for entrant in entrants:
         if isinstance(entrant.weights, str):
             refuse_missing_weights(entrant.weights)
-    pairs = open_data(args.data, args.vi, args.ir)
+    pairs = open_data(args.data, args.vi, args.ir, **source_patterns(args))
     if args.launcher == 'none':
         check_writable(args.out)
+    reading = reading_options(args, lambda: pairs.ir.values())
     init_processes(args.launcher, args.local_rank)
 
     from mmengine.dist import is_main_process
@@ -83,7 +92,15 @@ def compare(args: argparse.Namespace) -> None:
     find_device(args.device)  # before anything is fetched
     resolve_metrics(args.metrics)  # before hours of fusing
     entrants = prepare(entrants)
-    comparison = Comparison(entrants, pairs, args.out, args.device, args.depth16, lambda text: print(text, flush=True))
+    comparison = Comparison(
+        entrants,
+        pairs,
+        args.out,
+        args.device,
+        lambda text: print(text, flush=True),
+        args.fused_pattern,
+        **reading,
+    )
     comparison.fuse(None if args.no_cost else tuple(args.shape), args.batch_size)
     with track(desc='evaluating', unit='image', show=is_main_process()) as bar:
         results = comparison.evaluate(args.metrics, args.protocol, workers=args.workers, progress=follow(bar))

@@ -12,9 +12,17 @@ import sys
 from pathlib import Path
 
 from mmfusion.comparison.entrants import check_name
-from mmfusion.utils import DEPTH16, check_writable, follow, list_images, refuse_same, track
+from mmfusion.utils import check_writable, follow, list_images, refuse_same, track
 
-from .common import add_metrics_arguments, add_source_arguments, at_least, message_of, source_folders
+from .common import (
+    add_metrics_arguments,
+    add_reading_arguments,
+    add_source_arguments,
+    at_least,
+    message_of,
+    reading_options,
+    source_folders,
+)
 
 
 def method_folder(text):
@@ -35,6 +43,18 @@ def gallery(text):
     return None if text == 'all' else at_least(0)(text)
 
 
+def fused_patterns(texts, methods):
+    """Read ``[NAME=]PATTERN …``: method, or ``''`` for all, → pattern."""
+    patterns = {}
+    for text in texts:
+        name, equals, pattern = text.partition('=')
+        name, pattern = (name, pattern) if equals and '{' not in name else ('', text)
+        if name and name not in methods:
+            raise ValueError(f'--fused-pattern {text}: no method {name!r} in --fused; there are {", ".join(methods)}.')
+        patterns[name] = pattern
+    return patterns
+
+
 def parse_args(argv=None, prog=None):
     """The command line."""
     parser = argparse.ArgumentParser(
@@ -42,15 +62,17 @@ def parse_args(argv=None, prog=None):
     )
     add_source_arguments(parser)
     parser.add_argument('--fused', required=True, nargs='+', type=method_folder, metavar='NAME=DIR')
+    parser.add_argument(
+        '--fused-pattern',
+        nargs='+',
+        default=[],
+        metavar='[NAME=]PATTERN',
+        help="names of the fused images, of all methods or of one, such as '{name}_fused'",
+    )
     add_metrics_arguments(parser, default='all')
     parser.add_argument('--out', required=True, help='folder for metrics.csv, metrics.json and report.html')
     parser.add_argument('--allow-missing', action='store_true', help='evaluate what is there where files are missing')
-    parser.add_argument(
-        '--depth16',
-        choices=DEPTH16,
-        default='full',
-        help='how sources of more than 8 bits become 8; stretch is for raw thermal data, never for fused images',
-    )
+    add_reading_arguments(parser)
     parser.add_argument('--no-report', action='store_true', help='no report.html')
     parser.add_argument(
         '--gallery', type=gallery, default=60, help="images in the report's gallery: a number, or 'all' (default 60)"
@@ -68,11 +90,14 @@ def parse_args(argv=None, prog=None):
 def evaluate(args):
     """Evaluate, print the table, write the files, and return a sentence about them."""
     vi_dir, ir_dir = source_folders(args)
+    patterns = fused_patterns(args.fused_pattern, dict(args.fused))
+    patterns.update(vi=args.vi_pattern, ir=args.ir_pattern)
     for folder in filter(None, (vi_dir, ir_dir, *dict(args.fused).values())):
         list_images(folder)  # refuses what is no folder
-    if ir_dir:
+    if ir_dir and args.vi_pattern == args.ir_pattern:
         refuse_same(vi_dir, ir_dir)
     check_writable(args.out)
+    reading = reading_options(args, lambda: list_images(ir_dir or vi_dir, args.ir_pattern).values())
 
     from mmfusion.evaluation.report import evaluate_folders, table_of, write_html
 
@@ -85,9 +110,10 @@ def evaluate(args):
             args.protocol,
             args.out,
             allow_missing=args.allow_missing,
-            depth16=args.depth16,
             workers=args.workers,
             progress=follow(bar),
+            patterns=patterns,
+            **reading,
         )
     for line in missing:
         print(f'warning: {line}', file=sys.stderr)

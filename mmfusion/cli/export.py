@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> str:
     """Export; returns a sentence about how far the file is from PyTorch."""
     find_config(args.config)
 
-    from mmfusion.apis.inferencer import depth16_of
+    from mmfusion.apis.inferencer import reading_of
     from mmfusion.export import export, format_of
     from mmfusion.models.hub import find_weights, init_model, load_model_config
     from mmfusion.utils.run_record import model_settings
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> str:
         Path(find_config(args.config)).stem,
         not args.float,
         tuple(args.size) if args.size else None,
-        depth16_of(cfg) or 'full',
+        reading_of(cfg).get('depth16', 'full'),
         settings,
     )
     unit = 'grey levels beyond rounding' if not args.float else 'of a range of 1'
@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> str:
     if args.int8:
         from mmfusion.export.quantize import quantize  # needs an optional package
 
-        mean, largest = quantize(args.out, [files[1:] for files in pairs], depth16_of(cfg) or 'full')
+        mean, largest = quantize(args.out, [files[1:] for files in pairs], reading_of(cfg).get('depth16', 'full'))
         text += (
             f' In int8 it differs from float32 by {mean:.2f} grey levels on average over {len(pairs)} pairs, at most '
         )

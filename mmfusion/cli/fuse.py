@@ -11,8 +11,17 @@ from pathlib import Path
 
 from mmfusion.utils import WRITE_SUFFIXES, check_writable, list_images, pair_images, refuse_same, shorten
 from mmfusion.utils.configs import find_config, is_exported
+from mmfusion.utils.pairing import pattern_advice
 
-from .common import add_inference_arguments, add_source_arguments, inference_options, report, source_folders
+from .common import (
+    add_inference_arguments,
+    add_source_arguments,
+    inference_options,
+    reading_in,
+    report,
+    source_folders,
+    source_patterns,
+)
 
 
 def make_parser(prog=None):
@@ -30,18 +39,20 @@ def make_parser(prog=None):
     return parser
 
 
-def find_pairs(vi_dir, ir_dir, allow_missing):
-    """Pairs of two folders by stem: [(stem, visible, infrared), …]; says what ``allow_missing`` leaves out."""
+def find_pairs(vi_dir, ir_dir, allow_missing, vi_pattern=None, ir_pattern=None):
+    """Pairs of two folders by name: [(name, visible, infrared), …]; says what ``allow_missing`` leaves out."""
     if ir_dir is None:
-        return [(stem, file, None) for stem, file, _ in pair_images(vi_dir)]
+        return [(stem, file, None) for stem, file, _ in pair_images(vi_dir, vi_pattern=vi_pattern)]
     if not allow_missing:
-        return pair_images(vi_dir, ir_dir)
-    refuse_same(vi_dir, ir_dir)
-    vi, ir = list_images(vi_dir), list_images(ir_dir)
+        return pair_images(vi_dir, ir_dir, vi_pattern, ir_pattern)
+    if vi_pattern == ir_pattern:
+        refuse_same(vi_dir, ir_dir)
+    vi, ir = list_images(vi_dir, vi_pattern), list_images(ir_dir, ir_pattern)
     stems = [stem for stem in vi if stem in ir]
     if not stems:
         raise FileNotFoundError(
-            f'{vi_dir} and {ir_dir}: no image of the one has a counterpart of its name in the other'
+            f'{vi_dir} and {ir_dir}: no image of the one has a counterpart of its name in the other.'
+            + pattern_advice((vi_dir, vi_pattern), (ir_dir, ir_pattern))
         )
     for kind, found in (('visible', vi), ('infrared', ir)):
         alone = [stem for stem in found if stem not in stems]
@@ -62,18 +73,18 @@ def fuse(args):
         raise ValueError(f'--batch-size must be at least 1, got {args.batch_size}')
     exported = is_exported(args.config)
     config = args.config if exported else find_config(args.config)
-    pairs = find_pairs(vi_dir, ir_dir, args.allow_missing)
+    pairs = find_pairs(vi_dir, ir_dir, args.allow_missing, **source_patterns(args))
 
     from mmfusion.apis import FusionInferencer
     from mmfusion.apis.folder import fuse_folder
     from mmfusion.models.hub import find_weights, load_model_config
     from mmfusion.utils.run_record import model_settings
 
-    options = inference_options(args)
+    options = inference_options(args, lambda: [vi if ir is None else ir for _, vi, ir in pairs])
     if options['weights'] is None and not exported:  # found once: an address is fetched here
         options['weights'] = find_weights(load_model_config(args.config, args.cfg_options))
     weights = args.config if exported else options['weights']
-    settings = model_settings(config, weights, args.cfg_options, args.tile, args.depth16)
+    settings = model_settings(config, weights, args.cfg_options, args.tile, **reading_in(options))
     fused, skipped = fuse_folder(
         pairs, out, settings, lambda: FusionInferencer(**options), args.suffix, args.batch_size, args.overwrite
     )

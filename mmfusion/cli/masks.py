@@ -4,9 +4,16 @@ import argparse
 from pathlib import Path
 
 from mmfusion.masks.defaults import DEFAULT_DETECTOR, DEFAULT_PROMPT
-from mmfusion.utils import DEPTH16, check_writable, near_files, pair_images, refuse_overwriting
+from mmfusion.utils import check_writable, list_images, near_files, pair_images, refuse_overwriting
 
-from .common import add_source_arguments, report, source_folders
+from .common import (
+    add_reading_arguments,
+    add_source_arguments,
+    reading_options,
+    report,
+    source_folders,
+    source_patterns,
+)
 
 
 def parse_span(text):
@@ -21,12 +28,7 @@ def make_parser(prog=None):
     """The command line."""
     parser = argparse.ArgumentParser(prog=prog, description=__doc__)
     add_source_arguments(parser)
-    parser.add_argument(
-        '--depth16',
-        choices=DEPTH16,
-        default='full',
-        help='how more than 8 bits become 8; stretch is for raw thermal data',
-    )
+    add_reading_arguments(parser)
     parser.add_argument('--out', help='folder for mask_vi/, mask_ir/ and masks.json')
     parser.add_argument('--mask-vi-dir', help='folder of the visible masks and their masks.json, instead of --out')
     parser.add_argument('--mask-ir-dir', help='folder of the infrared masks and their masks.json, instead of --out')
@@ -122,7 +124,7 @@ def run(args):
         raise ValueError('Give --mask-vi-dir and --mask-ir-dir together, or neither.')
     mask_dirs = (args.mask_vi_dir, args.mask_ir_dir) if args.mask_vi_dir else None
     folders = source_folders(args)
-    pair_images(*folders)  # refuses folders that do not pair before anything is loaded
+    pair_images(*folders, **source_patterns(args))  # refuses folders that do not pair before anything is loaded
     for option, folder in (
         ('--out', args.out),
         ('--mask-vi-dir', args.mask_vi_dir),
@@ -136,7 +138,13 @@ def run(args):
     from mmfusion.masks.generate import generate_masks
 
     return generate_masks(
-        *folders, make_backend(args), args.out, mask_dirs, overwrite=args.overwrite, depth16=args.depth16
+        *folders,
+        make_backend(args),
+        args.out,
+        mask_dirs,
+        overwrite=args.overwrite,
+        **source_patterns(args),
+        **reading_options(args, lambda: list_images(folders[1] or folders[0], args.ir_pattern).values()),
     )
 
 

@@ -31,11 +31,19 @@ class Entrant:
 
 @dataclass(frozen=True)
 class Pairs:
-    """The images of a comparison: stem, visible and infrared file of each, and their two folders."""
+    """The images of a comparison: name, visible and infrared file of each."""
 
     items: list[tuple[str, Path, Path]]
-    vi: Path
-    ir: Path
+
+    @property
+    def vi(self) -> dict[str, Path]:
+        """Visible files by name."""
+        return {name: vi for name, vi, _ in self.items}
+
+    @property
+    def ir(self) -> dict[str, Path]:
+        """Infrared files by name."""
+        return {name: ir for name, _, ir in self.items}
 
 
 def parse_entrant(text: str) -> Entrant:
@@ -97,13 +105,20 @@ def check_name(name: str, text: str) -> None:
         raise ValueError(f'{text!r}: {name!r} cannot be the name of a method; give another one by NAME=')
 
 
-def open_data(data: str | Path | None = None, vi: str | Path | None = None, ir: str | Path | None = None) -> Pairs:
+def open_data(
+    data: str | Path | None = None,
+    vi: str | Path | None = None,
+    ir: str | Path | None = None,
+    vi_pattern: str | None = None,
+    ir_pattern: str | None = None,
+) -> Pairs:
     """Find the pairs of images.
 
     Args:
         data: Name of a dataset of mmfusion (``tno``: a file of ``configs/_base_/datasets``), or a folder with a folder of
             visible and one of infrared images in it (``vi`` and ``ir``, ``visible`` and ``infrared``…).
         vi, ir: The two folders, in the place of ``data``.
+        vi_pattern, ir_pattern: How names pair where they differ; see :func:`mmfusion.utils.pair_images`.
 
     Raises:
         ValueError: If it is none of these, or images have no counterpart.
@@ -112,10 +127,12 @@ def open_data(data: str | Path | None = None, vi: str | Path | None = None, ir: 
     if (data is None) == (vi is None) or (vi is None) != (ir is None):
         raise ValueError('give the images by --data NAME or DIR, or by --vi DIR and --ir DIR')
     if data is not None and not Path(data).is_dir():
+        if vi_pattern or ir_pattern:
+            raise ValueError(f'--data {data}: patterns are for folders; the names of a dataset pair by themselves.')
         return _open_named(str(data))
     if data is not None:
         vi, ir = (_subfolder(Path(data), names) for names in (_VISIBLE, _INFRARED))
-    return Pairs(pair_images(vi, ir), Path(vi), Path(ir))
+    return Pairs(pair_images(vi, ir, vi_pattern, ir_pattern))
 
 
 def _subfolder(folder: Path, names: Sequence[str]) -> Path:
@@ -146,8 +163,9 @@ def _open_named(name: str) -> Pairs:
     with DefaultScope.overwrite_default_scope('mmfusion'):
         dataset = DATASETS.build(dict(cfg.test_dataloader.dataset, pipeline=[], lazy_init=False))
     items = [dataset.get_data_info(i) for i in range(len(dataset))]
-    pairs = [(Path(d['img_path']).stem, Path(d['img_path']), Path(d['ir_path'])) for d in items if d.get('ir_path')]
-    folders = {(vi.parent, ir.parent) for _, vi, ir in pairs}
-    if len(folders) != 1 or len(pairs) < len(items):
-        raise ValueError(f'--data {name}: its pairs are not files of two folders; give these by --vi DIR --ir DIR')
-    return Pairs(pairs, *folders.pop())
+    pairs = [
+        (d['img_id'], Path(d['img_path']), Path(d['ir_path'])) for d in items if Path(d.get('ir_path', '')).is_file()
+    ]
+    if not pairs or len(pairs) < len(items):
+        raise ValueError(f'--data {name}: its pairs are not files; give two folders by --vi DIR --ir DIR')
+    return Pairs(pairs)

@@ -19,8 +19,9 @@ from mmfusion.apis.folder import fuse_folder
 from mmfusion.evaluation.report import Results, evaluate_folders, format_value, rank, table_of, write_html
 from mmfusion.models.cost import Cost, measure
 from mmfusion.models.hub import find_device, find_weights, load_model_config
-from mmfusion.utils import list_images, write_bytes
+from mmfusion.utils import check_reading, list_images, write_bytes
 from mmfusion.utils.checkpoint import CheckpointError
+from mmfusion.utils.pairing import propose_patterns
 from mmfusion.utils.run_record import model_settings, plain
 from mmfusion.utils.tables import Table
 
@@ -65,8 +66,9 @@ class Comparison:
         out: Folder of ``fused/<name>``, ``metrics.csv``, ``metrics.json``, ``costs.json``, ``table.md``, ``table.tex`` and
             ``report.html``.
         device: Where the models run; see :func:`~mmfusion.models.hub.find_device`.
-        depth16: How more than 8 bits become 8.
         say: Gets a line about each step.
+        fused_pattern: Names of the images in given folders; see :class:`mmfusion.utils.NamePattern`.
+        **reading: How images become 8 bits; see :func:`mmfusion.utils.check_reading`.
     """
 
     def __init__(
@@ -75,12 +77,14 @@ class Comparison:
         pairs: Pairs,
         out: str | Path,
         device: str | None = None,
-        depth16: str = 'full',
         say: Callable[[str], object] = print,
+        fused_pattern: str | None = None,
+        **reading: object,
     ) -> None:
         self.entrants, self.pairs, self.out = list(entrants), pairs, Path(out)
-        self.device, self.depth16 = str(find_device(device)), depth16
+        self.device, self.reading = str(find_device(device)), check_reading(**reading)
         self.say = say if is_main_process() else lambda text: None
+        self.fused_pattern = fused_pattern
         self.failed: dict[str, str] = {}
         self.costs: dict[str, Cost] = {}
         self.shape: tuple[int, int] | None = None
@@ -110,17 +114,20 @@ class Comparison:
                 self.say(f'{entrant.name}: left out: {error}')
 
     def _check_given(self, entrant: Entrant) -> None:
-        images = list_images(entrant.folder)
+        images = list_images(entrant.folder, self.fused_pattern)
         absent = [stem for stem, *_ in self.pairs.items if stem not in images]
         if absent:
             shown = ', '.join(absent[:5])
             self.failed[entrant.name] = (
-                f'{entrant.folder} lacks {len(absent)} of {len(self.pairs.items)} images: {shown}'
+                f'{entrant.folder} lacks {len(absent)} of {len(self.pairs.items)} images: {shown}.'
             )
+            patterns = None if self.fused_pattern else propose_patterns(self.pairs.vi, images)
+            if patterns and patterns[0] == '{name}':
+                self.failed[entrant.name] += f" --fused-pattern '{patterns[1]}' would pair them."
             self.say(f'{entrant.name}: left out: {self.failed[entrant.name]}')
 
     def _fuse_one(self, entrant: Entrant, batch_size: int) -> None:
-        settings = model_settings(entrant.config, entrant.weights, depth16=self.depth16)
+        settings = model_settings(entrant.config, entrant.weights, **self.reading)
         built = []
 
         def build():
@@ -128,7 +135,7 @@ class Comparison:
                 progress = is_main_process()
                 built.append(
                     FusionInferencer(
-                        entrant.config, entrant.weights, self.device, depth16=self.depth16, show_progress=progress
+                        entrant.config, entrant.weights, self.device, **self.reading, show_progress=progress
                     )
                 )
             return built[0]
@@ -179,8 +186,9 @@ class Comparison:
             metrics,
             protocol,
             self.out,
-            depth16=self.depth16,
             images=images,
+            **self.reading,
+            patterns={e.name: self.fused_pattern for e in self.entrants if e.folder},
             **options,
         )
         return results

@@ -1,10 +1,13 @@
 """Datasets of infrared-visible image pairs."""
 
 from . import transforms
+from .dronevehicle import DroneVehicleDataset
 from .export.coco import to_coco
+from .flir import FLIRAlignedDataset
 from .fmb import FMBDataset
 from .fusion_dataset import FusionDataset
 from .image_dataset import ImageDataset
+from .kaist import KAISTDataset
 from .layout_dataset import LayoutDataset
 from .llvip import LLVIPDataset
 from .m3fd import M3FDDataset, M3FDSegDataset
@@ -17,9 +20,12 @@ from .synthetic import RenderSyntheticPair, SyntheticDataset, SyntheticScene, re
 from .tno import TNODataset
 
 __all__ = [
+    'DroneVehicleDataset',
+    'FLIRAlignedDataset',
     'FMBDataset',
     'FusionDataset',
     'ImageDataset',
+    'KAISTDataset',
     'LLVIPDataset',
     'LayoutDataset',
     'M3FDDataset',

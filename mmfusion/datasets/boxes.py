@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from mmfusion.utils import read_size, read_text
+from mmfusion.utils import NamePattern, read_size, read_text
 
 
 def read_voc(
@@ -41,6 +41,9 @@ def read_voc(
 def read_yolo(file: str | Path, classes: Sequence[str], image: str | Path) -> list[tuple[str, list[float], bool]]:
     """Read the boxes of a YOLO annotation: lines of class index, centre x, centre y, width, height (all in [0, 1]).
 
+    A sixth field, a detector's score, is left out; lines of a class and three or more corners (polygons of segmentation,
+    four corners of oriented boxes) give the box around them. An index may be written as a float (``0.0``).
+
     Args:
         file: The text file.
         classes: Names by index.
@@ -65,11 +68,74 @@ def read_yolo(file: str | Path, classes: Sequence[str], image: str | Path) -> li
     return boxes
 
 
+class BoxSource:
+    """Box annotations of a dataset: a folder of Pascal VOC or YOLO files, or a COCO file, as they are.
+
+    Args:
+        source: Folder, or COCO file (``.json``).
+        suffix: ``.xml`` or ``.txt``, where a folder holds both.
+        pattern: How names of annotations pair with those of images; see :class:`~mmfusion.utils.NamePattern`.
+
+    Raises:
+        FileNotFoundError: If there is no such folder or file.
+        ValueError: If a COCO file cannot be read.
+    """
+
+    def __init__(self, source: str | Path, suffix: str = '.xml', pattern: str | None = None) -> None:
+        self.source = Path(source)
+        name_of = NamePattern(pattern) if pattern else str
+        if self.source.is_file():
+            self.suffix = '.json'
+            self._found = {name_of(name): entry for name, entry in _by_last(_parse_coco(self.source)).items()}
+        elif self.source.is_dir():
+            files = sorted(f for f in self.source.rglob('[!.]*') if f.suffix in ('.xml', '.txt'))
+            # Lists of names often lie beside the XML files.
+            kinds = {f.suffix for f in files}
+            self.suffix = suffix if suffix in kinds or not kinds else next(iter(kinds))
+            stems = {f.relative_to(self.source).with_suffix('').as_posix(): f for f in files if f.suffix == self.suffix}
+            self._found = {name_of(stem): file for stem, file in stems.items()}
+        else:
+            raise FileNotFoundError(f'{source}: no such folder or COCO file of boxes. Check data_prefix["ann_path"].')
+        self._found.pop(None, None)
+
+    def file(self, name: str) -> Path:
+        """The file that annotates an image."""
+        return self.source if self.suffix == '.json' else self._found[name]
+
+    def has(self, name: str) -> bool:
+        """Whether an image has an annotation."""
+        return name in self._found
+
+    def read(self, name: str, classes: Sequence[str], image: str | Path) -> list[tuple[str, list[float], bool]]:
+        """Read the boxes of an image.
+
+        Args:
+            name: Of the image.
+            classes: Names by index, for YOLO; others are given as written.
+            image: The image, for its size.
+
+        Returns:
+            Class name, box (x1, y1, x2, y2 in pixels), and whether the object is difficult (COCO: a crowd) of each.
+
+        Raises:
+            ValueError: If the annotation cannot be read, or a box has no extent.
+        """
+        if self.suffix == '.json':
+            return self._found[name][2]
+        file = self._found[name]
+        if self.suffix == '.txt':
+            return read_yolo(file, classes, image)
+        boxes = _parse_voc(file)[1]
+        for k, (label, bbox, _) in enumerate(boxes, 1):
+            _check_extent(bbox, file, k, label)
+        return boxes
+
+
 class AnnotatedBoxes:
     """Boxes from annotation files: Pascal VOC XML, YOLO text, or one COCO JSON; found by the images' stems.
 
     - VOC: ``NAME.xml``; ``object`` with ``name`` and ``bndbox`` (pixels). Its ``size`` must be the image's.
-    - YOLO: ``NAME.txt``; lines ``class x y w h``, the centre and size as fractions of the image.
+    - YOLO: ``NAME.txt``; lines ``class x y w h``, the centre and size as fractions of the image; see :func:`read_yolo`.
     - COCO: ``images`` with ``file_name``, ``annotations`` with ``bbox`` (x, y, w, h in pixels), ``categories``.
 
     Args:
@@ -90,7 +156,7 @@ class AnnotatedBoxes:
         missing: str = 'error',
     ) -> None:
         self.sources = {'vi': Path(source), 'ir': Path(source_ir or source)}
-        self.classes = sorted(classes) if classes else None
+        self.classes = sorted([classes] if isinstance(classes, str) else classes) if classes else None
         self.missing = missing
         self.found = {}
 
@@ -150,7 +216,8 @@ class AnnotatedBoxes:
 def _read_annotations(source, stems):
     """stem → (file, image size or ``'fractions'`` or None, [(class, [x1, y1, x2, y2]), …])."""
     if source.is_file():
-        return _parse_coco(source)
+        found = _by_last(_parse_coco(source))
+        return {name: (file, size, [box[:2] for box in boxes]) for name, (file, size, boxes) in found.items()}
     if not source.is_dir():
         raise ValueError(f'{source}: no such folder or COCO file of boxes. Check --boxes.')
     kinds = {suffix: [s for s in stems if (source / f'{s}{suffix}').is_file()] for suffix in ('.xml', '.txt')}
@@ -183,11 +250,22 @@ def _parse_voc(file):
     for k, item in enumerate(root.iter('object'), 1):
         name = (item.findtext('name') or '').strip()
         try:
-            bbox = [float(item.findtext(f'bndbox/{side}')) for side in ('xmin', 'ymin', 'xmax', 'ymax')]
+            bbox = _voc_box(item)
         except (TypeError, ValueError) as e:
             raise ValueError(f'{file}: object {k} ({name}) has no complete bndbox (xmin, ymin, xmax, ymax)') from e
         boxes.append((name, bbox, (item.findtext('difficult') or '0').strip() not in ('0', '')))
     return size if all(size) else None, boxes
+
+
+def _voc_box(item):
+    """x1, y1, x2, y2 of an object: of its sides, of x, y, w, h (KAIST), or around its polygon (DroneVehicle)."""
+    if item.find('bndbox') is None and item.find('polygon') is not None:
+        xs, ys = ([float(item.findtext(f'polygon/{axis}{k}')) for k in range(1, 5)] for axis in 'xy')
+        return [min(xs), min(ys), max(xs), max(ys)]
+    if item.find('bndbox/w') is not None:
+        x, y, w, h = (float(item.findtext(f'bndbox/{key}')) for key in 'xywh')
+        return [x, y, x + w, y + h]
+    return [float(item.findtext(f'bndbox/{side}')) for side in ('xmin', 'ymin', 'xmax', 'ymax')]
 
 
 def _parse_yolo(file):
@@ -201,37 +279,58 @@ def _parse_yolo(file):
         if not fields:
             continue
         try:
-            # A sixth field is a detector's score.
-            x, y, w, h = map(float, fields[1:5] if len(fields) < 7 else ())
-            if not all(0 <= v <= 1 for v in (x, y, w, h)):
+            values = list(map(float, fields[1:]))
+            polygon = len(values) >= 6 and len(values) % 2 == 0
+            if not polygon and len(values) not in (4, 5):  # a fifth value is a detector's score
+                raise ValueError(f'{len(values)} values after the class')
+            values = values if polygon else values[:4]
+            # Tools round, or cut at a pixel beyond the border.
+            if not all(-0.01 <= v <= 1.01 for v in values):
                 raise ValueError('values outside of 0…1')
+            values = [min(max(v, 0.0), 1.0) for v in values]
         except ValueError as e:
             raise ValueError(
                 f'{file}, line {k}: expected "class x y width height", the centre and the size as fractions of the '
-                f'image, found {line.strip()!r} ({e})'
+                f'image, found {line.strip()!r} ({e}). Polygons are "class x1 y1 x2 y2 x3 y3 …".'
             ) from e
-        boxes.append((k, fields[0], [x - w / 2, y - h / 2, x + w / 2, y + h / 2]))
+        label = fields[0][:-2] if fields[0].endswith('.0') else fields[0]
+        if polygon:
+            xs, ys = values[::2], values[1::2]
+            boxes.append((k, label, [min(xs), min(ys), max(xs), max(ys)]))
+        else:
+            x, y, w, h = values
+            boxes.append((k, label, [x - w / 2, y - h / 2, x + w / 2, y + h / 2]))
     return boxes
 
 
 def _parse_coco(file):
-    """As :func:`_read_annotations`, of a COCO file."""
+    """Path of an image without suffix → (file, image size or None, [(class, [x1, y1, x2, y2], crowd), …])."""
     try:
         data = json.loads(read_text(file))
         names = {c['id']: c['name'] for c in data['categories']}
         found, by_id = {}, {}
         for image in data['images']:
-            stem = Path(image['file_name']).stem
+            stem = Path(image['file_name']).with_suffix('').as_posix()
             if stem in found:
                 raise ValueError(f'two images are named {stem}')
             size = (image['width'], image['height']) if 'width' in image else None
             found[stem] = by_id[image['id']] = (file, size, [])
         for item in data['annotations']:
             x, y, w, h = item['bbox']
-            by_id[item['image_id']][2].append((names[item['category_id']], [x, y, x + w, y + h]))
+            if w > 0 and h > 0:  # others are left out by mmdet, too
+                box = names[item['category_id']], [x, y, x + w, y + h], bool(item.get('iscrowd', 0))
+                by_id[item['image_id']][2].append(box)
     except (KeyError, ValueError, TypeError) as e:
         raise ValueError(f'{file}: cannot be read as COCO detections ({type(e).__name__}: {e})') from e
     return found
+
+
+def _by_last(found):
+    """Entries by their names and, where no other has it, by the last part alone: file names may have folders before them."""
+    last = {}
+    for name in found:
+        last.setdefault(Path(name).name, []).append(name)
+    return {short: found[names[0]] for short, names in last.items() if len(names) == 1} | found
 
 
 def _check_extent(bbox, file, k, name):

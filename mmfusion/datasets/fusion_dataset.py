@@ -11,7 +11,8 @@ from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
 from mmfusion.registry import DATASETS
-from mmfusion.utils import IMG_SUFFIXES, list_images, pair_images, read_mask, read_names, read_text
+from mmfusion.utils import IMG_SUFFIXES, NamePattern, list_images, pair_images, read_mask, read_names, read_text
+from mmfusion.utils.pairing import with_prefix
 
 # Folders of annotations that have transforms of their own.
 _ANNOTATIONS = ('mask_vi_path', 'mask_ir_path', 'seg_map_path')
@@ -23,10 +24,11 @@ _OWN = ('vi_path', 'ir_path', 'rgbt_path', 'img_path', 'ann_path')
 class FusionDataset(BaseDataset):
     """Pairs of registered visible and infrared images, paired by file name, with optional annotations.
 
-    Folders are given in ``data_prefix``, relative to ``data_root``:
+    Folders are given in ``data_prefix``, relative to ``data_root``. Where images lie in subfolders, an image's name has
+    these before it, and what belongs to it lies in subfolders of the same names.
 
     - ``vi_path``, ``ir_path``: the images; or ``rgbt_path``: files whose four channels are R, G, B and thermal;
-    - ``mask_vi_path``, ``mask_ir_path``: binary masks of salient objects, ``mask_prefix`` + the image's stem;
+    - ``mask_vi_path``, ``mask_ir_path``: binary masks of salient objects, ``mask_prefix`` + the image's name;
     - ``seg_map_path``: label maps of the image's stem;
     - boxes are read by subclasses into ``instances``;
     - ``<name>_path`` of any other name: a companion of each image, such as a registered infrared image, flow or weights, for
@@ -42,6 +44,9 @@ class FusionDataset(BaseDataset):
         data_prefix (dict): Folders, as above.
         mask_prefix (str): What stands before the stem in a mask's file name; OCCO's public code uses ``'mask_'``.
         reduce_zero_label (bool): As in mmseg: label 0 is ignored, and 1 becomes 0.
+        vi_pattern, ir_pattern (str, optional): How the names of the images pair where they differ, such as ``'{name}_VIS'``
+            and ``'{name}_IR'``; see :func:`mmfusion.utils.pair_images`.
+        patterns (dict[str, str], optional): The same for other folders, by their key: ``dict(seg_map_path='{name}_mask')``.
         texts (str): A JSON file of stem → text, relative to ``data_root`` or absolute.
         filter_cfg (dict, optional): ``empty_masks=True`` leaves out, from the start, pairs whose two masks are both empty;
             all masks are read once.
@@ -61,6 +66,9 @@ class FusionDataset(BaseDataset):
         mask_prefix='mask_',
         reduce_zero_label=False,
         texts='',
+        vi_pattern=None,
+        ir_pattern=None,
+        patterns=None,
         **kwargs,
     ):
         # (seed, epoch), or −1 before anybody said; in shared memory, so that workers that live on see the new epoch.
@@ -68,6 +76,7 @@ class FusionDataset(BaseDataset):
         self.mask_prefix = mask_prefix
         self.reduce_zero_label = reduce_zero_label
         self.texts = texts
+        self.patterns = dict(patterns or {}, vi_path=vi_pattern, ir_path=ir_pattern)
         metainfo = dict(kwargs.pop('metainfo', None) or {})
         if isinstance(metainfo.get('classes'), str):  # one class, not its letters
             metainfo['classes'] = (metainfo['classes'],)
@@ -126,13 +135,13 @@ class FusionDataset(BaseDataset):
         prefix = self.data_prefix
         given = [key for key in ('vi_path', 'ir_path', 'rgbt_path') if prefix.get(key)]
         if given == ['rgbt_path']:
-            return pair_images(prefix['rgbt_path'])
+            return pair_images(prefix['rgbt_path'], vi_pattern=self.patterns['vi_path'])
         if given != ['vi_path', 'ir_path']:
             raise ValueError(
                 f'data_prefix of {type(self).__name__} has {", ".join(given) or "no images"}; expected vi_path and '
                 'ir_path, or rgbt_path (files whose four channels are R, G, B and thermal).'
             )
-        return pair_images(prefix['vi_path'], prefix['ir_path'])
+        return pair_images(prefix['vi_path'], prefix['ir_path'], self.patterns['vi_path'], self.patterns['ir_path'])
 
     def _images(self):
         """A folder of images, for messages."""
@@ -144,8 +153,8 @@ class FusionDataset(BaseDataset):
         file = Path(self.ann_file)
         if not file.is_file():
             raise FileNotFoundError(f'{file}: no such list of names (ann_file of {type(self).__name__})')
-        names = self._names(file)
         by_stem = {pair[0]: pair for pair in pairs}
+        names = [self._known(name, by_stem) for name in self._names(file)]
         missing = [n for n in names if n not in by_stem]
         if missing:
             raise ValueError(
@@ -157,7 +166,14 @@ class FusionDataset(BaseDataset):
     def _names(self, file):
         """The stems in a list, whether or not its lines have an image's suffix (a stem may itself hold a dot)."""
         lines = read_names(file)
-        return [line.stem if line.suffix.lower() in IMG_SUFFIXES else line.name for line in lines]
+        return [str(line.with_suffix('') if line.suffix.lower() in IMG_SUFFIXES else line) for line in lines]
+
+    def _known(self, name, names):
+        """A line of a list as one of ``names``: it may have folders before it, or be a file's name."""
+        last = Path(name).name
+        patterns = [NamePattern(self.patterns[key]) for key in ('vi_path', 'ir_path') if self.patterns[key]]
+        found = (pattern(line) for line in (name, last) for pattern in patterns)
+        return next((n for n in (name, last, *found) if n in names), last)
 
     def parse_pair(self, stem, vi, ir):
         """The sample of one pair.
@@ -180,7 +196,7 @@ class FusionDataset(BaseDataset):
             seg_fields=[],
         )
         for key, prefix in self._companions().items():
-            info[key] = str(self._listing(key)[f'{prefix}{stem}'])
+            info[key] = str(self._listing(key)[with_prefix(prefix, stem)])
         info['companions'] = [key.removesuffix('_path') for key in self._companions() if key not in _ANNOTATIONS]
         if self._texts:
             info['text'] = self._texts[stem]
@@ -211,7 +227,9 @@ class FusionDataset(BaseDataset):
             self._listings = {}
         if key not in self._listings:
             arrays = sorted(Path(self.data_prefix[key]).glob('*.npy')) if key not in _ANNOTATIONS else ()
-            self._listings[key] = {f.stem: f for f in arrays} or list_images(self.data_prefix[key])
+            self._listings[key] = {f.stem: f for f in arrays} or list_images(
+                self.data_prefix[key], self.patterns.get(key)
+            )
         return self._listings[key]
 
     def _refuse_missing(self, stems):
@@ -222,7 +240,7 @@ class FusionDataset(BaseDataset):
             except FileNotFoundError as e:
                 raise FileNotFoundError(f'{e}. {self._advice(key)}') from e
             self._report_missing(
-                key, [f'{prefix}{stem}' for stem in stems if f'{prefix}{stem}' not in there], len(stems)
+                key, [with_prefix(prefix, stem) for stem in stems if with_prefix(prefix, stem) not in there], len(stems)
             )
 
     def _report_missing(self, key, missing, total, most=10):

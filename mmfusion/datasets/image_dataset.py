@@ -15,7 +15,10 @@ class ImageDataset(FusionDataset):
     """
 
     def _pairs(self):
-        return [(stem, path, path) for stem, path in list_images(self.data_prefix['img_path']).items()]
+        return [
+            (stem, path, path)
+            for stem, path in list_images(self.data_prefix['img_path'], self.patterns['vi_path']).items()
+        ]
 
     def parse_pair(self, stem, vi, ir):
         """Make the sample of one image."""

@@ -1,13 +1,9 @@
 """What the datasets with a published folder layout share."""
 
-from pathlib import Path
-
 from mmfusion.utils import read_size
 
-from .boxes import read_voc, read_yolo
+from .boxes import BoxSource
 from .fusion_dataset import FusionDataset
-
-_READERS = {'.xml': read_voc, '.txt': read_yolo}
 
 
 class LayoutDataset(FusionDataset):
@@ -16,8 +12,11 @@ class LayoutDataset(FusionDataset):
     Classes left out by ``metainfo=dict(classes=...)`` become 255 in label maps, and their boxes are left out.
 
     A subclass states ``METAINFO``, ``SPLITS`` and ``FOLDERS``: key → folder below ``data_root``, where ``{split}`` is
-    replaced. The keys are those of :class:`FusionDataset`, and ``ann_path`` for box annotations, one file an image,
-    of the suffix ``BOX_SUFFIX`` (``.xml``: Pascal VOC; ``.txt``: YOLO).
+    replaced. The keys are those of :class:`FusionDataset`, and ``ann_path`` for box annotations: a folder of Pascal VOC or
+    YOLO files, one an image, or a COCO file (``.json``); ``BOX_SUFFIX`` says which are meant where a folder has both. Where
+    the infrared images have annotations of their own, ``ann_ir_path`` names them. ``PATTERNS`` says how names pair (key →
+    pattern), ``ALIASES`` which class a name in the files means (None: a box that is left out), ``DIFFICULT`` which of these
+    names mark boxes to be ignored.
 
     Labels, boxes and masks are looked for only when asked, so that a folder that holds images alone can be used.
     Masks of salient objects belong to no distributed dataset; they are expected in ``mask_vi`` and ``mask_ir`` beside
@@ -31,7 +30,10 @@ class LayoutDataset(FusionDataset):
             classes) and ``ignore_flag``, as mmdet's ``LoadAnnotations`` wants them, and the image's ``height``
             and ``width``.
         data_prefix (dict, optional): Folders that differ from the layout, by key.
-        box_suffix (str, optional): Annotations of boxes in another form than the dataset's own: ``.xml`` or ``.txt``.
+        boxes_of (str, optional): ``'vi'`` or ``'ir'``: whose annotations, where either modality has its own.
+        missing_boxes (str): What an image without annotation is: an ``'error'``, or ``'empty'``, without objects.
+        class_map (dict[str, str], optional): Class of the dataset → what it is called here, such as
+            ``dict(person='pedestrian')``; several may become one.
         **kwargs: Those of :class:`FusionDataset`.
 
     Raises:
@@ -43,6 +45,10 @@ class LayoutDataset(FusionDataset):
     SPLITS = ('train', 'test')
     FOLDERS = {}
     BOX_SUFFIX = '.xml'
+    PATTERNS = {}
+    ALIASES = {}
+    DIFFICULT = ()
+    BOXES_OF = 'vi'
 
     def __init__(
         self,
@@ -51,21 +57,28 @@ class LayoutDataset(FusionDataset):
         with_labels=False,
         with_boxes=False,
         data_prefix=None,
-        box_suffix=None,
+        boxes_of=None,
+        missing_boxes='error',
+        class_map=None,
         **kwargs,
     ):
         self.split = split or self.SPLITS[0]
         if self.split not in self.SPLITS:
             raise ValueError(f'{type(self).__name__} has no split {split!r}; its splits are {", ".join(self.SPLITS)}')
-        self.box_suffix = box_suffix or self.BOX_SUFFIX
-        if self.box_suffix not in _READERS:
-            raise ValueError(
-                f'{type(self).__name__}: box_suffix is {box_suffix!r}; expected one of {", ".join(_READERS)}'
-            )
         folders = self.folders()
         if (data_prefix or {}).get('rgbt_path'):
             folders = {key: folder for key, folder in folders.items() if key not in ('vi_path', 'ir_path')}
         folders |= dict(data_prefix or {})
+        boxes_of = boxes_of or self.BOXES_OF
+        if boxes_of not in ('vi', 'ir') or missing_boxes not in ('error', 'empty'):
+            raise ValueError(
+                f"boxes_of={boxes_of!r}, missing_boxes={missing_boxes!r}: expected 'vi' or 'ir', and 'error' or 'empty'."
+            )
+        infrared = folders.pop('ann_ir_path', None)
+        if boxes_of == 'ir' and infrared and 'ann_path' not in (data_prefix or {}):
+            folders['ann_path'] = infrared
+        self.missing_boxes, self.class_map = missing_boxes, dict(class_map or {})
+        kwargs = self._with_classes(self._with_patterns(kwargs))
         for asked, option, keys in (
             (with_masks, 'with_masks', ('mask_vi_path', 'mask_ir_path')),
             (with_labels, 'with_labels', ('seg_map_path',)),
@@ -82,12 +95,35 @@ class LayoutDataset(FusionDataset):
         super().__init__(data_prefix=folders, **kwargs)
         self._refuse_unknown_classes()
 
+    def _with_patterns(self, kwargs):
+        given = {'vi_path': kwargs.pop('vi_pattern', None), 'ir_path': kwargs.pop('ir_pattern', None)}
+        patterns = {**self.PATTERNS, **(kwargs.pop('patterns', None) or {}), **{k: v for k, v in given.items() if v}}
+        vi, ir = (patterns.pop(key, None) for key in ('vi_path', 'ir_path'))
+        return dict(kwargs, vi_pattern=vi, ir_pattern=ir, patterns=patterns)
+
+    def _with_classes(self, kwargs):
+        """Name the classes as ``class_map`` does, where ``metainfo`` does not choose among them."""
+        known, metainfo = self.METAINFO['classes'], dict(kwargs.get('metainfo') or {})
+        wrong = [name for name in self.class_map if known and name not in known]
+        if wrong:
+            raise ValueError(
+                f'class_map names {", ".join(wrong)}, which {type(self).__name__} has not; it has {", ".join(known)}.'
+            )
+        if not self.class_map or not known or 'classes' in metainfo:
+            return kwargs
+        colours = {}
+        for name, colour in zip(known, self.METAINFO['palette'], strict=True):
+            colours.setdefault(self.class_map.get(name, name), colour)
+        metainfo = dict(dict(palette=list(colours.values())), **metainfo, classes=tuple(colours))
+        return dict(kwargs, metainfo=metainfo)
+
     def _refuse_unknown_classes(self):
-        unknown = [name for name in self.metainfo['classes'] if name not in self.METAINFO['classes']]
-        if unknown and self.METAINFO['classes']:  # a layout without classes of its own takes the user's
+        known = [self.class_map.get(name, name) for name in self.METAINFO['classes']]
+        unknown = [name for name in self.metainfo['classes'] if name not in known]
+        if unknown and known:  # a layout without classes of its own takes the user's
             raise ValueError(
                 f'metainfo asks for the classes {", ".join(unknown)}, which {type(self).__name__} has not; it has '
-                f'{", ".join(self.METAINFO["classes"]) or "none"}'
+                f'{", ".join(known)}. Other names are given by class_map=dict({known[0]}={unknown[0]!r}).'
             )
 
     def folders(self):
@@ -98,33 +134,56 @@ class LayoutDataset(FusionDataset):
         super()._refuse_missing(stems)
         folder = self.data_prefix.get('ann_path')
         if folder:
-            there = {file.name for file in Path(folder).glob(f'*{self.box_suffix}')}
-            names = [f'{stem}{self.box_suffix}' for stem in stems]
-            self._report_missing('ann_path', [name for name in names if name not in there], len(stems))
+            self._boxes = BoxSource(folder, self.BOX_SUFFIX, self.patterns.get('ann_path'))
+            if self.missing_boxes == 'error':
+                suffix = '' if self._boxes.suffix == '.json' else self._boxes.suffix
+                absent = [f'{stem}{suffix}' for stem in stems if not self._boxes.has(stem)]
+                self._report_missing('ann_path', absent, len(stems))
+
+    def _advice(self, key):
+        if key == 'ann_path':
+            return (
+                'Add them, name in a list (ann_file) the images that have one, or, where no file means no object, set '
+                "missing_boxes='empty'."
+            )
+        return super()._advice(key)
 
     def parse_pair(self, stem, vi, ir):
         """As in the base class, with ``instances`` where boxes were asked for."""
         info = super().parse_pair(stem, vi, ir)
         info['label_map'] = self._label_map()
-        folder = self.data_prefix.get('ann_path')
-        if folder:
-            info['instances'] = self._read_boxes(Path(folder) / f'{stem}{self.box_suffix}', vi)
+        if self.data_prefix.get('ann_path'):
+            info['instances'] = self._read_boxes(stem, vi)
             info['height'], info['width'] = read_size(vi)  # mmdet's AspectRatioBatchSampler sorts by them
         return info
 
     def _label_map(self):
         """Index in the dataset's classes → index in those of the user's ``metainfo``, or 255; None where they agree."""
         known, wanted = list(self.METAINFO['classes']), list(self.metainfo['classes'])
-        if known == wanted or not known:
+        names = [self.class_map.get(name, name) for name in known]
+        if names == wanted or not known:
             return None
-        return {k: wanted.index(name) if name in wanted else 255 for k, name in enumerate(known)}
+        return {k: wanted.index(name) if name in wanted else 255 for k, name in enumerate(names)}
 
-    def _read_boxes(self, file, image):
-        known, wanted = self.METAINFO['classes'], list(self.metainfo['classes'])
-        boxes = _READERS[self.box_suffix](file, known, image)
-        # Classes left out by the user's metainfo are not annotated for him; unknown ones were refused above.
-        return [
-            dict(bbox=bbox, bbox_label=wanted.index(name), ignore_flag=int(ignore))
-            for name, bbox, ignore in boxes
-            if name in wanted
-        ]
+    def _read_boxes(self, stem, image):
+        wanted = list(self.metainfo['classes'])
+        known = list(self.METAINFO['classes']) or [*self.class_map, *wanted]
+        if not self._boxes.has(stem):
+            return []  # missing_boxes='empty'
+        instances = []
+        for k, (written, bbox, ignore) in enumerate(self._boxes.read(stem, known, image), 1):
+            name = self.ALIASES.get(written, written)
+            if name is None:
+                continue
+            if name not in known:
+                raise ValueError(
+                    f'{self._boxes.file(stem)}: object {k} of {stem} is of class {written!r}, which is not among the '
+                    f'classes of the dataset ({", ".join(known)}). Correct the file, or use a dataset class whose METAINFO '
+                    'lists it.'
+                )
+            name = self.class_map.get(name, name)
+            # Classes left out by the user's metainfo are not annotated for him; unknown ones were refused above.
+            if name in wanted:
+                ignored = int(ignore or written in self.DIFFICULT)
+                instances.append(dict(bbox=bbox, bbox_label=wanted.index(name), ignore_flag=ignored))
+        return instances

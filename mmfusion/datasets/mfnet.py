@@ -43,7 +43,9 @@ class MFNetDataset(LayoutDataset):
         super().__init__(split=split, ann_file=f'{split}.txt' if ann_file is None else ann_file, **kwargs)
 
     def _pairs(self):
-        return pair_images(self.data_prefix.get('rgbt_path') or self.data_prefix['vi_path'])
+        return pair_images(
+            self.data_prefix.get('rgbt_path') or self.data_prefix['vi_path'], vi_pattern=self.patterns['vi_path']
+        )
 
     def _names(self, file):
         names = super()._names(file)

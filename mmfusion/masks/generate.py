@@ -14,7 +14,8 @@ import numpy as np
 from mmengine.logging import print_log
 
 from mmfusion.datasets.transforms.loading import stack_pair
-from mmfusion.utils import ImageReadError, pair_images, read_mask, read_pair, track, write_image
+from mmfusion.utils import ImageReadError, check_reading, pair_images, read_mask, read_pair, track, write_image
+from mmfusion.utils.pairing import with_prefix
 from mmfusion.utils.run_record import check_record, write_record
 
 SIDECAR = 'masks.json'
@@ -61,7 +62,18 @@ class MaskSummary:
         self.coverage_ir += (ir - self.coverage_ir) / seen
 
 
-def generate_masks(vi_dir, ir_dir, backend, out=None, mask_dirs=None, overwrite=False, progress=True, depth16='full'):
+def generate_masks(
+    vi_dir,
+    ir_dir,
+    backend,
+    out=None,
+    mask_dirs=None,
+    overwrite=False,
+    progress=True,
+    vi_pattern=None,
+    ir_pattern=None,
+    **reading,
+):
     """Make the masks that are not there yet.
 
     Args:
@@ -75,7 +87,8 @@ def generate_masks(vi_dir, ir_dir, backend, out=None, mask_dirs=None, overwrite=
             ``out``. Each holds its ``masks.json``, so that several kinds of masks lie beside each other.
         overwrite (bool): Delete the masks of these images and begin anew, whatever made them.
         progress (bool): Show a bar.
-        depth16 (str): How more than 8 bits become 8, as in :func:`mmfusion.utils.read_visible`.
+        vi_pattern, ir_pattern (str, optional): See :func:`mmfusion.utils.pair_images`.
+        **reading: How images become 8 bits; see :func:`mmfusion.utils.check_reading`.
 
     Returns:
         MaskSummary: Counts.
@@ -85,10 +98,11 @@ def generate_masks(vi_dir, ir_dir, backend, out=None, mask_dirs=None, overwrite=
             or by something unknown, stand there; what the backend raises.
         ImageReadError: An image is missing or damaged. What was made before it stays, and is not made again.
     """
-    pairs = pair_images(vi_dir, ir_dir)
+    pairs = pair_images(vi_dir, ir_dir, vi_pattern, ir_pattern)
     mask_dirs, records = _folders(out, mask_dirs)
-    targets = {stem: tuple(d / f'mask_{stem}.png' for d in mask_dirs) for stem, _, _ in pairs}
-    settings = backend.settings | (dict(depth16=depth16) if depth16 != 'full' else {})
+    targets = {stem: tuple(d / f'{with_prefix("mask_", stem)}.png' for d in mask_dirs) for stem, _, _ in pairs}
+    reading = check_reading(**reading)
+    settings = backend.settings | {key: value for key, value in reading.items() if value != 'full'}
     for record in records:
         folders = [k for k, folder in enumerate(mask_dirs) if record.parent in (folder, folder.parent)]
         existing = [files[k] for files in targets.values() for k in folders if files[k].exists()]
@@ -111,7 +125,7 @@ def generate_masks(vi_dir, ir_dir, backend, out=None, mask_dirs=None, overwrite=
     summary = MaskSummary(pairs=len(pairs))
     for stem, vi, ir in track(pairs, 'masks', 'pair', show=progress):
         if None in kept[stem]:
-            coverages = _make(backend, stem, (vi, ir), targets[stem], kept[stem], depth16)
+            coverages = _make(backend, stem, (vi, ir), targets[stem], kept[stem], reading)
             summary.made += 1
         else:
             coverages = kept[stem]
@@ -148,9 +162,9 @@ def _read_complete(files):
     return shares
 
 
-def _make(backend, stem, sources, files, kept, depth16):
+def _make(backend, stem, sources, files, kept, reading):
     """Make what is missing of one pair; the masked share of both images."""
-    vi, ir = read_pair(*sources, depth16)
+    vi, ir = read_pair(*sources, **reading)
     stack_pair(vi, ir, *sources)  # for its messages, which name both
     images = {'vi': vi, 'ir': np.repeat(ir[..., None], 3, axis=2)}
     shares = list(kept)

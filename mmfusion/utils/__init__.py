@@ -1,15 +1,12 @@
 """Small helpers used across the package."""
 
 from .image_io import (
-    DEPTH16,
     IMG_SUFFIXES,
     WRITE_SUFFIXES,
-    ImageReadError,
+    frame_values,
     image_size,
     infrared_array,
-    list_images,
-    natural_key,
-    pair_images,
+    infrared_values,
     read_array,
     read_four_channels,
     read_infrared,
@@ -20,19 +17,25 @@ from .image_io import (
     read_size,
     read_visible,
     refuse_equal,
-    refuse_overwriting,
-    refuse_same,
+    remove_unfinished,
     rgbt_array,
-    shorten,
-    to_8bit,
-    to_bgr,
-    to_uint8,
+    sequence_range,
     visible_array,
     write_bytes,
     write_image,
 )
 from .outputs import check_writable
+from .pairing import (
+    NamePattern,
+    list_images,
+    natural_key,
+    pair_images,
+    refuse_overwriting,
+    refuse_same,
+    shorten,
+)
 from .progress import follow, track
+from .scaling import DEPTH16, ImageReadError, check_reading, to_8bit, to_bgr, to_uint8
 from .text import near_files, read_names, read_text
 
 __all__ = [
@@ -40,10 +43,14 @@ __all__ = [
     'IMG_SUFFIXES',
     'WRITE_SUFFIXES',
     'ImageReadError',
+    'NamePattern',
+    'check_reading',
     'check_writable',
     'follow',
+    'frame_values',
     'image_size',
     'infrared_array',
+    'infrared_values',
     'list_images',
     'natural_key',
     'near_files',
@@ -62,7 +69,9 @@ __all__ = [
     'refuse_equal',
     'refuse_overwriting',
     'refuse_same',
+    'remove_unfinished',
     'rgbt_array',
+    'sequence_range',
     'shorten',
     'to_8bit',
     'to_bgr',

@@ -14,12 +14,15 @@ import cv2
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
+from .palettes import likely_palette, values_of
+from .radiometric import is_radiometric, read_celsius
+from .scaling import ImageReadError, parse_range, range_ends, refuse_infinite, scale_advice, scaled, to_8bit
+
 # Files that can be written, and all that can be read.
 WRITE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp')
 IMG_SUFFIXES = (
     *WRITE_SUFFIXES, '.jp2', '.j2k', '.pgm', '.ppm', '.pbm', '.pnm', '.pfm', '.jfif', '.jpe', '.avif', '.npy',
 )  # fmt: skip
-DEPTH16 = ('full', 'stretch')
 
 # As many as OpenCV decodes. Pillow's own limit, a sixth of that, refuses maps and mosaics of people's own.
 _MAX_PIXELS = 2**30
@@ -34,10 +37,10 @@ _PAGED = ('TIFF', 'GIF', 'PNG', 'WEBP', 'AVIF')
 # Channels of a grey picture saved as JPEG differ by less.
 _COLOURED = 12
 _NOTICED = set()
-
-
-class ImageReadError(ValueError):
-    """An image file is missing, cannot be decoded, or has values that mmfusion does not know how to read."""
+# Mean distance of a picture's colours to a palette, in levels, above which it is another palette.
+_OTHER_PALETTE = 40
+# Pixels and images of a sequence that its percentiles are taken from.
+_SAMPLED_PIXELS, _SAMPLED_IMAGES = 20000, 100
 
 
 def _header(path):
@@ -256,67 +259,35 @@ def read_size(path):
         return img.shape[:2] if isinstance(img, np.ndarray) else img.size[::-1]
 
 
-def to_8bit(values, name, depth16='full'):
-    """Bring an array of numbers to 8 bits.
+def sequence_range(files, ir_range=('0.5%', '99.5%'), ir_colormap=None):
+    """Take percentiles of all images of a sequence together, so that its brightness does not flicker.
 
     Args:
-        values (np.ndarray): Any shape. uint8 stays as it is. By ``'full'`` scale, 65535 and, of floating-point values in
-            [0, 1], 1 become 255.
-        name (str | Path): For messages.
-        depth16 (str): ``'full'`` or ``'stretch'``: the 0.5 and 99.5 percentiles become 0 and 255.
+        files (Sequence[str | Path | np.ndarray]): Infrared images; at most 100 of them, evenly spread, are read.
+        ir_range (Sequence[str]): Two percentiles.
+        ir_colormap (str, optional): See :func:`check_reading`.
 
     Returns:
-        np.ndarray: uint8.
+        tuple[float, float]: The values at these percentiles, for ``ir_range``.
 
     Raises:
-        ImageReadError: If a value is NaN or infinite, or values have no full scale.
+        ValueError: If ``ir_range`` are no percentiles.
     """
-    if values.dtype == np.uint8:
-        return values
-    if values.dtype == bool:
-        return values.astype(np.uint8) * 255
-    is_float = values.dtype.kind == 'f'
-    if is_float and not np.isfinite(values).all():
-        raise ImageReadError(f'{name}: holds NaN or infinite values; an image must be finite. Convert it again.')
-    if depth16 == 'stretch':
-        low, high = np.percentile(values, (0.5, 99.5))
-        if not low < high:
-            warnings.warn(
-                f'{name}: nearly all values are {low:g}: stretched, the image is black but for what differs. Is it a frame '
-                'without a picture?',
-                stacklevel=3,
-            )
-        # In double the difference is exact for all that a file may hold, such as −3e38 where there are no data.
-        values = values.astype(np.float64)
-        values -= low
-        values *= 255 / max(high - low, 1e-6)
-        return np.clip(values, 0, 255, out=values).round().astype(np.uint8)
-    low, high = values.min(), values.max()
-    if is_float:
-        if low < 0 or high > 1:
-            raise ImageReadError(
-                f'{name}: floating-point values from {low:g} to {high:g} have no full scale; expected 0 to 1. '
-                f'{_advice(depth16)}.'
-            )
-        return np.round(values * values.dtype.type(255)).astype(np.uint8)
-    if low < 0 or high > 65535:
-        raise ImageReadError(f'{name}: values from {low:g} to {high:g} do not fit 16 bits. {_advice(depth16)}.')
-    if 0 < high < 16384:
-        warnings.warn(
-            f'{name}: a 16-bit image whose highest value is {high:.0f} of 65535 will be very dark. {_advice(depth16)}.',
-            stacklevel=3,
+    ir_range = parse_range(ir_range)
+    if not isinstance(ir_range[0], str):
+        raise ValueError(
+            f'ir_range={ir_range!r} of a sequence: expected percentiles, such as 1% 99%; numbers hold for all.'
         )
-    return np.round(values.astype(np.float32) / 257).astype(np.uint8)
-
-
-def _advice(depth16):
-    """What to do with values of no known scale."""
-    if depth16 == 'result':
-        return 'Save the fused image with 8 bits, with 16 bits up to 65535, or as floating-point values from 0 to 1'
-    return (
-        "If it is raw thermal data, set depth16='stretch' (--depth16 stretch); otherwise convert the file to 8 bits, or to "
-        'floating-point values from 0 to 1'
-    )
+    files = list(files)
+    chosen = [files[i] for i in np.unique(np.linspace(0, len(files) - 1, min(len(files), _SAMPLED_IMAGES)).astype(int))]
+    samples = []
+    for file in chosen:
+        is_array = isinstance(file, np.ndarray)
+        values = file if is_array else infrared_values(file, ir_range=ir_range, ir_colormap=ir_colormap)
+        values = values.reshape(-1)
+        refuse_infinite(values, 'a frame' if is_array else file)
+        samples.append(values[:: max(1, values.size // _SAMPLED_PIXELS)].astype(np.float64))
+    return range_ends(np.concatenate(samples), ir_range)
 
 
 def read_visible(path, depth16='full'):
@@ -359,7 +330,7 @@ def visible_array(values, name, depth16='full'):
     if values.ndim not in (2, 3) or 0 in values.shape or (values.ndim == 3 and values.shape[2] not in (1, 3)):
         raise ImageReadError(
             f'{name}: expected H×W×3 (B, G, R) or H×W, got shape {values.shape} of type {values.dtype}.'
-            + (_FOUR if values.ndim == 3 and values.shape[2] == 4 else '')
+            + (FOUR if values.ndim == 3 and values.shape[2] == 4 else '')
         )
     values = _checked(values, name, depth16)
     if values.ndim == 2 or values.shape[2] == 1:
@@ -367,12 +338,15 @@ def visible_array(values, name, depth16='full'):
     return values
 
 
-def read_infrared(path, depth16='full'):
-    """Read an infrared image as one channel; a colour file is turned to grey by BT.601, with a warning if it is coloured.
+def read_infrared(path, depth16='full', ir_range=None, ir_colormap=None):
+    """Read an infrared image as one channel.
+
+    A file in colours is turned back to values by its palette; without ``ir_colormap``, to grey by BT.601, with a warning if
+    it is coloured.
 
     Args:
         path (str | Path): The file.
-        depth16 (str): As in :func:`read_visible`.
+        depth16, ir_range, ir_colormap: As in :func:`check_reading`.
 
     Returns:
         np.ndarray: H×W uint8.
@@ -381,43 +355,138 @@ def read_infrared(path, depth16='full'):
         ImageReadError: If the file is missing, damaged, has values without a scale, or a fourth channel, which may be the
             infrared one.
     """
+    return infrared_array(infrared_values(path, depth16, ir_range, ir_colormap), path, depth16, ir_range)
+
+
+def infrared_values(path, depth16='full', ir_range=None, ir_colormap=None):
+    """Read an infrared file with the values that it has, for :func:`infrared_array` to bring to 8 bits.
+
+    Args:
+        path (str | Path): The file.
+        depth16, ir_range, ir_colormap: As in :func:`check_reading`; with a range and without a palette, radiometric JPEGs
+            give their temperatures in °C.
+
+    Returns:
+        np.ndarray: H×W (or a shape that :func:`infrared_array` refuses), of any type.
+
+    Raises:
+        ImageReadError: As in :func:`read_infrared`.
+    """
+    if is_radiometric(path):
+        if ir_range is not None and ir_colormap is None:
+            return _temperatures(path)
+        _warn_of_temperatures(path)
     img = _open(path)
     if isinstance(img, np.ndarray):
         if img.ndim == 2 or img.shape[2] == 1 or Path(path).suffix.lower() == '.npy':
-            return infrared_array(img, path, depth16)
+            return img
         _refuse_fourth(img, path)
         img = Image.fromarray(np.ascontiguousarray(visible_array(img[..., :3], path, depth16)[..., ::-1]))
     else:
         _refuse_fourth(img, path)
     if img.mode not in ('L', '1', 'RGB'):
         img = _convert(img, 'RGB', path)
-    if img.mode == 'RGB':
+    if img.mode != 'RGB':
+        return np.array(img.convert('L'))
+    if ir_colormap is None:
         _warn_of_pseudo_colour(np.asarray(img), path)
-    return np.array(img.convert('L'))
+        return np.array(img.convert('L'))
+    return _from_colours(np.asarray(img), path, ir_colormap)
+
+
+def _temperatures(path):
+    """Temperatures of a radiometric JPEG in °C, H×W float32, at the size of its picture and turned like it."""
+    try:
+        celsius = read_celsius(path)
+    except ImportError as e:
+        raise ImageReadError(
+            f'{path}: its temperatures, of which ir_range (--ir-range) is, are read by the package flyr: pip install flyr.'
+        ) from e
+    except Exception as e:  # of files that it does not know flyr raises errors of any type
+        raise ImageReadError(
+            f'{path}: flyr cannot read its temperatures ({type(e).__name__}: {e}). Leave out ir_range (--ir-range) to read '
+            'the picture, or export the temperatures as TIFF.'
+        ) from e
+    with _header(path) as img:
+        size, orientation = img.size, img.getexif().get(ExifTags.Base.Orientation, 1)
+    thermal = Image.fromarray(cv2.resize(celsius, size, interpolation=cv2.INTER_LINEAR))
+    thermal.getexif()[ExifTags.Base.Orientation] = orientation
+    return np.asarray(ImageOps.exif_transpose(thermal))
+
+
+def _warn_of_temperatures(path):
+    """Say once a folder that the picture of a radiometric JPEG is read."""
+    key = ('radiometric', Path(path).parent)
+    if key not in _NOTICED:
+        _NOTICED.add(key)
+        warnings.warn(
+            f'{path}: a radiometric JPEG of a thermal camera, of which the picture is read, whose colours and range differ '
+            'from image to image. Its temperatures are read where a range is given, in °C or as percentiles: '
+            'ir_range=(10, 40) (--ir-range 10 40).',
+            stacklevel=4,
+        )
+
+
+def frame_values(frame, name, ir_colormap=None):
+    """Turn a frame of an infrared video, H×W×3 uint8 (B, G, R), into one channel, as :func:`read_infrared` does a file.
+
+    Args:
+        frame (np.ndarray): The frame; H×W is given back as it is.
+        name (str): For messages.
+        ir_colormap (str, optional): As in :func:`check_reading`.
+
+    Returns:
+        np.ndarray: H×W.
+    """
+    if frame.ndim == 2:
+        return frame
+    if ir_colormap is not None:
+        return _from_colours(frame[..., ::-1], name, ir_colormap)
+    _warn_of_pseudo_colour(frame[..., ::-1], name)
+    return cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)
+
+
+def _from_colours(image, path, ir_colormap):
+    """Values of a picture in the colours of a palette, H×W uint8."""
+    values, distance = values_of(image, ir_colormap)
+    if distance > _OTHER_PALETTE:
+        near = likely_palette(image)
+        raise ImageReadError(
+            f'{path}: its colours are not those of ir_colormap={ir_colormap!r} ({distance:.0f} levels away on average)'
+            + (
+                f'; {near!r} is near.'
+                if near
+                else '. Give an image of the palette, such as the colour bar of the picture.'
+            )
+        )
+    return values.round().astype(np.uint8)
 
 
 def _warn_of_pseudo_colour(image, path):
     """Notice a palette such as iron or jet, whose luminance does not rise with heat."""
-    folder = Path(path).parent
+    # One warning for all images of a folder, and for all frames of a video.
+    folder = Path(path).parent if Path(path).suffix.lower() in IMG_SUFFIXES else path
     if folder in _NOTICED:
         return
     spread = image.max(2).astype(np.int16) - image.min(2)
     if spread.mean() > _COLOURED:
-        _NOTICED.add(folder)  # one warning for all images of a folder
+        near = likely_palette(image)
+        _NOTICED.add(folder)
         warnings.warn(
             f'{path}: an infrared image in colours (channels differ by {spread.mean():.0f} levels on average), as cameras '
-            'write with a palette: its luminance does not rise with heat. Export it in grey (white hot).',
+            'write with a palette: its luminance does not rise with heat. Export it in grey (white hot), or name the '
+            f'palette (ir_colormap, --ir-colormap){f": {near} is nearest" if near else ""}.',
             stacklevel=3,
         )
 
 
-def infrared_array(values, name, depth16='full'):
+def infrared_array(values, name, depth16='full', ir_range=None):
     """Check an infrared array, H×W or H×W×1, and bring it to H×W of 8 bits.
 
     Args:
-        values (np.ndarray): uint8, uint16, or floating point in [0, 1]; others by ``'stretch'``.
+        values (np.ndarray): uint8, uint16, or floating point in [0, 1]; others by ``'stretch'`` or a range.
         name (str | Path): For messages.
-        depth16 (str): As in :func:`read_visible`.
+        depth16, ir_range: As in :func:`check_reading`.
 
     Returns:
         np.ndarray: H×W uint8.
@@ -430,8 +499,11 @@ def infrared_array(values, name, depth16='full'):
     if values.ndim != 2 or 0 in values.shape:
         raise ImageReadError(
             f'{name}: expected H×W, got shape {values.shape} of type {values.dtype}.'
-            + (_FOUR if values.ndim == 3 and values.shape[2] == 4 else ' Take one channel of a grey picture in colour.')
+            + (FOUR if values.ndim == 3 and values.shape[2] == 4 else ' Take one channel of a grey picture in colour.')
         )
+    if ir_range is not None and values.dtype.kind in 'uif':
+        refuse_infinite(values, name)
+        return scaled(values, *range_ends(values, parse_range(ir_range)))
     return _checked(values, name, depth16)
 
 
@@ -440,12 +512,13 @@ def _checked(values, name, depth16):
     known = values.dtype.kind in 'bf' or values.dtype.str[1:] in ('u1', 'u2', 'i4')  # Pillow gives 16 bits as i4, too
     if not known and (depth16 != 'stretch' or values.dtype.kind not in 'ui'):
         raise ImageReadError(
-            f'{name}: expected uint8, uint16 or floating point from 0 to 1, got type {values.dtype}. {_advice(depth16)}.'
+            f'{name}: expected uint8, uint16 or floating point from 0 to 1, got type {values.dtype}. '
+            f'{scale_advice(depth16)}.'
         )
     return to_8bit(values, name, depth16)
 
 
-_FOUR = ' Files whose fourth channel is thermal are given alone: ir=None, data_prefix=dict(rgbt_path=…), or --rgbt DIR.'
+FOUR = ' Files whose fourth channel is thermal are given alone: ir=None, data_prefix=dict(rgbt_path=…), or --rgbt DIR.'
 
 
 def _refuse_fourth(img, path):
@@ -457,7 +530,7 @@ def _refuse_fourth(img, path):
     if last is not None and not _opaque(last):
         raise ImageReadError(
             f'{path}: an infrared image with a fourth channel, or with transparency, that would be dropped; expected one or '
-            f'three channels.{_FOUR}'
+            f'three channels.{FOUR}'
         )
 
 
@@ -471,6 +544,13 @@ def _convert(img, mode, path):
         return img.convert(mode)
     except ValueError as e:
         raise ImageReadError(f'{path}: an image of mode {img.mode} ({e}). Convert it to RGB or grey.') from e
+
+
+def remove_unfinished(folder):
+    """Remove the temporary files that a killed run of :func:`write_bytes` left in a folder and below it."""
+    for file in Path(folder).rglob('.*.tmp'):
+        if re.fullmatch(r'\..+\.\w+\.[a-z0-9_]{8}\.tmp', file.name):
+            file.unlink(missing_ok=True)
 
 
 def read_mask(path):
@@ -526,12 +606,12 @@ def read_label_map(path):
     return labels.astype(np.uint8)
 
 
-def read_four_channels(path, depth16='full'):
+def read_four_channels(path, depth16='full', ir_range=None):
     """Read a file whose four channels are R, G, B and thermal (MFNet's form).
 
     Args:
         path (str | Path): The file; a ``.npy`` is in B, G, R, IR.
-        depth16 (str): As in :func:`read_visible`; colours and thermal channel each have their own scale.
+        depth16, ir_range: As in :func:`check_reading`; colours and thermal channel each have their own scale.
 
     Returns:
         np.ndarray: H×W×4 uint8, B, G, R, IR.
@@ -549,7 +629,7 @@ def read_four_channels(path, depth16='full'):
             raise ImageReadError(
                 f'{path}: the fourth channel is opaque transparency, its highest value everywhere; expected a thermal one.'
             )
-        return rgbt_array(img, path, depth16)
+        return rgbt_array(img, path, depth16, ir_range)
     found = f'an array of shape {img.shape}' if isinstance(img, np.ndarray) else f'an image of mode {img.mode}'
     raise ImageReadError(
         f'{path}: expected four channels (R, G, B, thermal), found {found}. Pairs in two files are given as two files or '
@@ -557,7 +637,7 @@ def read_four_channels(path, depth16='full'):
     )
 
 
-def rgbt_array(values, name, depth16='full'):
+def rgbt_array(values, name, depth16='full', ir_range=None):
     """Check a pair in one array, H×W×4 (B, G, R, IR), and bring it to 8 bits.
 
     Raises:
@@ -565,33 +645,34 @@ def rgbt_array(values, name, depth16='full'):
     """
     if values.ndim != 3 or values.shape[2] != 4:
         raise ImageReadError(f'{name}: expected H×W×4 (B, G, R, IR), got shape {values.shape} of type {values.dtype}.')
-    vi, ir = visible_array(values[..., :3], name, depth16), infrared_array(values[..., 3], name, depth16)
+    vi, ir = visible_array(values[..., :3], name, depth16), infrared_array(values[..., 3], name, depth16, ir_range)
     return np.concatenate([vi, ir[..., None]], axis=2)
 
 
-def read_pair(vi, ir=None, depth16='full'):
+def read_pair(vi, ir=None, depth16='full', ir_range=None, ir_colormap=None):
     """Read a visible and an infrared image.
 
     Args:
         vi, ir (str | Path): Two files; or one, whose four channels are R, G, B and thermal, given alone or for both.
-        depth16 (str): As in :func:`read_visible`.
+        depth16, ir_range, ir_colormap: As in :func:`check_reading`.
 
     Returns:
         tuple[np.ndarray, np.ndarray]: H×W×3 (B, G, R) and H×W uint8.
     """
     if ir is None or str(vi) == str(ir):
-        pair = read_four_channels(vi, depth16)
+        pair = read_four_channels(vi, depth16, ir_range)
         return pair[..., :3], pair[..., 3]
-    return read_visible(vi, depth16), read_infrared(ir, depth16)
+    return read_visible(vi, depth16), read_infrared(ir, depth16, ir_range, ir_colormap)
 
 
-def read_shown(path, depth16='full', infrared=False):
+def read_shown(path, depth16='full', infrared=False, ir_range=None, ir_colormap=None):
     """Read an image as it is measured or shown: grey stays one channel.
 
     Args:
         path (str | Path): The file.
-        depth16 (str): As in :func:`read_visible`; ``'result'`` for a fused image, which is never stretched.
+        depth16 (str): As in :func:`check_reading`; ``'result'`` for a fused image, which is never stretched.
         infrared (bool): Refuse a fourth channel, as :func:`read_infrared` does.
+        ir_range, ir_colormap: As in :func:`check_reading`, of an infrared image.
 
     Returns:
         np.ndarray: H×W×3 (B, G, R) uint8, or H×W where the file has one channel.
@@ -599,6 +680,8 @@ def read_shown(path, depth16='full', infrared=False):
     Raises:
         ImageReadError: If the file is missing, damaged, or has values without a scale.
     """
+    if infrared and (ir_range is not None or ir_colormap is not None):
+        return read_infrared(path, depth16, ir_range, ir_colormap)
     img = _open(path)
     if infrared:
         _refuse_fourth(img, path)
@@ -652,52 +735,6 @@ def write_bytes(path, data):
         raise
 
 
-def natural_key(name):
-    """Key by which names are sorted as people count: frame2 before frame10."""
-    parts = re.split(r'(\d+)', str(name))
-    return [int(part) if k % 2 else part for k, part in enumerate(parts)], str(name)
-
-
-def list_images(folder):
-    """Names of the images directly in ``folder`` by stem, in natural order.
-
-    Returns:
-        dict[str, Path]: stem → file.
-
-    Raises:
-        FileNotFoundError: The folder does not exist.
-        ValueError: Two images share a stem, so that a pair would be ambiguous.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise FileNotFoundError(f'{folder}: {"not a folder" if folder.exists() else "no such folder"}')
-    found = {}
-    for file in sorted(folder.iterdir(), key=lambda file: natural_key(file.name)):
-        if file.suffix.lower() not in IMG_SUFFIXES or file.name.startswith('.') or file.is_dir():
-            continue
-        if file.stem in found:
-            raise ValueError(
-                f'{folder}: {found[file.stem].name} and {file.name} share the stem {file.stem!r}, by which images are '
-                'paired. Remove one of them.'
-            )
-        found[file.stem] = file
-    return dict(sorted(found.items(), key=lambda item: natural_key(item[0])))
-
-
-def refuse_same(vi, ir):
-    """Refuse one file or folder for both images of a pair.
-
-    Raises:
-        ValueError: If both are the same.
-    """
-    vi, ir = Path(vi), Path(ir)
-    if str(vi) == str(ir) or (vi.exists() and ir.exists() and vi.samefile(ir)):
-        raise ValueError(
-            f'{vi}: given as the visible and as the infrared image{"s" if vi.is_dir() else ""}, which would fuse each image '
-            f'with itself; expected two.{_FOUR}'
-        )
-
-
 def refuse_equal(vi, ir, vi_name, ir_name):
     """Refuse a pair whose infrared image is the visible one, such as a copy of its file.
 
@@ -722,99 +759,3 @@ def _as_grey(image):
     return (
         image if image.ndim == 2 else np.asarray(Image.fromarray(np.ascontiguousarray(image[..., ::-1])).convert('L'))
     )
-
-
-def refuse_overwriting(target, *sources):
-    """Refuse to write over a source.
-
-    Args:
-        target (str | Path): File or folder to write.
-        *sources (str | Path | None): Files or folders that are read.
-
-    Raises:
-        ValueError: If the target is one of them.
-    """
-    for source in filter(None, sources):
-        if Path(target).resolve() == Path(source).resolve():
-            raise ValueError(f'{target}: would overwrite its source. Choose another name for what is written.')
-
-
-def pair_images(vi_dir, ir_dir=None):
-    """Pair the images of two folders by stem.
-
-    Args:
-        vi_dir, ir_dir (str | Path): Folders of visible and of infrared images; without ``ir_dir``, one folder of files
-            whose four channels are R, G, B and thermal.
-
-    Returns:
-        list[tuple[str, Path, Path]]: stem, visible file, infrared file (the same one, for four channels); in natural order.
-
-    Raises:
-        FileNotFoundError: A folder does not exist, or holds no image.
-        ValueError: Images without a counterpart, by name; one folder for both.
-    """
-    if ir_dir is None:
-        found = list_images(vi_dir)
-        if not found:
-            raise FileNotFoundError(
-                f'{vi_dir}: no image ({", ".join(IMG_SUFFIXES)}) in this folder{other_files(vi_dir)}'
-            )
-        return [(stem, file, file) for stem, file in found.items()]
-    vi, ir = list_images(vi_dir), list_images(ir_dir)
-    if not vi and not ir:
-        raise FileNotFoundError(
-            f'{vi_dir} and {ir_dir}: no image ({", ".join(IMG_SUFFIXES)}) in either folder{other_files(vi_dir, ir_dir)}'
-        )
-    refuse_same(vi_dir, ir_dir)
-    unpaired = []
-    for here, there, here_dir, there_dir in ((vi, ir, vi_dir, ir_dir), (ir, vi, ir_dir, vi_dir)):
-        names = [stem for stem in here if stem not in there]
-        if names:
-            unpaired.append(
-                f'{len(names)} image(s) of {here_dir} have no counterpart in {there_dir}: {shorten(names, 10)}'
-                + other_files(there_dir)
-            )
-    if unpaired:
-        raise ValueError('; '.join(unpaired) + '. Visible and infrared images are paired by file name without suffix.')
-    return [(stem, vi[stem], ir[stem]) for stem in vi]
-
-
-def shorten(names, most=20):
-    """Join names for a message, no more than ``most`` of them."""
-    names = list(names)
-    return ', '.join(map(str, names[:most])) + (f' and {len(names) - most} more' if len(names) > most else '')
-
-
-def other_files(*folders):
-    """Files of folders that no reader knows, for messages about missing images."""
-    files = [file for folder in folders for file in Path(folder).iterdir() if not file.name.startswith('.')]
-    folders = sorted(file.name for file in files if file.is_dir())
-    suffixes = sorted({f.suffix for f in files if f.is_file() and f.suffix.lower() not in IMG_SUFFIXES})
-    parts = [f'files of another suffix ({shorten(suffixes, 5)})'] * bool(suffixes)
-    parts += [f'folders, which are not looked into ({shorten(folders, 5)})'] * bool(folders)
-    return f' (there are {" and ".join(parts)})' if parts else ''
-
-
-def to_uint8(image):
-    """Round images in [0, 1] to 8 bits, as they are written, shown and measured.
-
-    Args:
-        image (Tensor): Floating point, any shape; values outside of [0, 1] are cut.
-
-    Returns:
-        Tensor: uint8, on the same device.
-
-    Raises:
-        ValueError: If a value is NaN or infinite.
-    """
-    import torch  # here, since reading and pairing of files do without it
-
-    image = image.detach().float()
-    if not torch.isfinite(image).all():
-        raise ValueError('the image holds NaN or infinite values: the network diverged or divides by zero')
-    return (image.clamp(0, 1) * 255).round().to(torch.uint8)
-
-
-def to_bgr(image):
-    """Turn 3×H×W in [0, 1] (R, G, B; tensor) into H×W×3 uint8 (B, G, R; array)."""
-    return np.ascontiguousarray(to_uint8(image).permute(1, 2, 0).cpu().numpy()[..., ::-1])

@@ -20,6 +20,7 @@ def model_settings(
     cfg_options: Mapping | None = None,
     tile: Sequence[int] | None = None,
     depth16: str | None = None,
+    **reading: object,
 ) -> dict:
     """Give what makes two runs of a model give the same images.
 
@@ -29,6 +30,7 @@ def model_settings(
         cfg_options: Overrides of the config.
         tile: Height and width of windows.
         depth16: How more than 8 bits become 8.
+        **reading: The other options of :func:`~mmfusion.utils.check_reading`, where they are given.
 
     Returns:
         As it comes back from a JSON file.
@@ -44,6 +46,7 @@ def model_settings(
         'cfg_options': cfg_options,
         'tile': tile,
         'depth16': depth16,
+        **reading,
     }
     return plain(settings)
 

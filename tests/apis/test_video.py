@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 import pytest
+from mmengine.config import Config
 
 from mmfusion.apis import FusionInferencer
 from mmfusion.apis.video import Frames, fuse_video
@@ -142,19 +143,19 @@ def test_deep_frames_are_read_as_the_inferencer_reads_files(tmp_path, dtype):
     for k in range(2):
         write_image(tmp_path / 'vi' / f'{k}.png', np.full((*SIZE, 3), 60, np.uint8))
         cv2.imwrite(str(tmp_path / 'ir' / f'{k}.tiff'), (7000 + 1500 * base).astype(dtype))
-    seen = []
-
-    def stretching(vi, ir, batch_size):
-        seen.extend(ir)
-        return average(vi, ir, batch_size)
-
-    stretching.depth16 = 'stretch'
-    assert run(tmp_path, 'vi', 'ir', inferencer=stretching) == 2
-    np.testing.assert_array_equal(seen, [read_infrared(tmp_path / 'ir' / f'{k}.tiff', 'stretch') for k in range(2)])
-    assert np.ptp(seen) == 255
+    model = Config(dict(model=dict(type='ImageFuser', network=dict(type='AverageNetwork'))))
+    for reading in (dict(depth16='stretch'), dict(ir_range=(6900, 8000)), dict(ir_range=('10%', '90%'))):
+        inferencer = FusionInferencer(model, 'random', 'cpu', show_progress=False, **reading)
+        seen, fuse = [], inferencer._fuse_stacked
+        inferencer._fuse_stacked = lambda pairs, names, seen=seen, fuse=fuse: seen.extend(pairs) or fuse(pairs, names)
+        assert run(tmp_path, 'vi', 'ir', inferencer=inferencer) == 2
+        expected = [read_infrared(tmp_path / 'ir' / f'{k}.tiff', **reading) for k in range(2)]
+        np.testing.assert_array_equal([pair[..., 3] for pair in seen], expected)
+        assert np.ptp(seen) > 190
     if dtype == np.float32:
-        with pytest.raises(ValueError, match=r'0\.tiff: floating-point values from 7000 to 8500 .*--depth16 stretch'):
-            run(tmp_path, 'vi', 'ir')
+        inferencer = FusionInferencer(model, 'random', 'cpu', show_progress=False)
+        with pytest.raises(ValueError, match=r'0\.tiff: floating-point values from 7000 to 8500 .*--ir-range LO HI'):
+            run(tmp_path, 'vi', 'ir', inferencer=inferencer)
 
 
 @pytest.mark.parametrize('suffix', ['.mp4', '.mkv', '.avi'])

@@ -310,3 +310,41 @@ def test_a_config_of_another_type(pairs, tmp_path, capsys):
     folders = ['--vi', str(pairs / 'vi'), '--ir', str(pairs / 'ir'), '--out', str(pairs / 'out')]
     assert main([str(tmp_path / 'a.txt'), 'random', *folders]) == 1
     assert 'a.txt: no config; expected a file that ends in one of .py' in capsys.readouterr().err
+
+
+def test_subfolders_and_patterns(fuse, pairs, capsys):
+    """Names differ, and lie in subfolders: outputs keep both; a second run finds them."""
+    for kind, word in (('vi', 'VIS'), ('ir', 'IR')):
+        for file in sorted((pairs / kind).iterdir()):
+            target = pairs / kind / 'night' / f'{file.stem}_{word}{file.suffix}'
+            target.parent.mkdir(exist_ok=True)
+            file.rename(target)
+    assert fuse() == 1
+    assert "--vi-pattern '{name}_VIS' --ir-pattern '{name}_IR' would pair 3 of them" in capsys.readouterr().err
+    patterns = ['--vi-pattern', '{name}_VIS', '--ir-pattern', '{name}_IR']
+    for text in ('3 images fused, 0 skipped', '0 images fused, 3 skipped'):
+        assert fuse(*patterns) == 0
+        assert text in capsys.readouterr().out
+    assert sorted(file.name for file in (pairs / 'out' / 'night').iterdir()) == ['a.png', 'b.png', 'c.png']
+    assert fuse(*patterns, '--tile', '16', '16') == 1  # images in subfolders are not mixed with others either
+    assert '3 files are there' in capsys.readouterr().err
+
+
+def test_ranges_of_infrared_values(fuse, pairs, capsys):
+    """One range for a sequence is found once, recorded, and the same as if it were given."""
+    for k, name in enumerate('abc'):
+        shape = read_visible(pairs / 'vi' / f'{name}.png').shape[:2]
+        (pairs / 'ir' / f'{name}.bmp').unlink()
+        np.save(pairs / 'ir' / f'{name}.npy', np.linspace(280 + 10 * k, 290 + 10 * k, np.prod(shape)).reshape(shape))
+    assert fuse() == 1
+    assert 'floating-point values from 280 to 290' in capsys.readouterr().err
+    assert fuse('--ir-range', '0%', '100%', '--per-sequence') == 0
+    first = read_visible(pairs / 'out' / 'a.png')
+    settings = json.loads((pairs / 'out' / 'fuse.json').read_text())['settings']
+    assert settings['ir_range'] == [280, 310]
+    assert fuse('--ir-range', '280', '310') == 0
+    assert '3 skipped' in capsys.readouterr().out
+    assert fuse('--ir-range', '280', '290') == 1
+    assert 'ir_range was [280.0, 310.0], is now [280.0, 290.0]' in capsys.readouterr().err
+    assert fuse('--ir-range', '280', '290', '--overwrite') == 0
+    assert np.abs(read_visible(pairs / 'out' / 'a.png').astype(int) - first).max() > 0

@@ -67,7 +67,7 @@ def test_what_the_images_are(data, tmp_path, monkeypatch):
     (tmp_path / 'a').mkdir()
     with pytest.raises(ValueError, match=r'expected one folder called vi or vis.* found a\. Give the two'):
         open_data(tmp_path)
-    with pytest.raises(ValueError, match=r'--data tnoo: neither a folder nor one of fmb, .*tno'):
+    with pytest.raises(ValueError, match=r'--data tnoo: neither a folder nor one of dronevehicle, .*tno'):
         open_data('tnoo')
     with pytest.raises(ValueError, match='by --data NAME or DIR, or by --vi DIR and --ir DIR'):
         open_data(vi=data / 'vi')
@@ -75,7 +75,7 @@ def test_what_the_images_are(data, tmp_path, monkeypatch):
         shutil.copytree(data / part, tmp_path / 'TNO' / part)
     monkeypatch.setenv('MMFUSION_DATA', str(tmp_path))
     pairs = open_data('tno')
-    assert (pairs.vi, pairs.ir) == (tmp_path / 'TNO' / 'vi', tmp_path / 'TNO' / 'ir')
+    assert pairs.items[0] == ('a', tmp_path / 'TNO' / 'vi' / 'a.png', tmp_path / 'TNO' / 'ir' / 'a.png')
     assert [stem for stem, *_ in pairs.items] == list('abcd')
 
 
@@ -134,10 +134,19 @@ def test_costs_that_cannot_be_read_are_named(data, tmp_path, content):
         comparison._cost('PMGI', {}, lambda: pytest.fail('measured'))
 
 
+def test_given_images_pair_by_a_pattern(data, tmp_path, capsys):
+    for file in (data / 'given').iterdir():
+        shutil.copy(file, tmp_path / f'{file.stem}_fused{file.suffix}')
+    arguments = ['--methods', f'given={tmp_path}', '--data', str(data), '--no-cost', '--metrics', 'EN']
+    assert run(tmp_path / 'out', *arguments) == 1
+    assert "--fused-pattern '{name}_fused' would pair them." in capsys.readouterr().err
+    assert run(tmp_path / 'out', *arguments, '--fused-pattern', '{name}_fused') == 0
+
+
 def compared(folder, out):
     items = [(name, folder / 'vi' / f'{name}.png', folder / 'ir' / f'{name}.png') for name in 'abcd']
     entrants = [parse_entrant('pmgi:random'), Entrant('bad', 'sdnet', str(folder / 'vi' / 'a.png'))]
-    comparison = Comparison(entrants, Pairs(items, folder / 'vi', folder / 'ir'), out, 'cpu', say=lambda text: None)
+    comparison = Comparison(entrants, Pairs(items), out, 'cpu', say=lambda text: None)
     comparison.fuse(shape=None)
     return comparison.evaluate(METRICS).values, comparison.failed
 

@@ -168,3 +168,19 @@ class TestAnnotatedBoxes:
             AnnotatedBoxes(tmp_path / 'nowhere').load(['a'])
         with pytest.raises(ValueError, match=r'neither z.xml \(VOC\) nor z.txt'):
             AnnotatedBoxes(tmp_path).load(['z'])
+
+
+@pytest.mark.parametrize(
+    ('line', 'box'),
+    [
+        ('1.0 0.5 0.5 0.5 0.25', [2, 3, 6, 5]),
+        ('1 0.5 0.5 0.5 0.25 0.93', [2, 3, 6, 5]),
+        ('1 0.25 0.25 0.75 0.25 0.5 0.75', [2, 2, 6, 6]),
+        ('1 0.25 0.5 0.5 0.25 0.75 0.5 0.5 0.75', [2, 2, 6, 6]),
+        ('1 0.5 0.5 1.005 1', [0, 0, 8, 8]),
+    ],
+)
+def test_yolo_as_tools_write_it(tmp_path, line, box):
+    write_image(tmp_path / 'a.png', np.zeros((8, 8), np.uint8))
+    (tmp_path / 'a.txt').write_text(line)
+    assert read_yolo(tmp_path / 'a.txt', ['x', 'y'], tmp_path / 'a.png') == [('y', box, False)]

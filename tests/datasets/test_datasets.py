@@ -337,10 +337,8 @@ def test_boxes_in_another_form(tmp_path):
     (tmp_path / 'labels' / '7.txt').write_text('1 0.5 0.5 0.4 0.2\n')
     prefix = dict(vi_path='vi', ir_path='ir', ann_path='labels')
     options = dict(data_root=str(tmp_path), with_boxes=True, data_prefix=prefix)
-    (box,) = M3FDDataset(**options, box_suffix='.txt').get_data_info(0)['instances']
+    (box,) = M3FDDataset(**options).get_data_info(0)['instances']
     np.testing.assert_allclose(box['bbox'], [6, 4, 14, 6])
-    with pytest.raises(ValueError, match=r"box_suffix is '\.json'; expected one of \.xml, \.txt"):
-        M3FDDataset(**options, box_suffix='.json')
 
 
 def test_own_classes(folders):
@@ -471,7 +469,7 @@ def test_mask_of_another_size_and_truncated_image(fmb):
 
 
 @pytest.mark.parametrize(('text', 'message'), [
-    (VOC.format(name='Tram', difficult=0, xmax=8), r"00000D\.xml: object 1 is of class 'Tram'.*People, Car, Bus"),
+    (VOC.format(name='Tram', difficult=0, xmax=8), r"00000D\.xml: object 1 of 00000D is of class 'Tram'.*People, Car, Bus"),
     (VOC.format(name='Car', difficult=0, xmax=1), r'00000D\.xml: object 1 \(Car\) has a box without extent'),
     (VOC.format(name='Car', difficult=0, xmax=''), r'00000D\.xml: object 1 \(Car\) has no complete bndbox'),
     (VOC.format(name='Car', difficult=0, xmax=8)[:60], r'00000D\.xml: not readable as XML'),
@@ -580,3 +578,26 @@ def test_a_users_own_classes_are_those_of_the_labels(kind, tmp_path):
     assert one.metainfo['classes'] == ('leaf',)
     with pytest.raises(ValueError, match='label 1 is outside the classes; the dataset has labels 0 to 0'):
         one[0]
+
+
+def test_patterns_and_subfolders(tmp_path):
+    image = np.zeros((8, 8, 3), np.uint8)
+    for scene in ('day', 'night'):
+        write_image(tmp_path / f'vi/{scene}/1_VIS.png', image)
+        write_image(tmp_path / f'ir/{scene}/1_IR.png', image)
+        write_image(tmp_path / f'label/{scene}/1_mask.png', image[..., 0])
+        write_image(tmp_path / f'mask_vi/{scene}/mask_1.png', image[..., 0])
+    (tmp_path / 'list.txt').write_text('night/1_VIS.png\n')
+    options = dict(
+        data_root=str(tmp_path),
+        data_prefix=dict(vi_path='vi', ir_path='ir', seg_map_path='label', mask_vi_path='mask_vi'),
+        patterns=dict(seg_map_path='{name}_mask'),
+    )
+    with pytest.raises(ValueError, match=r"--vi-pattern '\{name\}_VIS' --ir-pattern '\{name\}_IR'"):
+        FusionDataset(**options)
+    options.update(vi_pattern='{name}_VIS', ir_pattern='{name}_IR')
+    dataset = FusionDataset(**options)
+    assert [dataset.get_data_info(k)['img_id'] for k in range(2)] == ['day/1', 'night/1']
+    info = FusionDataset(ann_file='list.txt', **options).get_data_info(0)
+    parts = ['ir/night/1_IR.png', 'label/night/1_mask.png', 'mask_vi/night/mask_1.png']
+    assert [info[key] for key in ('ir_path', 'seg_map_path', 'mask_vi_path')] == [str(tmp_path / p) for p in parts]

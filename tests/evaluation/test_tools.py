@@ -53,6 +53,20 @@ def test_evaluate_ends_in_one_sentence(evaluated):
     assert len((root / 'new' / 'metrics.csv').read_text().splitlines()) == 3
 
 
+def test_fused_names_pair_by_a_pattern(fused_folders):
+    root = fused_folders
+    for file in sorted((root / 'a').iterdir()):
+        file.rename(file.with_name(f'{file.stem}_fused.png'))
+    arguments = ['--ir', f'{root}/ir', '--vi', f'{root}/vi', '--fused', f'a={root}/a', f'b={root}/b']
+    arguments += ['--out', f'{root}/new', '--metrics', 'EN', '--no-report', '--workers', '1']
+    with pytest.raises(SystemExit, match=r"a: --fused-pattern '\{name\}_fused' would pair 3 of them"):
+        _main('evaluate.py')(arguments)
+    with pytest.raises(SystemExit, match=r"--fused-pattern c=\{name\}: no method 'c' in --fused; there are a, b"):
+        _main('evaluate.py')([*arguments, '--fused-pattern', 'c={name}'])
+    _main('evaluate.py')([*arguments, '--fused-pattern', 'a={name}_fused'])
+    assert len((root / 'new' / 'metrics.csv').read_text().splitlines()) == 7
+
+
 @pytest.mark.parametrize(('changes', 'message'), [
     (dict(ir=None), 'got --vi; expected --vi DIR and --ir DIR, or --rgbt DIR'),
     (dict(ir='vi'), 'given as the visible and as the infrared images'),

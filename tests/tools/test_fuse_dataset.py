@@ -274,7 +274,12 @@ def test_the_source_is_never_written_to(fuse, layouts, tmp_path, capsys):
     [
         ('MSRSDataset', ['--splits', 'val'], 'visible', "has no split 'val'; it has train, test. Parts of your own"),
         ('M3FDDataset', ['--splits', 'fusion'], 'visible', 'M3FDDataset has no annotations: say which by --task'),
-        ('NoDataset', [], 'visible', 'NoDataset: no dataset of image pairs; mmfusion has FMBDataset, '),
+        (
+            'NoDataset',
+            [],
+            'visible',
+            'NoDataset: no dataset of image pairs; mmfusion has DroneVehicleDataset, FLIRAlignedDataset, FMBDataset, ',
+        ),
         ('MSRSDataset', ['--weights', 'random'], 'visible', '--source visible needs no model'),
         ('MSRSDataset', ['--lists', 'my-part=x.txt'], 'visible', "part 'my-part': the name of a part consists of"),
         ('MSRSDataset', ['--task', 'det'], 'visible', 'MSRSDataset has no box annotations'),

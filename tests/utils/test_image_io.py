@@ -12,10 +12,11 @@ from PIL import Image
 
 from mmfusion.utils import (
     ImageReadError,
+    check_reading,
     image_io,
     image_size,
     list_images,
-    pair_images,
+    palettes,
     read_four_channels,
     read_infrared,
     read_label_map,
@@ -24,6 +25,7 @@ from mmfusion.utils import (
     read_shown,
     read_visible,
     refuse_equal,
+    sequence_range,
     to_8bit,
     to_bgr,
     to_uint8,
@@ -423,66 +425,6 @@ def test_written_files_have_ordinary_permissions(tmp_path):
     assert (tmp_path / 'a').stat().st_mode == (tmp_path / 'b').stat().st_mode
 
 
-def test_listing(tmp_path, rgb):
-    for name in ('b.png', 'a.JPG', '.hidden.png', 'c.d.bmp'):
-        write_image(tmp_path / name, rgb)
-    (tmp_path / 'notes.txt').touch()
-    assert list(list_images(tmp_path)) == ['a', 'b', 'c.d']
-    write_image(tmp_path / 'b.bmp', rgb)
-    with pytest.raises(ValueError, match=r"b\.bmp and b\.png share the stem 'b'"):
-        list_images(tmp_path)
-    with pytest.raises(FileNotFoundError, match='no such folder'):
-        list_images(tmp_path / 'nowhere')
-
-
-def test_natural_order(tmp_path, rgb):
-    names = ['frame1', 'frame2', 'frame10', 'frame010', 'frame11a', 'x', '7', '10']
-    for name in names:
-        write_image(tmp_path / f'{name}.png', rgb)
-    expected = ['7', '10', 'frame1', 'frame2', 'frame010', 'frame10', 'frame11a', 'x']
-    assert list(list_images(tmp_path)) == expected
-    (tmp_path / 'ir').mkdir()
-    for name in names:
-        write_image(tmp_path / 'ir' / f'{name}.bmp', rgb)
-    assert [stem for stem, *_ in pair_images(tmp_path, tmp_path / 'ir')] == expected
-
-
-def test_one_folder_for_both(tmp_path, rgb):
-    write_image(tmp_path / 'vi' / 'a.png', rgb)
-    (tmp_path / 'link').symlink_to(tmp_path / 'vi')
-    for ir in (tmp_path / 'vi', f'{tmp_path}/vi/', tmp_path / 'link'):
-        with pytest.raises(ValueError, match=r'vi: given as the visible and as the infrared images.*--rgbt DIR'):
-            pair_images(tmp_path / 'vi', ir)
-    assert pair_images(tmp_path / 'vi') == [('a', *[tmp_path / 'vi' / 'a.png'] * 2)]
-
-
-def test_folders_without_images_say_what_is_there(tmp_path, rgb):
-    write_image(tmp_path / 'vi' / 'a.png', rgb)
-    (tmp_path / 'ir' / 'set00').mkdir(parents=True)
-    (tmp_path / 'ir' / 'a.mat').touch()
-    with pytest.raises(ValueError, match=r'there are files of another suffix \(\.mat\) and folders.* \(set00\)'):
-        pair_images(tmp_path / 'vi', tmp_path / 'ir')
-    with pytest.raises(FileNotFoundError, match=r'ir: no image .*\.mat'):
-        pair_images(tmp_path / 'ir')
-    with pytest.raises(FileNotFoundError, match=r'a\.png: not a folder'):
-        list_images(tmp_path / 'vi' / 'a.png')
-
-
-def test_pairing(tmp_path, rgb):
-    for folder, names in (('vi', ('1.png', '2.jpg')), ('ir', ('1.bmp', '2.png'))):
-        for name in names:
-            write_image(tmp_path / folder / name, rgb)
-    pairs = pair_images(tmp_path / 'vi', tmp_path / 'ir')
-    assert [(stem, vi.name, ir.name) for stem, vi, ir in pairs] == [('1', '1.png', '1.bmp'), ('2', '2.jpg', '2.png')]
-    for k in range(12):
-        write_image(tmp_path / 'vi' / f'x{k:02d}.png', rgb)
-    with pytest.raises(ValueError, match=r'12 image\(s\) of .*vi have no counterpart .*ir: x00, x01.* and 2 more'):
-        pair_images(tmp_path / 'vi', tmp_path / 'ir')
-    (tmp_path / 'empty').mkdir()
-    with pytest.raises(FileNotFoundError, match=r'no image .* in either folder'):
-        pair_images(tmp_path / 'empty', tmp_path / 'empty')
-
-
 def test_rounding_to_8_bits():
     assert to_uint8(torch.tensor([-0.1, 0.0, 0.5 / 255 + 1e-6, 0.999, 1.2])).tolist() == [0, 0, 1, 255, 255]
     with pytest.raises(ValueError, match='NaN'):
@@ -539,3 +481,63 @@ def test_one_picture_for_both_is_refused(tmp_path, rgb, suffix):
     other[-1, -1] ^= 1
     refuse_equal(vi, other, *files)
     refuse_equal(np.zeros_like(vi), np.zeros_like(ir), *files)
+
+
+@pytest.mark.parametrize('kind', ['tif', 'npy'])
+def test_a_fixed_range_is_the_same_in_all_images(tmp_path, kind):
+    values = np.array([[6000, 7000, 7500, 8000, 9000]], np.uint16)
+    for k, array in enumerate((values, values[:, :3])):
+        np.save(tmp_path / f'{k}.npy', array) if kind == 'npy' else cv2.imwrite(str(tmp_path / f'{k}.tif'), array)
+    read = [read_infrared(tmp_path / f'{k}.{kind}', ir_range=(7000, 8000)).tolist() for k in range(2)]
+    assert read == [[[0, 0, 128, 255, 255]], [[0, 0, 128]]]
+    percentiles = read_infrared(tmp_path / f'0.{kind}', ir_range=('25%', '75%'))
+    assert percentiles.tolist() == [[0, 0, 128, 255, 255]]
+    low, high = sequence_range([tmp_path / f'{k}.{kind}' for k in range(2)], ('0%', '50%'))
+    assert (low, high) == (6000, 7250)
+    for shown in (
+        read_shown(tmp_path / f'0.{kind}', infrared=True, ir_range=(7000, 8000)),
+        read_pair(
+            save(tmp_path / 'vi.png', np.zeros((1, 5, 3), np.uint8)), tmp_path / f'0.{kind}', ir_range=(7000, 8000)
+        )[1],
+    ):
+        assert shown.tolist() == [[0, 0, 128, 255, 255]]
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(ir_range=(9, 3)), 'ir_range .--ir-range. is .9, 3.; expected two numbers, the lower one first'),
+        (dict(ir_range=('1%', 5)), 'or two percentiles, such as 1% 99%'),
+        (dict(ir_range=('1%', '101%')), 'two percentiles'),
+        (dict(ir_range=(1,)), 'expected two numbers'),
+        (dict(ir_range=(float('nan'), 1)), 'expected two numbers'),
+        (dict(ir_colormap='iron'), "ir_colormap='iron': no such palette; expected a colormap of matplotlib"),
+        (dict(depth16='raw'), "depth16 must be 'full' or 'stretch', got 'raw'"),
+    ],
+)
+def test_options_of_reading_are_checked(options, message):
+    with pytest.raises(ValueError, match=message):
+        check_reading(**options)
+
+
+@pytest.mark.parametrize('name', ['inferno', 'jet', 'hot_r', 'cv_rainbow', 'bar.png'])
+def test_palettes_are_turned_back_into_values(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    save('bar.png', (np.arange(0, 256, 4)[None, :, None] // np.array([1, 2, 3])).repeat(5, 0).astype(np.uint8))
+    heat = np.add.outer(np.arange(32) * 4, np.arange(32) * 4).astype(np.uint8)
+    file = save(tmp_path / 'a.png', palettes.palette(name)[heat // 4 if name == 'bar.png' else heat])
+    values = read_infrared(file, ir_colormap=name).astype(int)
+    assert np.abs(values - (heat // 4 * (255 / 63) if name == 'bar.png' else heat)).max() <= 4
+    stretched = read_infrared(file, ir_colormap=name, ir_range=(0, 124)).astype(int)
+    assert np.abs(stretched - np.clip(values * 255 / 124, 0, 255)).max() <= 1
+
+
+def test_palettes_are_noticed(tmp_path):
+    heat = np.add.outer(np.arange(32) * 4, np.arange(32) * 4).astype(np.uint8)
+    file = save(tmp_path / 'a.png', palettes.palette('turbo')[heat])
+    with pytest.warns(UserWarning, match=r'name the palette \(ir_colormap, --ir-colormap\): turbo'):
+        read_infrared(file)
+    with pytest.raises(
+        ImageReadError, match=r"a\.png: its colours are not those of ir_colormap='hot' .*'turbo' is near"
+    ):
+        read_infrared(file, ir_colormap='hot')

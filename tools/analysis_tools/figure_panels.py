@@ -9,20 +9,19 @@ import sys
 
 import numpy as np
 
-from mmfusion.cli.common import add_source_arguments, message_of, source_folders
+from mmfusion.cli.common import add_reading_arguments, add_source_arguments, message_of, reading_options, source_folders
 from mmfusion.evaluation.report import make_panel, parse_box
 from mmfusion.evaluation.report.folders import read_part
-from mmfusion.utils import DEPTH16, check_writable, list_images, refuse_same, shorten, write_image
+from mmfusion.utils import check_writable, list_images, refuse_same, shorten, write_image
 
 
 def main(argv=None):
     """Write the panel."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_source_arguments(parser)
-    parser.add_argument(
-        '--depth16', choices=DEPTH16, default='full', help='how sources of more than 8 bits become 8, as in evaluate.py'
-    )
+    add_reading_arguments(parser)
     parser.add_argument('--fused', required=True, nargs='+', metavar='NAME=DIR')
+    parser.add_argument('--fused-pattern', metavar='PATTERN', help="names of the fused images, such as '{name}_fused'")
     parser.add_argument('--images', required=True, nargs='+', help='names without suffix, one row each')
     parser.add_argument(
         '--box', action='append', default=[], metavar='[NAME=]X,Y,W,H', help='region to magnify, of one image or of all'
@@ -46,9 +45,13 @@ def main(argv=None):
             name, _, box = text.rpartition('=')
             for image in [name] if name else args.images:
                 boxes.setdefault(image, []).append(parse_box(box))
-        if ir_dir is not None:
+        if ir_dir is not None and args.vi_pattern == args.ir_pattern:
             refuse_same(vi_dir, ir_dir)
-        columns = {title: list_images(folder) for title, folder in folders.items()}
+        patterns = {'Infrared': args.ir_pattern if ir_dir else args.vi_pattern, 'Visible': args.vi_pattern}
+        columns = {
+            title: list_images(folder, patterns.get(title, args.fused_pattern)) for title, folder in folders.items()
+        }
+        reading = reading_options(args, columns['Infrared'].values)
         gaps = {title: [name for name in args.images if name not in files] for title, files in columns.items()}
         gaps = '; '.join(f'{folders[t]} ({t}) lacks {shorten(names)}' for t, names in gaps.items() if names)
         if gaps and not args.allow_missing:
@@ -57,7 +60,7 @@ def main(argv=None):
         def read(title, files):
             parts = {'Infrared': 'ir', 'Visible': 'vi'}
             named = {'ir': None, 'vi': None} | {parts.get(t, f'={t}'): file for t, file in files.items()}
-            image = read_part(parts.get(title, f'={title}'), named, args.depth16)
+            image = read_part(parts.get(title, f'={title}'), named, **reading)
             return image if image.ndim == 3 else np.repeat(image[..., None], 3, 2)
 
         panel = make_panel(columns, args.images, boxes, args.width, per_line=args.per_line, read=read)

@@ -11,13 +11,12 @@ import argparse
 import sys
 from pathlib import Path
 
-import torch
-
 from mmfusion.cli.common import report
 from mmfusion.evaluation.report import make_panel
 from mmfusion.masks.box_pca import to_picture
 from mmfusion.masks.draw import draw_features
 from mmfusion.masks.feature_pca import build_prior
+from mmfusion.models.hub import find_device
 from mmfusion.utils import check_writable, read_visible, write_image
 
 
@@ -43,7 +42,7 @@ def parse_args(argv=None):
         help='other priors in place of these two: a title, and a config file with prior=dict(type=…)',
     )
     parser.add_argument('--width', type=int, default=320, help='of an image in the panel (default: 320)')
-    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu', help='default: %(default)s')
+    parser.add_argument('--device', help='cpu, cuda, cuda:1 or the number of a GPU; default: a GPU where there is one')
     return parser.parse_args(argv)
 
 
@@ -73,6 +72,7 @@ def draw(args):
     if len(rows) < len(args.images):
         raise ValueError('two of the images have the same name, in folders of the same name')
     check_writable(args.out)
+    args.device = str(find_device(args.device))
     pictures = [to_picture(read_visible(file), args.device) for file in args.images]
     columns = {'image': rows}
     for title, source in sources(args).items():

@@ -11,13 +11,13 @@ import argparse
 import logging
 import sys
 
-import torch
 from mmengine.logging import print_log
 
-from mmfusion.cli.common import ERRORS, message_of
+from mmfusion.cli.common import ERRORS, add_reading_arguments, message_of, reading_options
 from mmfusion.datasets.layout_dataset import LayoutDataset
 from mmfusion.masks.box_pca import BoxLabeller, label_files, to_picture
 from mmfusion.masks.feature_pca import build_prior
+from mmfusion.models.hub import find_device
 from mmfusion.registry import DATASETS
 from mmfusion.utils import check_writable, read_infrared, read_visible, track, write_image
 from mmfusion.utils.run_record import check_record, write_record
@@ -49,8 +49,9 @@ def parse_args(argv=None):
     parser.add_argument('--crop-size', type=int, default=224, help='square that a box is brought to (default: 224)')
     parser.add_argument('--threshold', type=float, default=0.5, help='of the first PCA, 0 to 1 (default: 0.5)')
     parser.add_argument('--object-threshold', type=float, default=0.25, help='of the second PCA (default: 0.25)')
+    add_reading_arguments(parser, sequence=False)
     parser.add_argument('--overwrite', action='store_true', help='make label maps anew that are there')
-    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu', help='default: %(default)s')
+    parser.add_argument('--device', help='cpu, cuda, cuda:1 or the number of a GPU; default: a GPU where there is one')
     args = parser.parse_args(argv)
     for option in ('threshold', 'object_threshold'):
         if not 0 <= getattr(args, option) < 1:
@@ -76,7 +77,8 @@ def convert(args):
     infos = [dataset.get_data_info(k) for k in range(len(dataset))]
     targets = label_files(args.out, [info['img_id'] for info in infos])
     classes = ['background', *dataset.metainfo['classes']]
-    settings = dict(labeller.settings, dataset=args.dataset, modality=args.modality, classes=classes)
+    reading = reading_options(args)
+    settings = dict(labeller.settings, dataset=args.dataset, modality=args.modality, classes=classes, **reading)
     record = next(iter(targets.values())).parent / SIDECAR
     there = [file for file in targets.values() if file.exists()]
     if there and not args.overwrite:
@@ -90,9 +92,9 @@ def convert(args):
             continue
         pictures = []
         if args.modality != 'ir':
-            pictures.append(to_picture(read_visible(info['img_path']), args.device))
+            pictures.append(to_picture(read_visible(info['img_path'], reading.get('depth16', 'full')), args.device))
         if args.modality != 'vi':
-            pictures.append(to_picture(read_infrared(info['ir_path']), args.device))
+            pictures.append(to_picture(read_infrared(info['ir_path'], **reading), args.device))
         columns = ([b[key] for b in boxes] for key in ('bbox', 'bbox_label', 'ignore_flag'))
         label_map, unclear = labeller(pictures, *columns, name=info['img_path'])
         write_image(target, label_map)
@@ -106,6 +108,7 @@ def main(argv=None):
     """Run; returns the exit code."""
     args = parse_args(argv)
     try:
+        args.device = str(find_device(args.device))
         count = convert(args)
     except ERRORS as e:
         print(f'error: {message_of(e)}', file=sys.stderr)

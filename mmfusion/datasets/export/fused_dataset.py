@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mmfusion.datasets import to_coco
 from mmfusion.datasets.transforms import LoadSegLabels
-from mmfusion.utils import IMG_SUFFIXES, track, write_bytes, write_image
+from mmfusion.utils import IMG_SUFFIXES, remove_unfinished, track, write_bytes, write_image
 from mmfusion.utils.run_record import CURE, RECORD, check_record, plain, write_record
 
 # Folder of the images of a part, and the snippet for a stock config, by task.
@@ -95,6 +95,7 @@ class FusedDataset:
             (self.out / SNIPPETS[self.task]).unlink(missing_ok=True)  # it comes back when all is there
         for name, info in todo:  # before the record changes: what is there must always be what it says
             self.targets[name][info['img_id']].unlink(missing_ok=True)
+        remove_unfinished(self.out)
         write_record(self.out / RECORD, self.settings)
         self._copy_labels()
         for name, info in track(todo, 'fusing', 'image', show=show_progress):

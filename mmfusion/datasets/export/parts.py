@@ -7,6 +7,7 @@ from mmengine.config import DictAction
 from mmengine.registry import DefaultScope
 
 from mmfusion.datasets import FusionDataset, LayoutDataset, MFNetDataset, SyntheticDataset
+from mmfusion.datasets.boxes import BoxSource
 from mmfusion.registry import DATASETS, TRANSFORMS
 from mmfusion.utils import list_images
 from mmfusion.utils.configs import read_config
@@ -58,13 +59,14 @@ def add_dataset_arguments(parser):
     parser.add_argument('--task', choices=TASKS, help='labels or boxes; default: what the dataset has')
 
 
-def open_parts(args, task=None, depth16=None):
+def open_parts(args, task=None, reading=None):
     """The parts of the dataset that the arguments name.
 
     Args:
         args (Namespace): With the arguments of :func:`add_dataset_arguments`.
         task (str, optional): ``'seg'`` or ``'det'``; default ``args.task``, or what the dataset has.
-        depth16 (str, optional): How files of more than 8 bits become 8; default as the config says, otherwise ``'full'``.
+        reading (dict, optional): How images become 8 bits (:func:`mmfusion.utils.check_reading`); default as
+            the config says.
 
     Returns:
         tuple[str, dict[str, DatasetPart]]: The task, and name → part.
@@ -81,7 +83,7 @@ def open_parts(args, task=None, depth16=None):
     with DefaultScope.overwrite_default_scope('mmfusion'):
         task = task or args.task or _task_of(next(iter(configs.values())))
         for name, cfg in configs.items():
-            parts[name] = _open(cfg, task, depth16)
+            parts[name] = _open(cfg, task, reading)
     return task, parts
 
 
@@ -195,7 +197,7 @@ def _folders(cfg):
     return DATASETS.build(dict(_bare(cfg), lazy_init=True)).folders() | prefix
 
 
-def _open(cfg, task, depth16):
+def _open(cfg, task, reading):
     """One part, with the annotations of the task."""
     cls, full = _class_of(cfg['type']), _bare(cfg)
     if issubclass(cls, SyntheticDataset):
@@ -217,7 +219,7 @@ def _open(cfg, task, depth16):
         )
     settings = {k: v for k, v in full.items() if k not in ('data_root', *_READ_ONCE)}
     settings['ann_file'] = Path(full.get('ann_file') or '').name
-    load = _loader(cfg, cls, depth16)
+    load = _loader(cfg, cls, reading)
     return DatasetPart(dataset, TRANSFORMS.build(load), dict(settings, load=load))
 
 
@@ -236,10 +238,11 @@ def _check_complete(cfg, task):
     folder = Path(cfg.get('data_root') or '', folder)
     stems = [info['img_id'] for info in DATASETS.build(dict(_bare(cfg), lazy_init=True)).load_data_list()]
     if task == 'seg':
-        there = list_images(folder)
+        there = list_images(folder, (cfg.get('patterns') or {}).get('seg_map_path'))
     else:
-        there = {file.stem for file in folder.glob(f'*{getattr(cls, "BOX_SUFFIX", "")}')}
-    missing = [stem for stem in stems if stem not in there]
+        source = BoxSource(folder, getattr(cls, 'BOX_SUFFIX', '.xml'), getattr(cls, 'PATTERNS', {}).get('ann_path'))
+        there = {stem for stem in stems if source.has(stem)}
+    missing = [stem for stem in stems if stem not in there and cfg.get('missing_boxes') != 'empty']
     if missing:
         shown = ', '.join(missing[:20]) + (f' and {len(missing) - 20} more' if len(missing) > 20 else '')
         raise ValueError(
@@ -248,7 +251,7 @@ def _check_complete(cfg, task):
         )
 
 
-def _loader(cfg, cls, depth16):
+def _loader(cfg, cls, reading):
     """Config of the transform that gives the pair as an array."""
     given = next(iter(cfg.get('pipeline') or []), {})
     kind = str(given.get('type')).split('.')[-1]
@@ -260,4 +263,6 @@ def _loader(cfg, cls, depth16):
         return dict(type='mmfusion.RenderSyntheticPair', with_masks=False, with_bbox=False)
     if kind == 'LoadMFNetPair':
         return dict(type='mmfusion.LoadMFNetPair')
-    return dict(type='mmfusion.LoadImagePair', depth16=depth16 or given.get('depth16', 'full'))
+    keys = ('depth16', 'ir_range', 'ir_colormap')
+    options = dict(depth16='full') | {key: given[key] for key in keys if given.get(key) is not None} | (reading or {})
+    return dict(type='mmfusion.LoadImagePair', **options)

@@ -6,7 +6,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from mmfusion.registry import TRANSFORMS
-from mmfusion.utils import DEPTH16, read_array, read_infrared, read_mask, read_pair, refuse_equal
+from mmfusion.utils import check_reading, read_array, read_infrared, read_mask, read_pair, refuse_equal
 
 
 @TRANSFORMS.register_module()
@@ -23,20 +23,21 @@ class LoadImagePair(BaseTransform):
             0.5 and 99.5 percentiles (raw thermal data).
         value_range (bool): Add ``value_range``, the minimum and maximum of either image, ((vi, vi), (ir, ir)) in 0…255,
             before anything is cut: what ``FusionDataPreprocessor(stretch=True)`` stretches by.
+        ir_range (Sequence[float | str], optional): Infrared values that become 0 and 255, or percentiles (``'1%'``).
+        ir_colormap (str, optional): Palette of infrared images in colours. With ``depth16``: see
+            :func:`mmfusion.utils.check_reading`.
 
     Raises:
         ImageReadError: A file is missing or damaged.
         ValueError: The two images differ in size.
     """
 
-    def __init__(self, depth16='full', value_range=False):
-        if depth16 not in DEPTH16:
-            raise ValueError(f"depth16 must be 'full' or 'stretch', got {depth16!r}")
-        self.depth16, self.value_range = depth16, value_range
+    def __init__(self, depth16='full', value_range=False, ir_range=None, ir_colormap=None):
+        self.reading, self.value_range = check_reading(depth16, ir_range, ir_colormap), value_range
 
     def transform(self, results):
         """Read both files and stack them."""
-        vi, ir = read_pair(results['img_path'], results['ir_path'], self.depth16)
+        vi, ir = read_pair(results['img_path'], results['ir_path'], **self.reading)
         results['img'] = stack_pair(vi, ir, results['img_path'], results['ir_path'])
         results['img_shape'] = results['ori_shape'] = vi.shape[:2]
         if self.value_range:
@@ -44,7 +45,8 @@ class LoadImagePair(BaseTransform):
         return results
 
     def __repr__(self):
-        return f'{type(self).__name__}(depth16={self.depth16!r}, value_range={self.value_range})'
+        options = ', '.join(f'{key}={value!r}' for key, value in self.reading.items())
+        return f'{type(self).__name__}({options}, value_range={self.value_range})'
 
 
 def stack_pair(vi, ir, vi_name='the visible image', ir_name='the infrared image'):
@@ -53,13 +55,22 @@ def stack_pair(vi, ir, vi_name='the visible image', ir_name='the infrared image'
     Raises:
         ValueError: If the sizes differ, or both are one picture; both are named.
     """
+    refuse_two_sizes(vi, ir, vi_name, ir_name)
+    refuse_equal(vi, ir, vi_name, ir_name)
+    return np.concatenate([vi, ir[..., None]], axis=2)
+
+
+def refuse_two_sizes(vi, ir, vi_name, ir_name):
+    """Refuse a pair whose images, H×W×3 and H×W, differ in size.
+
+    Raises:
+        ValueError: If they do; both are named.
+    """
     if vi.shape[:2] != ir.shape[:2]:
         raise ValueError(
             f'{vi_name} is {vi.shape[1]}×{vi.shape[0]} but {ir_name} is {ir.shape[1]}×{ir.shape[0]} (width×height). '
             'A pair must be registered and of one size: align or resize the images first.'
         )
-    refuse_equal(vi, ir, vi_name, ir_name)
-    return np.concatenate([vi, ir[..., None]], axis=2)
 
 
 @TRANSFORMS.register_module()

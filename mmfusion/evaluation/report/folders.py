@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
@@ -16,16 +17,20 @@ from mmengine.dataset import DefaultSampler
 from mmengine.dist import all_gather_object, get_world_size, is_main_process
 
 from mmfusion.utils import (
+    check_reading,
     list_images,
     natural_key,
     read_pair,
     read_shown,
     refuse_equal,
     refuse_same,
+    remove_unfinished,
     shorten,
     write_bytes,
 )
 from mmfusion.utils.memory import is_out_of_memory
+from mmfusion.utils.pairing import pattern_advice
+from mmfusion.utils.run_record import plain
 from mmfusion.version import __version__
 
 from ..protocols import evaluate_images
@@ -43,7 +48,7 @@ class Results:
         reasons (dict[str, dict[str, dict[str, str]]]): The same keys → why the value is NaN.
         files (dict[str, dict[str, str]]): ``'ir'``, ``'vi'`` and each method → image → path.
         signatures (dict[str, dict[str, list]]): method → image → sizes and times of the files the values are from.
-        depth16 (str): How sources of more than 8 bits were read.
+        reading (dict): How sources were brought to 8 bits; see :func:`mmfusion.utils.check_reading`.
     """
 
     protocol: str
@@ -54,7 +59,7 @@ class Results:
     reasons: dict = field(default_factory=dict)
     files: dict = field(default_factory=dict)
     signatures: dict = field(default_factory=dict)
-    depth16: str = 'full'
+    reading: dict = field(default_factory=check_reading)
 
     def value(self, method, metric, image):
         """One value; NaN where it is not defined or the image is missing."""
@@ -72,15 +77,18 @@ class Results:
         return {i: r for i, r in self.reasons.get(method, {}).get(metric, {}).items() if i in images}
 
 
-def pair_folders(ir_dir, vi_dir, fused_dirs, allow_missing=False, images=None):
-    """Find the images that both sources and every method have, by file name without suffix.
+def pair_folders(ir_dir, vi_dir, fused_dirs, allow_missing=False, images=None, patterns=None):
+    """Find the images that both sources and every method have, by name.
 
     Args:
-        ir_dir, vi_dir (str | Path): The sources; with ``ir_dir=None``, files whose four channels are R, G, B and thermal.
+        ir_dir, vi_dir (str | Path | dict[str, Path]): Sources, each a folder or files by name; with ``ir_dir=None``,
+            files whose four channels are R, G, B and thermal.
         fused_dirs (dict[str, str | Path]): Method → folder.
         allow_missing (bool): Take what is there: images that miss a source are left out, and a method is evaluated on
             the images that it has.
         images (list[str], optional): Names to evaluate. Default: all that there are.
+        patterns (dict[str, str], optional): ``'ir'``, ``'vi'`` or method → how the names of its files pair, such as
+            ``'{name}_fused'``; ``''`` stands for all methods. See :func:`mmfusion.utils.list_images`.
 
     Returns:
         tuple[list[str], dict[str, dict[str, Path]], list[str]]: Images, files by folder's name and image, and what is
@@ -91,19 +99,25 @@ def pair_folders(ir_dir, vi_dir, fused_dirs, allow_missing=False, images=None):
         ValueError: Images without a counterpart, by name; one folder for both sources.
     """
     folders = {'ir': vi_dir if ir_dir is None else ir_dir, 'vi': vi_dir, **fused_dirs}
-    files = {name: list_images(folder) for name, folder in folders.items()}
-    if ir_dir is not None:
+    given = {name: _pattern_of(name, patterns) for name in folders}
+    files = {
+        name: dict(folder) if isinstance(folder, Mapping) else list_images(folder, given[name])
+        for name, folder in folders.items()
+    }
+    named = not isinstance(vi_dir, Mapping) and not isinstance(ir_dir, Mapping)
+    if ir_dir is not None and named and given['ir'] == given['vi']:
         refuse_same(vi_dir, ir_dir)
     wanted = sorted(set().union(*files.values()) if images is None else images, key=natural_key)
     missing = []
     for name in ('ir', 'vi', *fused_dirs):
         absent = [stem for stem in wanted if stem not in files[name]]
         if absent and not (name == 'ir' and ir_dir is None):
-            missing.append(f'{folders[name]} ({name}) lacks {len(absent)} of {len(wanted)} images: {shorten(absent)}')
+            where = 'the list' if isinstance(folders[name], Mapping) else folders[name]
+            missing.append(f'{where} ({name}) lacks {len(absent)} of {len(wanted)} images: {shorten(absent)}')
     if missing and not allow_missing:
         raise ValueError(
             '; '.join(missing) + '. Images are paired by file name without suffix. Add them, or evaluate what is there '
-            'with --allow-missing.'
+            'with --allow-missing.' + _pattern_advice(folders, given)
         )
     fused = set().union(*(files[name] for name in fused_dirs))
     images = [stem for stem in wanted if stem in files['ir'] and stem in files['vi'] and stem in fused]
@@ -112,13 +126,29 @@ def pair_folders(ir_dir, vi_dir, fused_dirs, allow_missing=False, images=None):
     return images, files, missing
 
 
-def read_part(name, files, depth16='full'):
+def _pattern_of(name, patterns):
+    patterns = patterns or {}
+    return patterns.get(name) or (patterns.get('') if name not in ('ir', 'vi') else None)
+
+
+def _pattern_advice(folders, given):
+    """Advise patterns by which the folders would pair; empty where none would."""
+    advice = []
+    for name, folder in folders.items():
+        if name != 'vi' and not isinstance(folder, Mapping) and not isinstance(folders['vi'], Mapping):
+            options = ('--vi-pattern', '--ir-pattern' if name == 'ir' else '--fused-pattern')
+            text = pattern_advice((folders['vi'], given['vi']), (folder, given[name]), options)
+            advice += [f'{name}:{text}'] if text else []
+    return ' ' + ' '.join(advice) if advice else ''
+
+
+def read_part(name, files, **reading):
     """Read a source or a fused image for measuring and showing.
 
     Args:
         name (str): ``'ir'``, ``'vi'``, or a method.
         files (dict[str, str | Path]): Files of one image by name; one file for both sources has four channels.
-        depth16 (str): How sources of more than 8 bits become 8; a fused image always has its full scale.
+        **reading: How sources become 8 bits (:func:`mmfusion.utils.check_reading`); a fused image always has its full scale.
 
     Returns:
         np.ndarray: H×W×3 (B, G, R) uint8, or H×W where there is one channel.
@@ -129,8 +159,10 @@ def read_part(name, files, depth16='full'):
     if name not in ('ir', 'vi'):
         return read_shown(files[name], 'result')
     if str(files['ir']) == str(files['vi']):
-        return read_pair(files['vi'], depth16=depth16)[name == 'ir']
-    return read_shown(files[name], depth16, infrared=name == 'ir')
+        return read_pair(files['vi'], **reading)[name == 'ir']
+    if name == 'vi':
+        return read_shown(files[name], reading.get('depth16', 'full'))
+    return read_shown(files[name], infrared=True, **reading)
 
 
 def load_image(path, depth16='full'):
@@ -143,14 +175,14 @@ def _tensor(image):
     return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None]
 
 
-def evaluate_files(fused, ir, vi, metrics, protocol, depth16='full'):
+def evaluate_files(fused, ir, vi, metrics, protocol, **reading):
     """Evaluate one fused image.
 
     Args:
         fused, ir, vi (str | Path): Files.
         metrics (list[str]): Names.
         protocol (str): ``'tang'`` or ``'vifb'``.
-        depth16 (str): How sources of more than 8 bits become 8, as in :func:`mmfusion.utils.read_visible`.
+        **reading: How sources become 8 bits; see :func:`mmfusion.utils.check_reading`.
 
     Returns:
         tuple[dict[str, float], dict[str, str]]: Metric → value, and metric → reason where it is NaN.
@@ -160,7 +192,7 @@ def evaluate_files(fused, ir, vi, metrics, protocol, depth16='full'):
         ValueError: If the sizes differ, or both sources are one picture; the files are named.
     """
     files = dict(fused=fused, ir=ir, vi=vi)
-    arrays = [read_part(name, files, depth16) for name in files]
+    arrays = [read_part(name, files, **reading) for name in files]
     images = [_tensor(array) for array in arrays]
     if len({image.shape[-2:] for image in images}) > 1:
         sizes = ', '.join(f'{p} is {x.shape[-1]}×{x.shape[-2]}' for p, x in zip((fused, ir, vi), images, strict=True))
@@ -182,8 +214,8 @@ def evaluate_files(fused, ir, vi, metrics, protocol, depth16='full'):
 
 
 def _work(job):
-    method, image, paths, metrics, protocol, depth16 = job
-    return method, image, *evaluate_files(*paths, metrics, protocol, depth16)
+    method, image, paths, metrics, protocol, reading = job
+    return method, image, *evaluate_files(*paths, metrics, protocol, **reading)
 
 
 def _one_thread():
@@ -203,10 +235,11 @@ def evaluate_folders(
     protocol='tang',
     out_dir=None,
     allow_missing=False,
-    depth16='full',
     workers=1,
     progress=None,
     images=None,
+    patterns=None,
+    **reading,
 ):
     """Evaluate methods' folders of fused images, going on where an interrupted run stopped.
 
@@ -221,10 +254,11 @@ def evaluate_folders(
         out_dir (str | Path, optional): Where ``metrics.csv`` and ``metrics.json`` are kept. Values found there are
             taken over if the protocol is the same and their files have not changed.
         allow_missing (bool): See :func:`pair_folders`.
-        depth16 (str): ``'full'`` or ``'stretch'``, of the sources; see :func:`read_part`.
         workers (int): Processes; each computes with one thread. 1 computes here.
         progress (Callable, optional): Called with (done, total, text) after each image.
         images (list[str], optional): See :func:`pair_folders`.
+        patterns (dict[str, str], optional): See :func:`pair_folders`.
+        **reading: See :func:`read_part`.
 
     Returns:
         tuple[Results, list[str]]: The values, and what was missing in words.
@@ -239,9 +273,11 @@ def evaluate_folders(
     reserved = {'ir', 'vi'} & fused_dirs.keys()
     if reserved:
         raise ValueError(f'{", ".join(reserved)}: a method cannot have the name of a source; choose another NAME=')
-    images, files, missing = pair_folders(ir_dir, vi_dir, fused_dirs, allow_missing, images)
-    results = Results(protocol, list(fused_dirs), images, names, depth16=depth16)
+    images, files, missing = pair_folders(ir_dir, vi_dir, fused_dirs, allow_missing, images, patterns)
+    results = Results(protocol, list(fused_dirs), images, names, reading=plain(check_reading(**reading)))
     results.files = {n: {i: str(files[n][i]) for i in images if i in files[n]} for n in ('ir', 'vi', *fused_dirs)}
+    if out_dir is not None and is_main_process():
+        remove_unfinished(out_dir)
     earlier = _load_earlier(out_dir, results)
     jobs = []
     for method in results.methods:
@@ -251,7 +287,7 @@ def evaluate_folders(
             results.signatures[method][image] = _signature(paths)
             todo = [n for n in names if not _take_over(earlier, results, method, image, n)]
             if todo:
-                jobs.append((method, image, paths, todo, protocol, depth16))
+                jobs.append((method, image, paths, todo, protocol, results.reading))
     try:
         _run(jobs, workers, results, out_dir, progress)
     finally:
@@ -322,7 +358,7 @@ def _load_earlier(out_dir, results):
     if out_dir is None or not file.is_file():
         return None
     earlier = load(file)
-    return earlier if (earlier.protocol, earlier.depth16) == (results.protocol, results.depth16) else None
+    return earlier if (earlier.protocol, earlier.reading) == (results.protocol, results.reading) else None
 
 
 def _take_over(earlier, results, method, image, metric):
@@ -359,7 +395,7 @@ def as_dict(results):
     return dict(
         mmfusion=__version__,
         protocol=results.protocol,
-        depth16=results.depth16,
+        reading=results.reading,
         methods=results.methods,
         images=results.images,
         metrics=[
@@ -401,7 +437,8 @@ def load(file):
             reasons=data['reasons'],
             files=data['files'],
             signatures=data['signatures'],
-            depth16=data['depth16'],
+            # Older versions wrote the depth alone.
+            reading=data.get('reading') or dict(depth16=data['depth16']),
         )
         results.values = {
             method: {

@@ -76,7 +76,7 @@ def write_html(results, file, gallery=60, picture_size=720, quality=88, costs=No
     columns = data.pop('files')
     by_image = {image: {n: found[image] for n, found in columns.items() if image in found} for image in results.images}
     data['pictures'] = {
-        image: {name: _picture(read_part(name, paths, results.depth16), picture_size, quality) for name in paths}
+        image: {name: _picture(read_part(name, paths, **results.reading), picture_size, quality) for name in paths}
         for image, paths in ((image, by_image[image]) for image in choose_pictures(results, gallery))
     }
     # In a script element only "</" and "<!--" could end the data early.

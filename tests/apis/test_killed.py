@@ -1,0 +1,94 @@
+"""Runs that are killed at any moment leave no half of a file, and a second call goes on."""
+
+import os
+import signal
+import time
+
+import numpy as np
+import pytest
+
+from mmfusion.apis.folder import fuse_folder
+from mmfusion.datasets import MSRSDetectionDataset
+from mmfusion.datasets.export.fused_dataset import FusedDataset
+from mmfusion.datasets.export.parts import DatasetPart
+from mmfusion.datasets.transforms import LoadImagePair
+from mmfusion.evaluation.report import evaluate_folders
+from mmfusion.utils import list_images, pair_images, read_visible, write_image
+
+COUNT = 24
+
+
+def killed_after(seconds, run):
+    """Run in a process of its own, and kill it."""
+    process = os.fork()
+    if process == 0:
+        try:
+            run()
+        finally:
+            os._exit(0)
+    time.sleep(seconds)
+    os.kill(process, signal.SIGKILL)
+    os.waitpid(process, 0)
+
+
+@pytest.fixture
+def data(tmp_path):
+    rng = np.random.default_rng(0)
+    for k in range(COUNT):
+        for kind in ('vi', 'ir'):
+            write_image(tmp_path / 'detection' / kind / f'{k}.png', rng.integers(0, 256, (48, 64), np.uint8))
+        (tmp_path / 'detection' / 'labels').mkdir(exist_ok=True)
+        (tmp_path / 'detection' / 'labels' / f'{k}.txt').write_text('0 0.5 0.5 0.5 0.5')
+    return tmp_path
+
+
+class Slow:
+    """An inferencer that takes a moment, and gives the visible image."""
+
+    def fuse_pairs(self, pairs, batch_size):
+        for k, (vi, _) in enumerate(pairs):
+            time.sleep(0.002)
+            yield k, read_visible(vi)
+
+
+def fuse(data):
+    pairs = pair_images(data / 'detection' / 'vi', data / 'detection' / 'ir')
+    return fuse_folder(pairs, data / 'out', dict(config='slow'), Slow)
+
+
+def export(data):
+    dataset = MSRSDetectionDataset(data_root=str(data), pipeline=[], serialize_data=False)
+    writer = FusedDataset(
+        data / 'out', 'det', dict(train=DatasetPart(dataset, LoadImagePair(), {})), dict(source='slow')
+    )
+
+    def make(pair, name):
+        time.sleep(0.002)
+        return np.ascontiguousarray(pair[..., :3])
+
+    return writer.write(make, show_progress=False)
+
+
+def evaluate(data):
+    folders = dict(a=data / 'detection' / 'vi')
+    return evaluate_folders(
+        data / 'detection' / 'ir', data / 'detection' / 'vi', folders, ['EN', 'SF'], out_dir=data / 'out'
+    )
+
+
+@pytest.mark.parametrize('run', [fuse, export, evaluate])
+def test_killed_at_any_moment(data, run, one_thread):
+    for seconds in (0.01, 0.03, 0.05, 0.08, 0.12):
+        killed_after(seconds, lambda: run(data))
+        if run is not evaluate and (data / 'out').is_dir():
+            for file in list_images(data / 'out').values():
+                assert read_visible(file).shape == (48, 64, 3)  # whole, or not there
+    (data / 'out').mkdir(exist_ok=True)
+    (data / 'out' / '.7.png.ab12cd_9.tmp').write_bytes(b'half')
+    if run is evaluate:
+        assert len(run(data)[0].images) == COUNT
+    else:
+        done, kept = run(data)
+        assert done + kept == COUNT
+        assert len(list_images(data / 'out')) == COUNT
+    assert list((data / 'out').rglob('.*')) == []
