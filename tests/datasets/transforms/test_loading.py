@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from mmfusion.datasets import FusionDataset
 from mmfusion.datasets.transforms.loading import LoadImagePair, LoadSaliencyMasks, stack_pair
@@ -47,10 +47,11 @@ def test_grey_visible_and_colour_infrared(tmp_path, rgb):
 @pytest.mark.parametrize('which', ['vi', 'ir'])
 def test_sixteen_bits(tmp_path, rgb, which):
     values = rgb[..., 0].astype(np.uint16) * 257
-    files = dict(vi=Image.fromarray(rgb), ir=Image.fromarray(rgb[..., 0]))
+    other = 255 - rgb[..., 0]  # a copy of the visible image would be refused
+    files = dict(vi=Image.fromarray(rgb), ir=Image.fromarray(other))
     files[which] = Image.fromarray(values)
     pair, _ = packed(tmp_path, files['vi'], files['ir'])
-    np.testing.assert_array_equal(pair[..., 3], rgb[..., 0])
+    np.testing.assert_array_equal(pair[..., 3], rgb[..., 0] if which == 'ir' else other)
     np.testing.assert_array_equal(pair[..., 0], rgb[..., 0] if which == 'vi' else rgb[..., 2])
 
 
@@ -68,7 +69,7 @@ def test_raw_thermal_data_is_stretched(tmp_path, rgb):
 def test_palette(tmp_path, rgb):
     few = (rgb // 128) * 255  # at most 8 colours, so that a palette holds them exactly
     image = Image.fromarray(few).convert('P', palette=Image.Palette.ADAPTIVE, colors=8)
-    pair, _ = packed(tmp_path, image, image.convert('L').convert('P'))
+    pair, _ = packed(tmp_path, image, ImageOps.invert(image.convert('L')).convert('P'))
     np.testing.assert_array_equal(pair[..., :3], few[..., ::-1])
 
 
@@ -119,7 +120,7 @@ def test_unreadable_file_is_named(tmp_path, rgb, name, data, message):
 def test_a_bad_file_is_not_replaced_by_another_pair(tmp_path, rgb):
     for folder in ('vi', 'ir'):
         for stem in 'ab':
-            write_image(tmp_path / folder / f'{stem}.png', rgb)
+            write_image(tmp_path / folder / f'{stem}.png', rgb if folder == 'vi' else 255 - rgb)
     png = (tmp_path / 'vi' / 'a.png').read_bytes()
     (tmp_path / 'vi' / 'a.png').write_bytes(png[: len(png) // 2])
     dataset = FusionDataset(data_root=str(tmp_path), pipeline=PIPELINE)
