@@ -181,7 +181,7 @@ def test_configs_can_be_inherited_from_the_wheel(site, tmp_path):
         'print(mmfusion.__file__, config.filename, sep="\\n")\n'
     )
     *listed, package, file = _run('-c', code, cwd=tmp_path, PYTHONPATH=str(site)).splitlines()
-    assert any(line.startswith(' u2fusion_tno ') for line in listed)  # the console script needs no checkout
+    assert any(line.split()[:1] == ['u2fusion'] for line in listed)  # the console script needs no checkout
     assert package == str(site / 'mmfusion' / '__init__.py')
     assert file == str(site / 'mmfusion' / '.mim' / 'configs' / 'occo' / 'occo_fmb.py')
     ours = _without_scopes(Config.fromfile(ROOT / 'configs' / 'occo' / 'occo_fmb.py').to_dict())

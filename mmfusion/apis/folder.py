@@ -50,13 +50,14 @@ def fuse_folder(
     if kept:
         check_record(out / RECORD, settings, kept, CURE)
     todo = [(target, *files) for target, (_, *files) in zip(targets, pairs, strict=True) if target not in existing]
+    if is_main_process():
+        remove_unfinished(out)
     if not todo:
         return 0, len(existing)
     barrier()  # every process has seen the same images
     share = [todo[i] for i in DefaultSampler(todo, shuffle=False, round_up=False)]
     inferencer = build()  # by every process, so that all or none fail
     if is_main_process():
-        remove_unfinished(out)
         for target, *_ in todo:
             target.unlink(missing_ok=True)  # before the record changes: what is there must always be what it says
         write_record(out / RECORD, settings)

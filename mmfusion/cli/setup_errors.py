@@ -1,5 +1,6 @@
 """One sentence for an error in setting up a run: which key of the config, what was found, what it said."""
 
+import logging
 import traceback
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -153,6 +154,9 @@ def check_numbers(cfg: Config) -> None:
         value = hook.get('interval') if isinstance(hook, dict) else None
         if value is not None and value != -1:
             _check_count(f'{key}.interval', value, 1, ', or -1 for never')
+    level = cfg.get('log_level', 'INFO')
+    if not isinstance(logging.getLevelName(level), int if isinstance(level, str) else str):
+        raise ValueError(f'log_level={level!r} cannot be used; expected DEBUG, INFO, WARNING or ERROR.')
     seed = (cfg.get('randomness') or {}).get('seed')
     if seed is not None:
         _check_count('randomness.seed', seed, 0, ', or None')

@@ -1,6 +1,6 @@
 """What the datasets with a published folder layout share."""
 
-from mmfusion.utils import read_size
+from mmfusion.utils import ImageReadError, read_size
 
 from .boxes import BoxSource
 from .fusion_dataset import FusionDataset
@@ -154,8 +154,16 @@ class LayoutDataset(FusionDataset):
         info['label_map'] = self._label_map()
         if self.data_prefix.get('ann_path'):
             info['instances'] = self._read_boxes(stem, vi)
-            info['height'], info['width'] = read_size(vi)  # mmdet's AspectRatioBatchSampler sorts by them
+            info['height'], info['width'] = self._size(vi, ir)  # mmdet's AspectRatioBatchSampler sorts by them
         return info
+
+    @staticmethod
+    def _size(vi, ir):
+        """Height and width of a pair; of the infrared image where the visible one is damaged, and may not be needed."""
+        try:
+            return read_size(vi)
+        except ImageReadError:
+            return read_size(ir)
 
     def _label_map(self):
         """Index in the dataset's classes → index in those of the user's ``metainfo``, or 255; None where they agree."""

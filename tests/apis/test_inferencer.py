@@ -250,7 +250,16 @@ def test_checkpoint_of_nan(weights, arrays, tmp_path):
     state = torch.load(weights, weights_only=True)
     state['network.final.bias'].fill_(float('nan'))
     torch.save(state, tmp_path / 'nan.pth')
-    broken = FusionInferencer('occo_fmb', tmp_path / 'nan.pth', 'cpu', NARROW, show_progress=False)
+    with pytest.raises(
+        CheckpointError, match=r'nan\.pth: 1 of its \d+ tensors hold NaN or infinity: network\.final\.bias'
+    ):
+        FusionInferencer('occo_fmb', tmp_path / 'nan.pth', 'cpu', NARROW, show_progress=False)
+
+
+def test_a_network_that_gives_nan(weights, arrays):
+    broken = FusionInferencer('occo_fmb', weights, 'cpu', NARROW, show_progress=False)
+    with torch.no_grad():
+        broken.model.network.final.bias.fill_(float('nan'))
     with pytest.raises(ValueError, match='pair 0: the fused image holds NaN'):
         broken(arrays[0][0], arrays[1][0])
 

@@ -27,12 +27,13 @@ class Lite(nn.Module):
     Args:
         channels: At half and at a quarter of the size.
         depth: Convolutions at a quarter of the size, each but the first with a residual.
-        margin: Pixels by which images are extended, a multiple of 4.
+        margin: Pixels by which images are extended, a multiple of 4. With 20 no pixel that is kept sees the zeros around the
+            convolutions at a quarter of the size; with 8 a flat pair has a frame of up to 8 grey levels.
     """
 
-    min_size = 12  # more than the margin, and than what is missing to a multiple of 4, which are reflected
+    min_size = 24  # more than the margin, and than what is missing to a multiple of 4, which are reflected
 
-    def __init__(self, channels: tuple[int, int] = (16, 32), depth: int = 3, margin: int = 8) -> None:
+    def __init__(self, channels: tuple[int, int] = (16, 32), depth: int = 3, margin: int = 20) -> None:
         super().__init__()
         half, quarter = channels
         self.margin = margin

@@ -43,6 +43,8 @@ def small_config(work_dir):
     cfg.custom_hooks[0].num_last_epochs = 1  # the stock hook begins an epoch earlier than its name says
     cfg.param_scheduler = cfg.auto_scale_lr = None
     cfg.train_cfg.max_epochs = 3
+    cfg.load_from = None  # COCO's weights, of another width
+    cfg.randomness = dict(seed=0)
     for loop in ('val', 'test'):
         for part in ('cfg', 'dataloader', 'evaluator'):
             cfg[f'{loop}_{part}'] = None

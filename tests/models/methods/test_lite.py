@@ -10,7 +10,7 @@ from mmfusion.registry import MODELS
 from mmfusion.utils.configs import shipped
 
 
-@pytest.mark.parametrize('size', [(12, 12), (13, 31), (50, 33), (64, 64)])
+@pytest.mark.parametrize('size', [(24, 24), (25, 31), (50, 33), (64, 64)])
 def test_any_size(size):
     net = Lite((4, 8), depth=2)
     out = net(torch.rand(2, 1, *size), torch.rand(2, 1, *size))
@@ -21,8 +21,8 @@ def test_any_size(size):
 
 def test_too_small_is_refused():
     fuser = MODELS.build(dict(type='mmfusion.ImageFuser', network=dict(type='mmfusion.Lite', channels=(4, 8))))
-    with pytest.raises(ValueError, match='Lite needs images of at least 12×12 pixels, got 11×40'):
-        fuser.fuse(torch.rand(1, 3, 11, 40), torch.rand(1, 1, 11, 40))
+    with pytest.raises(ValueError, match='Lite needs images of at least 24×24 pixels, got 23×40'):
+        fuser.fuse(torch.rand(1, 3, 23, 40), torch.rand(1, 1, 23, 40))
 
 
 def test_fewer_than_fifty_thousand_parameters():
@@ -32,15 +32,15 @@ def test_fewer_than_fifty_thousand_parameters():
 def test_a_constant_pair_has_no_frame():
     """Zeros around the convolutions must not show at the border: the margin takes them in."""
     torch.manual_seed(0)
-    bordered, plain = Lite(margin=8), Lite(margin=0)
+    bordered, plain = Lite(), Lite(margin=0)
     plain.load_state_dict(bordered.state_dict())
     vi, ir = torch.full((1, 1, 64, 64), 0.8), torch.full((1, 1, 64, 64), 0.3)
 
     def frame(net):
         fused = net(vi, ir)['fused']
-        return (fused[..., 0, :] - fused[..., 32, 32]).abs().max().item()
+        return (fused[..., 0, :] - fused[..., 32, :]).abs()[..., 28:36].max().item()  # the same phase of the folding
 
-    assert frame(bordered) < 0.5 * frame(plain)
+    assert frame(bordered) < 1e-6 < 1e-3 < frame(plain)
 
 
 def test_a_step_reaches_every_parameter():
@@ -86,4 +86,4 @@ class TestShipped:
         with torch.no_grad():
             raw = fuser.network(torch.full((1, 1, 64, 96), 0.4), torch.full((1, 1, 64, 96), 0.6))['fused']
         assert fused.shape == (1, 1, 64, 96)
-        assert raw.max() - raw.min() < 2 / 255
+        assert raw.max() - raw.min() < 0.5 / 255

@@ -27,7 +27,7 @@ def test_names_and_urls_are_fetched(monkeypatch, tmp_path):
 
 
 def test_a_failed_download_says_what_to_do(monkeypatch):
-    def fail(*args):
+    def fail(*args, **kwargs):
         raise OSError('no route to host')
 
     monkeypatch.setattr('torch.hub.download_url_to_file', fail)

@@ -295,17 +295,22 @@ def test_float64_stays_float64():
 @pytest.mark.parametrize('training', [False, True], ids=['eval', 'train'])
 def test_autocast(variant, training):
     """Mixed precision: float32 in [0, 1] out, near the full-precision result, finite gradients."""
-    net = small(variant=variant).train(training)
-    vi, ir = torch.rand(2, 2, 1, 24, 24)
-    expected = net(vi, ir).detach()
-    with torch.autocast('cpu', torch.bfloat16):
-        out = net(vi, ir)
-    assert out.dtype == torch.float32
-    assert out.min() == 0
-    assert out.max() == 1
-    assert (out - expected).abs().mean() < 0.05
-    out.square().mean().backward()
-    assert all(p.grad.isfinite().all() for p in net.parameters() if p.grad is not None)
+    differences = []
+    for seed in range(5):
+        torch.manual_seed(seed)
+        net = small(variant=variant).train(training)
+        vi, ir = torch.rand(2, 2, 1, 24, 24)
+        expected = net(vi, ir).detach()
+        with torch.autocast('cpu', torch.bfloat16):
+            out = net(vi, ir)
+        assert out.dtype == torch.float32
+        assert out.min() == 0
+        assert out.max() == 1
+        differences.append((out - expected).abs().mean())
+        out.square().mean().backward()
+        assert all(p.grad.isfinite().all() for p in net.parameters() if p.grad is not None)
+    # The stretch of a random network's nearly flat image enlarges some differences beyond measure: of five, the median.
+    assert torch.stack(differences).median() < 0.025
 
 
 def test_whole_module_in_bfloat16():
