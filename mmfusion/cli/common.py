@@ -482,6 +482,7 @@ def load_config(args: argparse.Namespace) -> Config:
         ) from e
     import torch
 
+    torch.set_flush_denormal(True)  # numbers below 1e-38, which trained weights may give, slow a CPU down 25 times
     wrapper = getattr(MODELS.get(cfg.model.get('type', '')), 'model_wrapper', None)
     if wrapper and args.launcher != 'none':
         cfg.setdefault('model_wrapper_cfg', dict(type=wrapper))
