@@ -45,6 +45,8 @@ def setup_message(error: BaseException, chain: list[BaseException]) -> str | Non
     frame, line = root[-1]
     place = f'{Path(*Path(frame.f_code.co_filename).parts[-2:])}, line {line}'
     reason = _short(' '.join(str(error).split()).partition(' Please check whether')[0], 400) or 'no reason given'
+    if reason == 'None is not a callable object':  # mmengine looks at an optimizer's signature before it is known
+        reason = 'no class of its type is registered'
     return (
         f'{key}={_short(repr(value), 200)} cannot be used: {type(error).__name__}: {reason.rstrip(".")} ({place}). '
         'Correct it; see docs/configs.md.'

@@ -36,6 +36,7 @@ def run(narrow, tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ('option', 'words'),
     [
+        ('optim_wrapper.optimizer.type=Nope', 'no class of its type is registered'),
         ('optim_wrapper.optimizer.type=Nope', "'optimizer': {'type': 'Nope', 'lr': "),
         ('optim_wrapper.optimizer.lr=x', "optim_wrapper.optimizer={'type': 'Adam', 'lr': 'x'"),
         ('train_dataloader.dataset.type=Nope', 'train_dataloader.dataset={'),

@@ -23,6 +23,7 @@ CASES = {
     'mgfusion/mgfusion_demo-random-clip.py': {},
     'gffusion/gffusion_funet_demo-random-clip.py': {},
     'seafusion/seafusion_fusion_msrs.py': {},
+    'lite/lite.py': {},
     'gffusion/gffusion_joint_demo-random.py': {},
     'cascades/occo_deeplabv3plus_synthetic.py': {},
     'cascades/occo_yolox_synthetic.py': {},
