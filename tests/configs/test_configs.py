@@ -79,6 +79,11 @@ def test_config_builds_and_dumps_equal(path, monkeypatch, tmp_path):
             dict(relu1_1=1 / 16, relu2_1=1 / 16, relu3_1=1 / 8, relu4_1=1 / 4, relu5_1=1.0),
         ),
         ('occo_fmb.py', 'empty', 'keep'),
+        (
+            'ablations/occo_model2_contextual-all.py',
+            'layers',
+            dict(relu1_2=1 / 16, relu2_2=1 / 16, relu3_4=1 / 8, relu4_4=1 / 4, relu5_4=1.0),
+        ),
         ('ablations/occo_model5_no-l2.py', 'omega', (0.5, 0.5, 0.0)),
         ('occo_fmb.py', 'omega', (0.5, 0.5, 0.5)),
         ('occo_fmb.py', 'groups', 4),

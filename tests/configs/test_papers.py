@@ -39,7 +39,8 @@ def commands():
 
 
 COMMANDS = list(dict.fromkeys((verb, tuple(args)) for verb, args in commands()))
-# Configs of the three papers; methods of others have their own tests, and so have cascades on a frozen fuser.
+# Configs of the three papers; methods of others have their own tests, and cascades on a frozen fuser, of full-size
+# stock models, are only built (test_configs.py).
 NAMES = sorted({args[0] for verb, args in COMMANDS if verb in ('train', 'test', 'fuse')})
 NAMES = [name for name in NAMES if name.startswith(('occo', 'gffusion', 'mgfusion')) and 'frozen' not in name]
 # test_configs.py builds them all. Here one of each structure learns: of configs that differ by a weight one, and of

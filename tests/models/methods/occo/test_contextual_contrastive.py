@@ -378,3 +378,10 @@ def test_parity_of_gradient(parity, measured):
         pytest.skip(f"the file's float32 rounding is AVX2's, not {torch.backends.cpu.get_cpu_capability()}'s")
     assert relative(gradient, reference) <= 1e-5
     assert ((gradient - reference).abs().max() / reference.abs().max()).item() <= 1e-5
+
+
+@pytest.mark.parametrize(('variant', 'deep'), [('official', 0.25), ('paper', 1.0)])
+def test_default_weights_of_layers(variant, deep):
+    """Eq. 13 has no weights, the public code 1/4 and 1."""
+    prior = dict(type='VGGPrior', weights='random', width=1 / 16)
+    assert ContextualContrastiveLoss(prior=prior, variant=variant).layers == dict(relu4_4=deep, relu5_4=1.0)
