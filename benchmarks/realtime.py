@@ -13,20 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from export_methods import load
 
 from mmfusion.export import export
 from mmfusion.export.runtime import open_graph
-from mmfusion.models.hub import find_weights, init_model, load_model_config
-from mmfusion.utils.checkpoint import CheckpointError
-
-
-def load(name):
-    """The method with its published weights; with random ones where they are not at hand, since time is the same."""
-    cfg = load_model_config(name)
-    try:
-        return init_model(cfg, find_weights(cfg), 'cpu')
-    except (FileNotFoundError, CheckpointError):
-        return init_model(cfg, 'random', 'cpu')
 
 
 def least(run, repeats):
@@ -71,7 +61,7 @@ def main(argv=None):
     torch.set_num_threads(args.threads)
     first = None
     for name in args.methods:
-        model = load(name)
+        model, _ = load(name)  # with random weights where others are not at hand: the time is the same
         seconds = in_pytorch(model, args.size, args.repeats)
         graph = in_onnx_runtime(model, name, args.size, args.repeats)
         first = first or (seconds, graph)

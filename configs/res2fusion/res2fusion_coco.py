@@ -4,26 +4,13 @@
 trains with 10, 100 and 1000, and makes a new Adam each epoch.
 """
 
-_base_ = ['./res2fusion_tno.py', '../_base_/datasets/train_loader.py']
+_base_ = ['./res2fusion_tno.py', '../_base_/datasets/coco_single.py']
 
 model = dict(losses=dict(reconstruction=dict(type='mmfusion.Res2FusionLoss', ssim=1.0)))
 stages = [dict(train=['network'], phase='reconstruct')]
 default_hooks = dict(stages=dict(type='mmfusion.StagedTrainingHook', stages=stages))
 
-train_pipeline = [
-    dict(type='mmcv.LoadImageFromFile'),
-    dict(type='mmcv.Resize', scale=(256, 256), keep_ratio=False, interpolation='nearest'),
-    dict(type='mmfusion.PackFusionInputs', channels=3),
-]
-train_dataloader = dict(
-    batch_size=5,
-    drop_last=True,
-    dataset=dict(
-        type='mmfusion.ImageDataset',
-        data_prefix=dict(img_path='{{$MMFUSION_DATA:data}}/COCO/train2014'),
-        pipeline=train_pipeline,
-    ),
-)
+train_dataloader = dict(batch_size=5)
 optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='Adam', lr=1e-4))
 param_scheduler = [dict(type='ExponentialLR', gamma=0.1, by_epoch=True)]
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=4, val_interval=1)

@@ -70,6 +70,7 @@ def range_ends(values, ir_range):
 
 
 def refuse_infinite(values, name):
+    """Refuse an image that holds NaN or infinite values; ``name`` is for the message."""
     if values.dtype.kind == 'f' and not np.isfinite(values).all():
         raise ImageReadError(f'{name}: holds NaN or infinite values; an image must be finite. Convert it again.')
 

@@ -34,6 +34,38 @@ def classes_of(predicted: str | Sequence[str]) -> Sequence[str]:
     return DATASETS.get(predicted).METAINFO['classes'] if isinstance(predicted, str) else predicted
 
 
+class ThroughClassMap:
+    """Let a metric compare by common classes, and give results of groups of images apart; it stands before the metric.
+
+    Args:
+        class_map: Common class → names that it has in either vocabulary.
+        predicted: Classes of the model, or a dataset of its library that has them.
+        groups: Name → pattern of image names; see :func:`grouped`.
+        **kwargs: Those of the metric.
+    """
+
+    def __init__(
+        self,
+        class_map: Mapping[str, Sequence[str]],
+        predicted: str | Sequence[str],
+        groups: Mapping[str, str] | None = None,
+        **kwargs,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.class_map, self.predicted, self.groups = dict(class_map), predicted, dict(groups or {})
+        self._tables = None
+
+    def _prepare(self, *others: str) -> None:
+        """Make the tables of both vocabularies, and let the dataset have the common classes, behind ``others``; once."""
+        if self._tables is None:
+            vocabularies = dict(dataset=self.dataset_meta['classes'], model=classes_of(self.predicted))
+            self._tables = {of: self._table(classes, of) for of, classes in vocabularies.items()}
+            self.dataset_meta = dict(classes=(*others, *self.class_map))
+
+    def _table(self, classes, of):
+        return class_table(self.class_map, classes, of)
+
+
 def grouped(results: Sequence, stems: Sequence[str], groups: Mapping[str, str]) -> dict[str, list]:
     """Divide results by the names of their images.
 

@@ -3,16 +3,16 @@
 Like :mod:`.per_class_coco` it is imported by a config, in its ``custom_imports``.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from mmfusion.registry import METRICS
 
-from .class_map import class_table, classes_of, grouped
+from .class_map import ThroughClassMap, grouped
 from .per_class_coco import PerClassCocoMetric
 
 
 @METRICS.register_module()
-class MappedCocoMetric(PerClassCocoMetric):
+class MappedCocoMetric(ThroughClassMap, PerClassCocoMetric):
     """:class:`PerClassCocoMetric` through a class map, and for groups of images apart.
 
     Boxes of classes that are in no common class are left out, found and annotated ones.
@@ -24,23 +24,9 @@ class MappedCocoMetric(PerClassCocoMetric):
         **kwargs: Those of :class:`PerClassCocoMetric`.
     """
 
-    def __init__(
-        self,
-        class_map: Mapping[str, Sequence[str]],
-        predicted: str | Sequence[str],
-        groups: Mapping[str, str] | None = None,
-        **kwargs,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.class_map, self.predicted, self.groups = dict(class_map), predicted, dict(groups or {})
-        self._tables = None
-
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Keep the boxes of common classes."""
-        if self._tables is None:
-            vocabularies = dict(dataset=self.dataset_meta['classes'], model=classes_of(self.predicted))
-            self._tables = {of: class_table(self.class_map, classes, of) for of, classes in vocabularies.items()}
-            self.dataset_meta = dict(classes=tuple(self.class_map))
+        self._prepare()
         super().process(data_batch, [self._map(sample) for sample in data_samples])
 
     def _map(self, sample):

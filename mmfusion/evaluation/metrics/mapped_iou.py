@@ -1,18 +1,18 @@
 """mmsegmentation's IoU for a model whose classes are not those of the dataset."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 
 from mmfusion.registry import METRICS
 
-from .class_map import class_table, classes_of, grouped
+from .class_map import ThroughClassMap, grouped
 from .per_class_iou import PerClassIoUMetric
 
 
 @METRICS.register_module()
-class MappedIoUMetric(PerClassIoUMetric):
+class MappedIoUMetric(ThroughClassMap, PerClassIoUMetric):
     """:class:`PerClassIoUMetric` through a class map, and for groups of images apart.
 
     Predictions and labels are brought to the common classes; every other class, unlabelled ones too, is ``other``, which is
@@ -25,23 +25,9 @@ class MappedIoUMetric(PerClassIoUMetric):
         **kwargs: Those of ``mmseg.IoUMetric``.
     """
 
-    def __init__(
-        self,
-        class_map: Mapping[str, Sequence[str]],
-        predicted: str | Sequence[str],
-        groups: Mapping[str, str] | None = None,
-        **kwargs,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.class_map, self.predicted, self.groups = dict(class_map), predicted, dict(groups or {})
-        self._tables = None
-
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Count the pixels of each image, by common classes."""
-        if self._tables is None:
-            vocabularies = dict(dataset=self.dataset_meta['classes'], model=classes_of(self.predicted))
-            self._tables = {of: self._table(classes, of) for of, classes in vocabularies.items()}
-            self.dataset_meta = dict(classes=('other', *self.class_map))
+        self._prepare('other')
         for sample in data_samples:
             label = self._tables['dataset'][sample['gt_sem_seg']['data'].squeeze().long().cpu()]
             found = self._tables['model'][sample['pred_sem_seg']['data'].squeeze().long().cpu()]
@@ -50,7 +36,7 @@ class MappedIoUMetric(PerClassIoUMetric):
 
     def _table(self, classes, of):
         table = torch.full((256,), self.ignore_index)
-        places = class_table(self.class_map, classes, of)
+        places = super()._table(classes, of)
         table[: len(classes)] = torch.tensor([0 if place is None else 1 + place for place in places])
         return table
 
