@@ -17,8 +17,22 @@ param_scheduler = [
 val_cfg = None
 val_dataloader = None
 val_evaluator = None
-# Tests at the size of training.
-test_pipeline = [*_base_.test_pipeline[:1], half[0], *_base_.test_pipeline[1:]]
+# Sees what training saw; labels keep their size, and so does what is scored.
+test_pipeline = [
+    _base_.test_pipeline[0],
+    half[0],
+    _base_.test_pipeline[1],
+    dict(type='mmfusion.PackFusionInputs', labels_at_ori_shape=True),
+]
 test_dataloader = dict(num_workers=1, dataset=dict(pipeline=test_pipeline))
+# Three classes, as without training: the others cover next to nothing in the pairs at night.
+test_evaluator = dict(
+    _delete_=True,
+    type='mmfusion.MappedIoUMetric',
+    class_map=dict(car=[], person=[], bike=[]),
+    predicted='mmfusion.MSRSDataset',
+    groups=dict(day='*D', night='*N'),
+    iou_metrics=['mIoU'],
+)
 default_hooks = dict(checkpoint=dict(save_best=None))
 del half, pipeline

@@ -450,6 +450,9 @@ def test_label_outside_the_classes(fmb):
     write_image(file, seg_map[:-2])
     with pytest.raises(ValueError, match=r'Label/00001N\.png is 96×62 but its image .* is 96×64'):
         load(dict(info, img=np.zeros((*SIZE, 4), np.uint8)))
+    write_image(file, seg_map * 0)
+    resized = load(dict(info, img=np.zeros((32, 48, 4), np.uint8), ori_shape=SIZE))
+    assert resized['gt_seg_map'].shape == SIZE  # loaded after a resize, to score at full size
     with pytest.raises(KeyError, match='no seg_map_path'):
         load(FMBDataset(data_root=str(fmb)).get_data_info(0))
 

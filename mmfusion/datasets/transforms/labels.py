@@ -38,10 +38,12 @@ class LoadSegLabels(BaseTransform):
                 "data_prefix['seg_map_path']."
             )
         seg_map = read_label_map(path)
-        if 'img' in results and seg_map.shape != results['img'].shape[:2]:
+        # The file's own size: a test pipeline may resize the image first, and score at full size.
+        size = results.get('ori_shape') or (results['img'].shape if 'img' in results else seg_map.shape)
+        if seg_map.shape != tuple(size[:2]):
             raise ValueError(
                 f'{path} is {seg_map.shape[1]}×{seg_map.shape[0]} but its image {results["img_path"]} is '
-                f'{results["img"].shape[1]}×{results["img"].shape[0]} (width×height).'
+                f'{size[1]}×{size[0]} (width×height).'
             )
         self._check(seg_map, path, results)
         results['gt_seg_map'] = map_labels(seg_map, results.get('label_map'), results.get('reduce_zero_label', False))
