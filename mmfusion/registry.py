@@ -22,7 +22,7 @@ _LOCATIONS = {
 }
 
 
-def _child(name):
+def _child(name: str) -> Registry:
     parent = getattr(_mmengine, name)
     # A registry without modules of ours still names a location: mmengine would otherwise look for a legacy function.
     return Registry(parent.name, parent=parent, scope='mmfusion', locations=[_LOCATIONS.get(name, 'mmfusion.engine')])

@@ -3,7 +3,8 @@
 import math
 import time
 import weakref
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +26,14 @@ class Cost(NamedTuple):
     memory: int
 
 
-def _product(self_shape, a_shape, b_shape, *args, out_shape=None, **kwargs):
+def _product(
+    self_shape: Sequence[int],
+    a_shape: Sequence[int],
+    b_shape: Sequence[int],
+    *args,
+    out_shape: Sequence[int] | None = None,
+    **kwargs,
+) -> int:
     """FLOPs of self + a b, where a and b are matrices or batches of them."""
     return 2 * math.prod(a_shape) * b_shape[-1]
 
@@ -62,7 +70,9 @@ class PeakMemory(TorchDispatchMode):
         self.now = self.peak = 0
         self._seen = set()
 
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+    def __torch_dispatch__(
+        self, func: Callable, types: Sequence[type], args: tuple = (), kwargs: dict | None = None
+    ) -> Any:
         known = {x.untyped_storage()._cdata for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)}
         out = func(*args, **(kwargs or {}))
         for x in tree_leaves(out):
@@ -70,7 +80,7 @@ class PeakMemory(TorchDispatchMode):
                 self._add(x.untyped_storage(), known)
         return out
 
-    def _add(self, storage, known):
+    def _add(self, storage: torch.UntypedStorage, known: set[int]) -> None:
         key = storage._cdata
         if key in known or key in self._seen:
             return
@@ -79,7 +89,7 @@ class PeakMemory(TorchDispatchMode):
         self.peak = max(self.peak, self.now)
         weakref.finalize(storage, self._drop, key, storage.nbytes())
 
-    def _drop(self, key, size):
+    def _drop(self, key: int, size: int) -> None:
         self._seen.discard(key)
         self.now -= size
 

@@ -1,20 +1,22 @@
 """Freezing parts of a model by their names."""
 
+from collections.abc import Sequence
+
 from torch import nn
 
 from .checkpoint import unwrap
 
 
-def named_parts(model, names):
+def named_parts(model: nn.Module, names: Sequence[str]) -> dict[str, nn.Module | nn.Parameter]:
     """Submodules and parameters by name.
 
     Args:
-        model (nn.Module): A model; a wrapper (DDP) is looked through.
-        names (Sequence[str]): Dotted names as in ``named_modules``, such as ``'fuser'`` or ``'segmentor.decode_head'``;
-            or names of parameters.
+        model: A model; a wrapper (DDP) is looked through.
+        names: Dotted names as in ``named_modules``, such as ``'fuser'`` or ``'segmentor.decode_head'``; or names of
+            parameters.
 
     Returns:
-        dict[str, nn.Module | nn.Parameter]: By name, in the order given.
+        By name, in the order given.
 
     Raises:
         ValueError: No such part; those at the deepest level that was found are listed.
@@ -35,12 +37,12 @@ def named_parts(model, names):
     return parts
 
 
-def parameters_of(part):
+def parameters_of(part: nn.Module | nn.Parameter) -> list[nn.Parameter]:
     """The parameters of a module, or the parameter itself."""
     return list(part.parameters()) if isinstance(part, nn.Module) else [part]
 
 
-def freeze(part):
+def freeze(part: nn.Module | nn.Parameter) -> None:
     """No gradient, and for a module eval mode: statistics of batch norm stay and dropout is off."""
     for parameter in parameters_of(part):
         parameter.requires_grad_(False)

@@ -3,17 +3,17 @@
 from mmengine.structures import BaseDataElement, InstanceData, PixelData
 
 
-def _field(name, dtype, doc):
+def _field(name: str, dtype: type[BaseDataElement], doc: str) -> property:
     """A typed property kept under ``_name``: the convention by which mmseg's and mmdet's heads find their data."""
     private = f'_{name}'
 
-    def get(self):
+    def get(self: BaseDataElement) -> PixelData | InstanceData:
         return getattr(self, private)
 
-    def set_(self, value):
+    def set_(self: BaseDataElement, value: PixelData | InstanceData) -> None:
         self.set_field(value, private, dtype=dtype)
 
-    def delete(self):
+    def delete(self: BaseDataElement) -> None:
         delattr(self, private)
 
     return property(get, set_, delete, doc)

@@ -10,13 +10,13 @@ class FusionDetector(TaskCascade):
     """Fuse, then detect on the fused image by an unmodified detector of mmdetection.
 
     Args:
-        fuser (dict): Config of an :class:`ImageFuser`.
-        detector (dict): Config of a detector, as its own library's configs have it.
+        fuser: Config of an :class:`ImageFuser`.
+        detector: Config of a detector, as its own library's configs have it.
         **kwargs: Those of :class:`TaskCascade`.
     """
 
     # YOLOXModeSwitchHook looks for an attribute of just this name.
     task_name, prefix = 'detector', 'det'
 
-    def __init__(self, fuser, detector, **kwargs):
+    def __init__(self, fuser: dict, detector: dict, **kwargs) -> None:
         super().__init__(fuser, detector, **kwargs)

@@ -10,12 +10,12 @@ class FusionSegmentor(TaskCascade):
     """Fuse, then segment the fused image by an unmodified segmenter of mmsegmentation.
 
     Args:
-        fuser (dict): Config of an :class:`ImageFuser`.
-        segmentor (dict): Config of a segmenter, as its own library's configs have it.
+        fuser: Config of an :class:`ImageFuser`.
+        segmentor: Config of a segmenter, as its own library's configs have it.
         **kwargs: Those of :class:`TaskCascade`.
     """
 
     task_name, prefix = 'segmentor', 'seg'
 
-    def __init__(self, fuser, segmentor, **kwargs):
+    def __init__(self, fuser: dict, segmentor: dict, **kwargs) -> None:
         super().__init__(fuser, segmentor, **kwargs)

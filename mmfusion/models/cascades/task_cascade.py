@@ -1,8 +1,12 @@
 """Base class of segmentation and detection cascades."""
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
 import torch
 from mmengine.model import BaseModel
 from mmengine.structures import PixelData
+from torch import Tensor
 
 from mmfusion.models.checkpoint import full_state_dict, load_weights, place_before_loading
 from mmfusion.models.freezing import freeze, named_parts
@@ -26,17 +30,17 @@ class TaskCascade(BaseModel):
     they belong. :meth:`task_state_dict` gives the task model back in its library's own names.
 
     Args:
-        fuser (dict): Config of an :class:`ImageFuser`. With no ``losses`` the task alone trains it.
-        task (dict): Config of the stock model.
-        fusion_weight (float): Factor on the fuser's losses.
-        task_weight (float): Factor on the task's losses. With 0 the fuser's gradients are those of fusion alone, bit for
-            bit: the task then sees the fused image without its graph.
-        frozen (Sequence[str]): Names of parts that are never trained (``'fuser'``, ``'segmentor.backbone'``…): no
-            gradient, eval mode. A frozen fuser has no losses, and runs without graph.
-        fuser_checkpoint, task_checkpoint (str, optional): Where the weights start from. Every tensor must fit: use the
-            task model's ``init_cfg``, or ``load_from``, for a checkpoint that fits in part.
-        data_preprocessor (dict, optional): Default :class:`FusionDataPreprocessor`.
-        init_cfg (dict, optional): As in mmengine.
+        fuser: Config of an :class:`ImageFuser`. With no ``losses`` the task alone trains it.
+        task: Config of the stock model.
+        fusion_weight: Factor on the fuser's losses.
+        task_weight: Factor on the task's losses. With 0 the fuser's gradients are those of fusion alone, bit for bit:
+            the task then sees the fused image without its graph.
+        frozen: Names of parts that are never trained (``'fuser'``, ``'segmentor.backbone'``…): no gradient, eval mode.
+            A frozen fuser has no losses, and runs without graph.
+        fuser_checkpoint, task_checkpoint: Where the weights start from. Every tensor must fit: use the task model's
+            ``init_cfg``, or ``load_from``, for a checkpoint that fits in part.
+        data_preprocessor: Default :class:`FusionDataPreprocessor`.
+        init_cfg: As in mmengine.
 
     Raises:
         ValueError: No such part to freeze; a task model whose preprocessor does not take images of three channels, or
@@ -48,16 +52,16 @@ class TaskCascade(BaseModel):
 
     def __init__(
         self,
-        fuser,
-        task,
-        fusion_weight=1.0,
-        task_weight=1.0,
-        frozen=(),
-        fuser_checkpoint=None,
-        task_checkpoint=None,
-        data_preprocessor=None,
-        init_cfg=None,
-    ):
+        fuser: dict,
+        task: dict,
+        fusion_weight: float = 1.0,
+        task_weight: float = 1.0,
+        frozen: Sequence[str] = (),
+        fuser_checkpoint: str | Path | None = None,
+        task_checkpoint: str | Path | None = None,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
         super().__init__(data_preprocessor or dict(type='mmfusion.FusionDataPreprocessor'), init_cfg)
         if hasattr(self.data_preprocessor, 'mean'):
             raise ValueError(
@@ -79,28 +83,28 @@ class TaskCascade(BaseModel):
         place_before_loading(self)
 
     @property
-    def task(self):
+    def task(self) -> BaseModel:
         """The stock model."""
         return getattr(self, self.task_name)
 
     @property
-    def sides(self):
+    def sides(self) -> tuple[str, str]:
         """Names of the two parts: each a model of its own."""
         return ('fuser', self.task_name)
 
     @property
-    def fuser_is_frozen(self):
+    def fuser_is_frozen(self) -> bool:
         """Whether no parameter of the fuser is trained at present."""
         return not any(p.requires_grad for p in self.fuser.parameters())
 
-    def train(self, mode=True):
+    def train(self, mode: bool = True) -> 'TaskCascade':
         """Training mode, but for what is frozen."""
         super().train(mode)
         for part in named_parts(self, self.frozen).values():
             freeze(part)
         return self
 
-    def init_weights(self):
+    def init_weights(self) -> None:
         """As in mmengine; then load the checkpoints that each side starts from."""
         torch.manual_seed(self._init_seed)
         super().init_weights()
@@ -108,18 +112,18 @@ class TaskCascade(BaseModel):
             if path is not None:
                 load_weights(getattr(self, name), path)
 
-    def task_state_dict(self):
+    def task_state_dict(self) -> dict[str, Tensor]:
         """State dict of the stock model, in its own library's names, with the weights of frozen backbones."""
         return full_state_dict(self.task)
 
-    def place_state_dict(self, state):
+    def place_state_dict(self, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """Put a state dict of one side where it belongs.
 
         Args:
-            state (dict[str, Tensor]): Of the cascade, of the fuser alone, or of the stock model alone.
+            state: Of the cascade, of the fuser alone, or of the stock model alone.
 
         Returns:
-            dict[str, Tensor]: With the cascade's names. What belongs to neither keeps its name.
+            With the cascade's names. What belongs to neither keeps its name.
         """
         if any(name.startswith(tuple(f'{side}.' for side in self.sides)) for name in state):
             return state
@@ -128,13 +132,15 @@ class TaskCascade(BaseModel):
                 return {f'{side}.{name}': value for name, value in state.items()}
         return state
 
-    def forward(self, inputs, data_samples=None, mode='tensor'):
+    def forward(
+        self, inputs: dict, data_samples: list[FusionDataSample] | None = None, mode: str = 'tensor'
+    ) -> dict | list[FusionDataSample] | tuple | Tensor:
         """Run in one of mmengine's modes.
 
         Args:
-            inputs (dict): ``vi`` (N×3×H×W, R, G, B) and ``ir`` (N×1×H×W) in [0, 1], or lists of single images.
-            data_samples (list[FusionDataSample], optional): Annotations; with ``'predict'`` they receive the results.
-            mode (str): ``'loss'``, ``'predict'`` or ``'tensor'``.
+            inputs: ``vi`` (N×3×H×W, R, G, B) and ``ir`` (N×1×H×W) in [0, 1], or lists of single images.
+            data_samples: Annotations; with ``'predict'`` they receive the results.
+            mode: ``'loss'``, ``'predict'`` or ``'tensor'``.
 
         Returns:
             dict of losses; list of data samples with ``fused`` and the task's predictions; or what the stock model gives
@@ -150,13 +156,13 @@ class TaskCascade(BaseModel):
             return self.task(**self._task_inputs(fused, samples, False), mode='tensor')
         raise ValueError(f"mode must be 'loss', 'predict' or 'tensor', got {mode!r}")
 
-    def loss(self, inputs, data_samples):
+    def loss(self, inputs: dict, data_samples: list[FusionDataSample] | None) -> dict[str, Tensor | list[Tensor]]:
         """Losses of both sides.
 
         Images of several sizes are fused size by size; the fuser's losses are then means over the images.
 
         Returns:
-            dict[str, Tensor | list[Tensor]]: ``fusion.*`` and ``seg.*`` or ``det.*``.
+            ``fusion.*`` and ``seg.*`` or ``det.*``.
 
         Raises:
             FloatingPointError: A loss is not finite; the files of the batch are named.
@@ -174,7 +180,9 @@ class TaskCascade(BaseModel):
         check_finite({k: v for k, v in losses.items() if 'loss' in k}, data_samples)
         return losses
 
-    def _fuse(self, vi, ir, data_samples):
+    def _fuse(
+        self, vi: Tensor | list[Tensor], ir: Tensor | list[Tensor], data_samples: list[FusionDataSample] | None
+    ) -> tuple[list[Tensor], dict[str, Tensor]]:
         """Fuse; give the images (R, G, B, a list) and the fuser's losses, means over the images."""
         if self.fuser_is_frozen:
             with torch.no_grad():
@@ -188,13 +196,15 @@ class TaskCascade(BaseModel):
                 losses[name] = losses.get(name, 0) + value * share
         return fused, losses
 
-    def _task_inputs(self, fused, data_samples, training):
+    def _task_inputs(
+        self, fused: Tensor | list[Tensor], data_samples: list[FusionDataSample] | None, training: bool
+    ) -> dict:
         """What the stock model takes, by its own preprocessor, of fused images R, G, B in [0, 1]."""
         images = [255 * image.flip(0) for image in fused]
         return self.task.data_preprocessor(dict(inputs=images, data_samples=data_samples), training)
 
     @torch.no_grad()
-    def predict(self, inputs, data_samples=None):
+    def predict(self, inputs: dict, data_samples: list[FusionDataSample] | None = None) -> list[FusionDataSample]:
         """Fuse a batch, and give each sample the fuser's results and the task's predictions."""
         if data_samples is None:
             data_samples = [_sample_of(image) for image in inputs['vi']]
@@ -202,15 +212,17 @@ class TaskCascade(BaseModel):
         return self.predict_fused(fused, data_samples)
 
     @torch.no_grad()
-    def predict_fused(self, fused, data_samples=None):
+    def predict_fused(
+        self, fused: Tensor | list[Tensor], data_samples: list[FusionDataSample] | None = None
+    ) -> list[FusionDataSample]:
         """The second half of :meth:`predict`, for images that are fused already.
 
         Args:
-            fused (Tensor | list[Tensor]): N×3×H×W, R, G, B in [0, 1], or a list of single images.
-            data_samples (list[FusionDataSample], optional): They receive the results.
+            fused: N×3×H×W, R, G, B in [0, 1], or a list of single images.
+            data_samples: They receive the results.
 
         Returns:
-            list[FusionDataSample]: With ``fused`` and the task's predictions.
+            With ``fused`` and the task's predictions.
         """
         if data_samples is None:
             data_samples = [_sample_of(image) for image in fused]
@@ -228,13 +240,15 @@ class TaskCascade(BaseModel):
         return results
 
 
-def _sample_of(image):
+def _sample_of(image: Tensor) -> FusionDataSample:
     """A data sample for an image that came without one."""
     size = tuple(image.shape[1:])
     return FusionDataSample(metainfo=dict(ori_shape=size, img_shape=size, pad_shape=size, scale_factor=(1.0, 1.0)))
 
 
-def _weighted(losses, weight, prefix):
+def _weighted(
+    losses: Mapping[str, Tensor | list[Tensor]], weight: float, prefix: str
+) -> dict[str, Tensor | list[Tensor]]:
     """Losses under ``prefix``, times ``weight``; what is in the log only (accuracy) as it is."""
     out = {}
     for name, value in losses.items():
@@ -244,7 +258,7 @@ def _weighted(losses, weight, prefix):
     return out
 
 
-def _check_preprocessor(task, name):
+def _check_preprocessor(task: BaseModel, name: str) -> None:
     """The stock model must prepare 8-bit colour images by itself."""
     preprocessor = getattr(task, 'data_preprocessor', None)
     found = f'{type(task).__name__} with {type(preprocessor).__name__}'

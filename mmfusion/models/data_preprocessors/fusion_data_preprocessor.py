@@ -22,16 +22,16 @@ class FusionDataPreprocessor(BaseDataPreprocessor):
         super().__init__(**kwargs)
         self.stretch = stretch
 
-    def forward(self, data, training=False):
+    def forward(self, data: dict, training: bool = False) -> dict:
         """Prepare a batch.
 
         Args:
-            data (dict): ``inputs``: 4×H×W uint8 tensors (B, G, R, IR), or 3×H×W of single images, a list or stacked;
+            data: ``inputs``: 4×H×W uint8 tensors (B, G, R, IR), or 3×H×W of single images, a list or stacked;
                 ``data_samples``: list or None.
-            training (bool): Whether ``stretch`` applies.
+            training: Whether ``stretch`` applies.
 
         Returns:
-            dict: ``inputs``, a dict of ``vi`` (N×3×H×W, R, G, B) and ``ir`` (N×1×H×W), float32 in [0, 1], or lists of
+            ``inputs``, a dict of ``vi`` (N×3×H×W, R, G, B) and ``ir`` (N×1×H×W), float32 in [0, 1], or lists of
             3×H×W and 1×H×W where sizes differ; without ``ir`` for single images; and ``data_samples``.
 
         Raises:

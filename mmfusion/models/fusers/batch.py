@@ -61,7 +61,7 @@ class Batch(dict):
         self.cut = cut or (lambda value: value)
         self.returned: tuple[str, ...] = ()
 
-    def __missing__(self, name):
+    def __missing__(self, name: str) -> Any:
         if name in self.makers:
             value = self.makers[name](self)
         else:
@@ -69,14 +69,14 @@ class Batch(dict):
         self[name] = value
         return value
 
-    def __contains__(self, name):
+    def __contains__(self, name: object) -> bool:
         return super().__contains__(name) or name in self.makers or self._has_annotation(name)
 
-    def _has_annotation(self, name):
+    def _has_annotation(self, name: object) -> bool:
         field = _ANNOTATIONS[name][0] if name in _ANNOTATIONS else name
         return bool(self.samples) and all(field in sample for sample in self.samples)
 
-    def _annotation(self, name):
+    def _annotation(self, name: str) -> Any:
         field, part, what, advice = _ANNOTATIONS.get(
             name,
             (name, lambda value: value, repr(name), 'Let the dataset and its pipeline give it (docs/datasets.md).'),
@@ -107,7 +107,7 @@ class Batch(dict):
             size: Height and width of the images.
         """
 
-        def cut(value):
+        def cut(value: Any):
             if isinstance(value, Tensor) and value.shape[-2:] == size:
                 return value[place].contiguous()
             return value

@@ -1,6 +1,7 @@
 """ImageFuser: joins a fusion network, its priors, its losses and colour."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from mmengine.logging import print_log
@@ -11,7 +12,7 @@ from torch.nn import functional as F
 
 from mmfusion.models.checkpoint import place_before_loading
 from mmfusion.models.layers import at_least_float32, exporting
-from mmfusion.models.priors import FeaturePrior, PriorHolder, TextPrior
+from mmfusion.models.priors import FeaturePrior, PriorFeatures, PriorHolder, TextPrior
 from mmfusion.registry import MODELS
 from mmfusion.structures import FusionDataSample
 
@@ -162,7 +163,9 @@ class ImageFuser(PriorHolder, BaseModel):
         )
         return mine
 
-    def forward(self, inputs: dict, data_samples: list[FusionDataSample] | None = None, mode: str = 'tensor'):
+    def forward(
+        self, inputs: dict, data_samples: list[FusionDataSample] | None = None, mode: str = 'tensor'
+    ) -> dict[str, Tensor] | list[FusionDataSample] | Tensor | list[Tensor]:
         """Run in one of mmengine's modes.
 
         Args:
@@ -212,12 +215,12 @@ class ImageFuser(PriorHolder, BaseModel):
         return Batch(samples, makers, **sources)
 
     @staticmethod
-    def _text_features(prior):
+    def _text_features(prior: TextPrior) -> Callable[[Batch], Tensor]:
         return lambda batch: prior(batch['text'])
 
     @staticmethod
-    def _features(prior):
-        def make(batch):
+    def _features(prior: FeaturePrior) -> Callable[[Batch], dict[str, PriorFeatures]]:
+        def make(batch: Batch) -> dict[str, PriorFeatures]:
             vi, ir = batch['vi_rgb'], batch['ir']
             paths = [s.get('img_path') for s in batch.samples]
             names = [path and f'{path} ({modality})' for modality in ('vi', 'ir') for path in paths]
@@ -421,7 +424,7 @@ class ImageFuser(PriorHolder, BaseModel):
                 sample.pred_sem_seg = PixelData(data=logits.argmax(0, keepdim=True))
 
 
-def _refuse_old(name: str, losses, unknown: dict) -> None:
+def _refuse_old(name: str, losses: Any, unknown: dict) -> None:
     """Say in one sentence what the new form of an older config is."""
     if losses is not None and not isinstance(losses, Mapping):
         raise ValueError(

@@ -2,7 +2,7 @@
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from mmfusion.registry import MODELS
 
@@ -17,13 +17,20 @@ class GRDB(nn.Module):
     output's channels. Gradient branch: Sobel magnitude |∂x| + |∂y|, then a 1×1 convolution. LeakyReLU of their sum.
 
     Args:
-        cin, cout (int): Channels.
-        negative_slope (float): Slope of the LeakyReLUs.
-        out_slope (float, optional): Slope of the last one, after the sum; SeAFusion's public code has 0.1 there.
-        learn_gradient (bool): Make the gradient's kernels parameters that start as Sobel's, as SeAFusion's public code does.
+        cin, cout: Channels.
+        negative_slope: Slope of the LeakyReLUs.
+        out_slope: Slope of the last one, after the sum; SeAFusion's public code has 0.1 there.
+        learn_gradient: Make the gradient's kernels parameters that start as Sobel's, as SeAFusion's public code does.
     """
 
-    def __init__(self, cin, cout, negative_slope=0.2, out_slope=None, learn_gradient=False):
+    def __init__(
+        self,
+        cin: int,
+        cout: int,
+        negative_slope: float = 0.2,
+        out_slope: float | None = None,
+        learn_gradient: bool = False,
+    ) -> None:
         super().__init__()
         self.negative_slope = negative_slope
         self.out_slope = negative_slope if out_slope is None else out_slope
@@ -33,24 +40,24 @@ class GRDB(nn.Module):
         self.reduce = nn.Conv2d(3 * cin, cout, 1)
         self.gradient = nn.Conv2d(cin, cout, 1)
 
-    def reset_parameters(self):
+    def reset_parameters(self) -> None:
         """Start the learned kernels as Sobel's."""
         if self.kernels is not None:
             kernel = torch.tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]])
             with torch.no_grad():
                 self.kernels.copy_(torch.stack([kernel, kernel.T])[:, None, None])
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """N×cin×H×W → N×cout×H×W."""
         features = x
         for conv in self.dense:
             features = torch.cat([features, self._act(conv(features))], dim=1)
         return F.leaky_relu(self.reduce(features) + self.gradient(self._magnitude(x)), self.out_slope)
 
-    def _magnitude(self, x):
+    def _magnitude(self, x: Tensor) -> Tensor:
         if self.kernels is None:
             return sobel_magnitude(x)
         return sum(F.conv2d(x, kernel, padding=1, groups=x.shape[1]).abs() for kernel in self.kernels)
 
-    def _act(self, x):
+    def _act(self, x: Tensor) -> Tensor:
         return F.leaky_relu(x, self.negative_slope)

@@ -1,12 +1,16 @@
 """Min-max normalisation of a network's output."""
 
+from collections.abc import Callable
+
 import torch
 import torch.distributed as dist
+from torch import Tensor
+from torch.autograd.function import FunctionCtx
 
 from .precision import at_least_float32
 
 
-def _over_ranks(x, reduce):
+def _over_ranks(x: Tensor, reduce: Callable[[Tensor], Tensor]) -> Tensor:
     """``reduce`` of a scalar tensor over all ranks, with gradient to the rank that holds the extremum."""
     if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
         return x
@@ -17,7 +21,7 @@ class _Extremum(torch.autograd.Function):
     """Extremum over all ranks. Gradients of all ranks go to the rank that holds it, in equal shares where several do."""
 
     @staticmethod
-    def forward(ctx, x, reduce):
+    def forward(ctx: FunctionCtx, x: Tensor, reduce: Callable[[Tensor], Tensor]) -> Tensor:
         values = [torch.empty_like(x) for _ in range(dist.get_world_size())]
         dist.all_gather(values, x.contiguous())
         values = torch.stack(values)
@@ -27,13 +31,13 @@ class _Extremum(torch.autograd.Function):
         return extremum
 
     @staticmethod
-    def backward(ctx, grad):
+    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, None]:
         grad = grad.clone()
         dist.all_reduce(grad)
         return grad * ctx.share, None
 
 
-def rescale(x, low, high):
+def rescale(x: Tensor, low: Tensor, high: Tensor) -> Tensor:
     """(x − low) / (high − low), half precision in float32; 0 where the range is empty, as in a constant image.
 
     NaN and infinity stay: a diverged network must not pass for a black image.
@@ -44,17 +48,17 @@ def rescale(x, low, high):
     return torch.where(empty, 0, (x - low) / torch.where(empty, torch.ones_like(span), span))
 
 
-def min_max_normalize(x, per_image, eps=0.0):
+def min_max_normalize(x: Tensor, per_image: bool, eps: float = 0.0) -> Tensor:
     """Stretch ``x`` to [0, 1]: (x − min x) / (max x − min x), in float32 (or float64) whatever autocast says.
 
     Args:
-        x (Tensor): N×1×H×W, any range.
-        per_image (bool): Take the extrema of each image (test time), or of the whole batch over all ranks (training;
-            the gradient also reaches the extrema, on whichever rank they lie).
-        eps (float): Added to the range, which keeps the maximum below 1.
+        x: N×1×H×W, any range.
+        per_image: Take the extrema of each image (test time), or of the whole batch over all ranks (training; the
+            gradient also reaches the extrema, on whichever rank they lie).
+        eps: Added to the range, which keeps the maximum below 1.
 
     Returns:
-        Tensor: N×1×H×W in [0, 1], float32 (float64 for float64); a constant image gives 0, NaN stays NaN.
+        N×1×H×W in [0, 1], float32 (float64 for float64); a constant image gives 0, NaN stays NaN.
     """
     x = at_least_float32(x)
     if per_image:

@@ -1,8 +1,10 @@
 """Restormer's transformer block (Zamir et al., CVPR 2022, section 3): attention over channels, and a gated MLP."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from torchvision.models.convnext import LayerNorm2d as ChannelLayerNorm
 
@@ -18,15 +20,15 @@ class MDTA(nn.Module):
     similarities over all pixels times a learned temperature; its cost is linear in H·W.
 
     Args:
-        channels (int): C.
-        num_heads (int): Heads.
-        bias (bool): Bias in the convolutions.
+        channels: C.
+        num_heads: Heads.
+        bias: Bias in the convolutions.
 
     Raises:
         ValueError: C is no multiple of the heads.
     """
 
-    def __init__(self, channels, num_heads=1, bias=False):
+    def __init__(self, channels: int, num_heads: int = 1, bias: bool = False) -> None:
         super().__init__()
         if channels % num_heads:
             raise ValueError(f'channels ({channels}) must be a multiple of num_heads ({num_heads})')
@@ -36,7 +38,7 @@ class MDTA(nn.Module):
         self.depthwise = nn.Conv2d(3 * channels, 3 * channels, 3, padding=1, groups=3 * channels, bias=bias)
         self.project = nn.Conv2d(channels, channels, 1, bias=bias)
 
-    def attention(self, q, k):
+    def attention(self, q: Tensor, k: Tensor) -> Tensor:
         """Maps N×heads×C_h×C_h of N×heads×C_h×HW queries and keys, in float32: a product over HW overflows half."""
         with torch.autocast(q.device.type, enabled=False):
             q, k = at_least_float32(q), at_least_float32(k)
@@ -45,16 +47,16 @@ class MDTA(nn.Module):
             cosine = (q @ k.mT) / q_norm / k_norm.mT
             return (cosine * self.temperature).softmax(dim=-1)
 
-    def heads(self, x):
+    def heads(self, x: Tensor) -> tuple[Tensor, ...]:
         """Queries, keys and values of N×C×H×W, N×heads×C_h×HW each."""
         return self.depthwise(self.qkv(x)).flatten(2).unflatten(1, (3, self.num_heads, -1)).unbind(1)
 
-    def attend(self, q, k, v, size):
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, size: Sequence[int]) -> Tensor:
         """Attend by what :meth:`heads` gave, of one image or of two; N×C×H×W of (H, W) ``size``."""
         out = self.attention(q, k).to(v.dtype) @ v
         return self.project(out.flatten(1, 2).unflatten(2, size))
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """N×C×H×W → the same shape."""
         return self.attend(*self.heads(x), x.shape[2:])
 
@@ -63,19 +65,19 @@ class GDFN(nn.Module):
     """Gated-Dconv feed-forward network (Restormer, section 3.2, eq. 2): W₃(GELU(D₁W₁x) ⊙ D₂W₂x).
 
     Args:
-        channels (int): C.
-        expansion (float): The hidden width as a multiple of C; Restormer's is 2.66.
-        bias (bool): Bias in the convolutions.
+        channels: C.
+        expansion: The hidden width as a multiple of C; Restormer's is 2.66.
+        bias: Bias in the convolutions.
     """
 
-    def __init__(self, channels, expansion=2.66, bias=False):
+    def __init__(self, channels: int, expansion: float = 2.66, bias: bool = False) -> None:
         super().__init__()
         hidden = int(channels * expansion)
         self.expand = nn.Conv2d(channels, 2 * hidden, 1, bias=bias)
         self.depthwise = nn.Conv2d(2 * hidden, 2 * hidden, 3, padding=1, groups=2 * hidden, bias=bias)
         self.project = nn.Conv2d(hidden, channels, 1, bias=bias)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """N×C×H×W → the same shape."""
         gate, value = self.depthwise(self.expand(x)).chunk(2, dim=1)
         return self.project(F.gelu(gate) * value)
@@ -86,14 +88,16 @@ class RestormerBlock(nn.Module):
     """x + MDTA(LN(x)), then x + GDFN(LN(x)) (Restormer, Fig. 2).
 
     Args:
-        channels (int): C.
-        num_heads (int): Heads of the attention.
-        expansion (float): See :class:`GDFN`.
-        bias (bool): Bias in the convolutions.
-        with_cp (bool): Compute the block's inner features again in the backward pass instead of keeping them.
+        channels: C.
+        num_heads: Heads of the attention.
+        expansion: See :class:`GDFN`.
+        bias: Bias in the convolutions.
+        with_cp: Compute the block's inner features again in the backward pass instead of keeping them.
     """
 
-    def __init__(self, channels, num_heads=1, expansion=2.66, bias=False, with_cp=False):
+    def __init__(
+        self, channels: int, num_heads: int = 1, expansion: float = 2.66, bias: bool = False, with_cp: bool = False
+    ) -> None:
         super().__init__()
         self.with_cp = with_cp
         self.norm1 = ChannelLayerNorm(channels)
@@ -101,12 +105,12 @@ class RestormerBlock(nn.Module):
         self.norm2 = ChannelLayerNorm(channels)
         self.ffn = GDFN(channels, expansion, bias)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """N×C×H×W → the same shape."""
         if self.with_cp and torch.is_grad_enabled():
             return checkpoint(self._run, x, use_reentrant=False)
         return self._run(x)
 
-    def _run(self, x):
+    def _run(self, x: Tensor) -> Tensor:
         x = x + self.attn(self.norm1(x))
         return x + self.ffn(self.norm2(x))

@@ -2,19 +2,20 @@
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 _SOBEL_X = ((-1.0, 0.0, 1.0), (-2.0, 0.0, 2.0), (-1.0, 0.0, 1.0))
 
 
-def sobel(x, padding_mode='zeros'):
+def sobel(x: Tensor, padding_mode: str = 'zeros') -> tuple[Tensor, Tensor]:
     """Sobel gradients of each channel, not normalised (the kernel's taps are 1, 2, 1).
 
     Args:
-        x (Tensor): N×C×H×W.
-        padding_mode (str): ``'zeros'``, or a mode of :func:`torch.nn.functional.pad` such as ``'replicate'``.
+        x: N×C×H×W.
+        padding_mode: ``'zeros'``, or a mode of :func:`torch.nn.functional.pad` such as ``'replicate'``.
 
     Returns:
-        tuple[Tensor, Tensor]: ∂x (along the width) and ∂y, N×C×H×W each.
+        ∂x (along the width) and ∂y, N×C×H×W each.
     """
     n, c, h, w = x.shape
     kernel = x.new_tensor(_SOBEL_X)
@@ -26,16 +27,16 @@ def sobel(x, padding_mode='zeros'):
     return grad[:, :, 0], grad[:, :, 1]
 
 
-def sobel_magnitude(x, norm=1, padding_mode='zeros'):
+def sobel_magnitude(x: Tensor, norm: int = 1, padding_mode: str = 'zeros') -> Tensor:
     """|∇x| of each channel by :func:`sobel`.
 
     Args:
-        x (Tensor): N×C×H×W.
-        norm (int): 1 for |∂x| + |∂y|, 2 for √(∂x² + ∂y²), whose gradient is 0 where both are.
-        padding_mode (str): As for :func:`sobel`.
+        x: N×C×H×W.
+        norm: 1 for |∂x| + |∂y|, 2 for √(∂x² + ∂y²), whose gradient is 0 where both are.
+        padding_mode: As for :func:`sobel`.
 
     Returns:
-        Tensor: N×C×H×W, not negative.
+        N×C×H×W, not negative.
 
     Raises:
         ValueError: Another norm.

@@ -1,7 +1,7 @@
 """Tanh as the last layer of a fusion network."""
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from .precision import at_least_float32
 
@@ -12,6 +12,6 @@ class UnitTanh(nn.Module):
     Half precision comes out as float32: close to 1 it would be rounded to whole grey levels.
     """
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """Any shape → the same in [0, 1]."""
         return (torch.tanh(at_least_float32(x)) + 1) / 2

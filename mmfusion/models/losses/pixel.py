@@ -2,7 +2,7 @@
 
 import torch
 from pytorch_msssim import ssim
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmfusion.models.layers import sobel, sobel_magnitude
@@ -18,16 +18,16 @@ class SSIMLoss(nn.Module):
     SSIM (Wang et al., 2004) with an 11×11 Gaussian window of σ 1.5, C1 = 0.01², C2 = 0.03², range 1, averaged over the map.
 
     Args:
-        loss_weight (float): Factor on the loss.
-        padding (bool): Pad by zeros so that the map is as large as the image (OCCO's public code), instead of only the
-            places where the window fits.
+        loss_weight: Factor on the loss.
+        padding: Pad by zeros so that the map is as large as the image (OCCO's public code), instead of only the places
+            where the window fits.
     """
 
-    def __init__(self, loss_weight=1.0, padding=True):
+    def __init__(self, loss_weight: float = 1.0, padding: bool = True) -> None:
         super().__init__()
         self.loss_weight, self.padding = loss_weight, padding
 
-    def forward(self, fused, vi, ir):
+    def forward(self, fused: Tensor, vi: Tensor, ir: Tensor) -> Tensor:
         """Loss of N×1×H×W images in [0, 1].
 
         Raises:
@@ -49,14 +49,14 @@ class MaskedIntensityLoss(nn.Module):
     """Intensity loss, OCCO eq. 17: mean((f − vi)²) + mean(M · |f − ir|), M = 1 where ir > vi (eq. 16).
 
     Args:
-        loss_weight (float): Factor on the loss (ω4).
+        loss_weight: Factor on the loss (ω4).
     """
 
-    def __init__(self, loss_weight=1.0):
+    def __init__(self, loss_weight: float = 1.0) -> None:
         super().__init__()
         self.loss_weight = loss_weight
 
-    def forward(self, fused, vi, ir):
+    def forward(self, fused: Tensor, vi: Tensor, ir: Tensor) -> Tensor:
         """Loss of N×1×H×W images in [0, 1]."""
         infrared = torch.where(ir > vi, (fused - ir).abs(), 0)
         return self.loss_weight * (F.mse_loss(fused, vi) + infrared.mean())
@@ -67,14 +67,14 @@ class MaxIntensityLoss(nn.Module):
     """Pixel intensity loss ℓ_i of MGFusion (section 3.3): mean |f − max(ir, vi)|.
 
     Args:
-        loss_weight (float): Factor on the loss.
+        loss_weight: Factor on the loss.
     """
 
-    def __init__(self, loss_weight=1.0):
+    def __init__(self, loss_weight: float = 1.0) -> None:
         super().__init__()
         self.loss_weight = loss_weight
 
-    def forward(self, fused, vi, ir):
+    def forward(self, fused: Tensor, vi: Tensor, ir: Tensor) -> Tensor:
         """Loss of N×1×H×W images in [0, 1]."""
         return self.loss_weight * F.l1_loss(fused, torch.maximum(vi, ir))
 
@@ -86,30 +86,36 @@ class TextureLoss(nn.Module):
     OCCO's eq. 18, the second term of GFFusion's eq. 10 (its factor β is ``loss_weight``), and MGFusion's ℓ_g.
 
     Args:
-        loss_weight (float): Factor on the loss.
-        separate (bool): Compare |∂x| and |∂y| each for itself and add both (OCCO's public code), instead of the
-            magnitude |∇|.
-        padding_mode (str): Border of the Sobel operator.
-        norm (int): The magnitude, of ``separate=False``: 1 for |∂x| + |∂y|, 2 for √(∂x² + ∂y²).
-        gain (float): Factor on the sources' gradients; above 1 the fused image is somewhat sharper than they are.
+        loss_weight: Factor on the loss.
+        separate: Compare |∂x| and |∂y| each for itself and add both (OCCO's public code), instead of the magnitude |∇|.
+        padding_mode: Border of the Sobel operator.
+        norm: The magnitude, of ``separate=False``: 1 for |∂x| + |∂y|, 2 for √(∂x² + ∂y²).
+        gain: Factor on the sources' gradients; above 1 the fused image is somewhat sharper than they are.
 
     Raises:
         ValueError: Another norm.
     """
 
-    def __init__(self, loss_weight=1.0, separate=True, padding_mode='zeros', norm=1, gain=1.0):
+    def __init__(
+        self,
+        loss_weight: float = 1.0,
+        separate: bool = True,
+        padding_mode: str = 'zeros',
+        norm: int = 1,
+        gain: float = 1.0,
+    ) -> None:
         super().__init__()
         if norm not in (1, 2):
             raise ValueError(f'norm must be 1 or 2, got {norm!r}')
         self.loss_weight, self.separate, self.padding_mode, self.norm = loss_weight, separate, padding_mode, norm
         self.gain = gain
 
-    def _gradients(self, x):
+    def _gradients(self, x: Tensor) -> Tensor:
         if self.separate:
             return torch.cat([g.abs() for g in sobel(x, self.padding_mode)], dim=1)
         return sobel_magnitude(x, self.norm, self.padding_mode)
 
-    def forward(self, fused, vi, ir):
+    def forward(self, fused: Tensor, vi: Tensor, ir: Tensor) -> Tensor:
         """Loss of N×1×H×W images in [0, 1]."""
         target = torch.maximum(self._gradients(vi), self._gradients(ir))
         target = target if self.gain == 1 else self.gain * target

@@ -4,9 +4,12 @@ import hashlib
 import io
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from mmfusion.registry import MODELS
 from mmfusion.utils import to_uint8, write_bytes
@@ -27,18 +30,18 @@ class CachedPrior(FeaturePrior):
     refused as soon as a file has shown more than ``max_versions`` contents.
 
     Args:
-        prior (dict): Config of the prior; it cannot have ``grad=True``.
-        cache_dir (str): Folder of the cache; it may be deleted at any time when nothing runs.
-        half (bool): Whether to keep the features in half precision: half the disk, and features rounded to 11 bits. They
-            are given as float32 in either case.
-        max_versions (int): Contents a file may come with in one process: 2 allow for a flip, 4 for flips both ways.
+        prior: Config of the prior; it cannot have ``grad=True``.
+        cache_dir: Folder of the cache; it may be deleted at any time when nothing runs.
+        half: Whether to keep the features in half precision: half the disk, and features rounded to 11 bits. They are
+            given as float32 in either case.
+        max_versions: Contents a file may come with in one process: 2 allow for a flip, 4 for flips both ways.
 
     Raises:
         TypeError: The prior is none that gives :class:`PriorFeatures`.
         ValueError: The prior is differentiable.
     """
 
-    def __init__(self, prior, cache_dir, half=False, max_versions=2):
+    def __init__(self, prior: dict, cache_dir: str | Path, half: bool = False, max_versions: int = 2) -> None:
         super().__init__()
         self.inner = MODELS.build(prior)
         if not isinstance(self.inner, FeaturePrior):
@@ -59,29 +62,28 @@ class CachedPrior(FeaturePrior):
         self.freeze()
 
     @property
-    def weights_hash(self):
+    def weights_hash(self) -> str:
         """Of the prior inside."""
         return self.inner.weights_hash
 
     @property
-    def label(self):
+    def label(self) -> str:
         """Of the prior inside: a checkpoint does not depend on the cache."""
         return self.inner.label
 
-    def settings(self):
+    def settings(self) -> dict[str, Any]:
         """Of the prior inside, and the precision."""
         return dict(self.inner.settings(), half=self.half)
 
-    def forward(self, images, names=None):
+    def forward(self, images: Tensor, names: Sequence[str | None] | None = None) -> PriorFeatures:
         """Features of a batch, from disk where they are there.
 
         Args:
-            images (Tensor): N×3×H×W, R, G, B in [0, 1].
-            names (Sequence[str | None], optional): Where each image comes from. Without names, images that are altered at
-                random cannot be recognised.
+            images: N×3×H×W, R, G, B in [0, 1].
+            names: Where each image comes from. Without names, images that are altered at random cannot be recognised.
 
         Returns:
-            PriorFeatures: Of the N images, float32, without graph.
+            Of the N images, float32, without graph.
 
         Raises:
             ValueError: A file comes with ever new contents.
@@ -104,17 +106,17 @@ class CachedPrior(FeaturePrior):
         features = PriorFeatures.cat([entries[key] for key in keys])
         return features.map(lambda t: t.to(images.device, torch.float32))
 
-    def extract(self, images):
+    def extract(self, images: Tensor) -> PriorFeatures:
         """As :meth:`forward`."""
         return self.forward(images)
 
-    def _rounded(self, tensor):
+    def _rounded(self, tensor: Tensor) -> Tensor:
         return tensor.detach().cpu().to(torch.float16 if self.half else torch.float32)
 
-    def _path(self, key):
+    def _path(self, key: str) -> Path:
         return self.folder / key[:2] / f'{key}.pt'
 
-    def _read(self, key):
+    def _read(self, key: str) -> PriorFeatures | None:
         path = self._path(key)
         if not path.is_file():
             return None
@@ -125,12 +127,12 @@ class CachedPrior(FeaturePrior):
             reason = (str(e).strip() or type(e).__name__).splitlines()[0]
             raise RuntimeError(f'{path}: a damaged entry of the cache ({reason}). Delete it and start again.') from e
 
-    def _write(self, key, features):
+    def _write(self, key: str, features: PriorFeatures) -> None:
         buffer = io.BytesIO()
         torch.save(dict(tokens=list(features.tokens), embedding=features.embedding), buffer)
         write_bytes(self._path(key), buffer.getvalue())
 
-    def _check_versions(self, keys, names):
+    def _check_versions(self, keys: Sequence[str], names: Sequence[str | None] | None) -> None:
         for key, name in zip(keys, names or [None] * len(keys), strict=True):
             if name is None:
                 continue
@@ -145,7 +147,7 @@ class CachedPrior(FeaturePrior):
                 )
 
 
-def pixel_keys(images):
+def pixel_keys(images: Tensor) -> list[str]:
     """SHA-256 of each image of a batch N×C×H×W in [0, 1], hexadecimal.
 
     Images of 8-bit files are hashed as 8 bits, a quarter of the bytes; others by their float32 values.

@@ -3,11 +3,13 @@
 import difflib
 import json
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.logging import print_log
+from torch import Tensor, nn
 
 from mmfusion.registry import MODELS
 
@@ -15,6 +17,8 @@ from .features import FeaturePrior, PriorFeatures, TextPrior, resize
 from .frozen import load_exactly, seeded
 from .weights import RANDOM, find_weights
 
+# Image tower, and mean and deviation of its normalisation.
+_Tower = tuple[nn.Module, tuple[Sequence[float], Sequence[float]]]
 # The image tower alone is used; CLIP's class wants a text tower, and this is the smallest.
 _NO_TEXT = dict(context_length=1, vocab_size=1, width=8, heads=1, layers=1)
 _NO_VISION = dict(layers=1, width=8, head_width=8, patch_size=32, image_size=32)
@@ -31,21 +35,20 @@ class CLIPPrior(FeaturePrior):
     lies on the whole image), bicubic with antialiasing, and normalised as the weights want it.
 
     Args:
-        model (str | dict): One of open_clip's model names (``open_clip.list_models()``), a name with ``hf-hub:`` or
-            ``local-dir:`` before it, or a model config of open_clip's form (``embed_dim``, ``vision_cfg`` and, if it is so,
+        model: One of open_clip's model names (``open_clip.list_models()``), a name with ``hf-hub:`` or ``local-dir:``
+            before it, or a model config of open_clip's form (``embed_dim``, ``vision_cfg`` and, if it is so,
             ``quick_gelu``).
-        pretrained (str | None): One of open_clip's tags for this model (downloaded), the file of a state dict or of
-            OpenAI's own archive, or ``'random'`` (the same random numbers in every run and on every rank, said in the
-            log). None for ``hf-hub:`` and ``local-dir:``, which have their weights with them.
-        layers (Sequence[int]): Blocks whose patch tokens to give, counted from 1; the class token is left out. Of a ResNet:
-            its stem and four stages, 1 … 5.
-        embedding (bool): Whether to give the embedding of the image (as ``encode_image``, not normalised).
-        size (int | tuple[int, int], optional): Size (height, width) that the encoder sees. Default: the model's own, 224 for
-            ViT-B-16. For another, the positional embedding is interpolated as the weights are loaded.
-        grad (bool): Whether features can be differentiated with respect to the images.
-        mean, std (tuple[float, float, float], optional): Normalisation of R, G, B in [0, 1]. Default: those of the tag, or
-            CLIP's.
-        cache_dir (str, optional): Where open_clip keeps its downloads.
+        pretrained: One of open_clip's tags for this model (downloaded), the file of a state dict or of OpenAI's own
+            archive, or ``'random'`` (the same random numbers in every run and on every rank, said in the log). None for
+            ``hf-hub:`` and ``local-dir:``, which have their weights with them.
+        layers: Blocks whose patch tokens to give, counted from 1; the class token is left out. Of a ResNet: its stem
+            and four stages, 1 … 5.
+        embedding: Whether to give the embedding of the image (as ``encode_image``, not normalised).
+        size: Size (height, width) that the encoder sees. Default: the model's own, 224 for ViT-B-16. For another, the
+            positional embedding is interpolated as the weights are loaded.
+        grad: Whether features can be differentiated with respect to the images.
+        mean, std: Normalisation of R, G, B in [0, 1]. Default: those of the tag, or CLIP's.
+        cache_dir: Where open_clip keeps its downloads.
 
     Raises:
         ValueError: Unknown model, tag or layer, near ones are told; weights trained with quick-GELU in a model without, or
@@ -56,16 +59,16 @@ class CLIPPrior(FeaturePrior):
 
     def __init__(
         self,
-        model='ViT-B-16-quickgelu',
-        pretrained='openai',
-        layers=(),
-        embedding=False,
-        size=None,
-        grad=False,
-        mean=None,
-        std=None,
-        cache_dir=None,
-    ):
+        model: str | dict = 'ViT-B-16-quickgelu',
+        pretrained: str | Path | None = 'openai',
+        layers: Sequence[int] = (),
+        embedding: bool = False,
+        size: int | tuple[int, int] | None = None,
+        grad: bool = False,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        cache_dir: str | None = None,
+    ) -> None:
         super().__init__(grad)
         if not layers and not embedding:
             raise ValueError('CLIPPrior: nothing is asked for. Give layers=(…), embedding=True, or both.')
@@ -86,7 +89,7 @@ class CLIPPrior(FeaturePrior):
             self.register_buffer(name, torch.tensor(value).view(1, 3, 1, 1), persistent=False)
         self.freeze()
 
-    def extract(self, images):
+    def extract(self, images: Tensor) -> PriorFeatures:
         """Features of N×3×H×W images in [0, 1]; the encoder runs once."""
         x = (resize(images, self.size) - self.mean) / self.std
         if not self.layers:
@@ -100,7 +103,7 @@ class CLIPPrior(FeaturePrior):
         )
         return PriorFeatures(tuple(out['image_intermediates']), out['image_features'] if self.embedding else None)
 
-    def settings(self):
+    def settings(self) -> dict[str, Any]:
         """Everything but the weights that the features depend on."""
         return dict(
             arch=self.arch,
@@ -125,7 +128,7 @@ class CLIPTextPrior(TextPrior):
 
     def __init__(
         self, model: str | dict = 'ViT-B-16-quickgelu', pretrained: str = 'openai', cache_dir: str | None = None
-    ):
+    ) -> None:
         super().__init__()
         import open_clip
 
@@ -152,11 +155,11 @@ class CLIPTextPrior(TextPrior):
         return self.text(self.tokenizer(list(texts)).to(next(self.text.parameters()).device))
 
 
-def _pair(size):
+def _pair(size: int | Sequence[int]) -> tuple[int, int]:
     return (size, size) if isinstance(size, int) else tuple(size)
 
 
-def _depth(tower):
+def _depth(tower: nn.Module) -> int:
     """Number of blocks whose output ``forward_intermediates`` can give."""
     if hasattr(tower, 'transformer'):
         return len(tower.transformer.resblocks)
@@ -165,12 +168,14 @@ def _depth(tower):
     return 5
 
 
-def _activation(tower):
+def _activation(tower: nn.Module) -> str:
     names = {type(m).__name__ for m in tower.modules()}
     return 'QuickGELU' if 'QuickGELU' in names else 'GELU'
 
 
-def _from_folder(name, pretrained, size, cache_dir):
+def _from_folder(
+    name: str, pretrained: str | Path | None, size: tuple[int, int] | None, cache_dir: str | None
+) -> _Tower:
     """Image tower and normalisation of a model of the hub or of a folder, which has config and weights together."""
     import open_clip
 
@@ -197,7 +202,9 @@ def _from_folder(name, pretrained, size, cache_dir):
     return model.visual.float(), (stats['mean'], stats['std'])
 
 
-def _from_config(model, pretrained, size, cache_dir):
+def _from_config(
+    model: str | dict, pretrained: str | Path | None, size: tuple[int, int] | None, cache_dir: str | None
+) -> _Tower:
     """Image tower and normalisation of a named model or a config, with weights by tag, from a file, or random."""
     import open_clip
     from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
@@ -217,7 +224,7 @@ def _from_config(model, pretrained, size, cache_dir):
     return model.visual, (tag.get('mean', OPENAI_DATASET_MEAN), tag.get('std', OPENAI_DATASET_STD))
 
 
-def _config(model):
+def _config(model: str | dict) -> tuple[str, dict]:
     """Name and config of a model.
 
     Raises:
@@ -243,11 +250,13 @@ def _config(model):
     return model.replace('/', '-'), config
 
 
-def _find_weights(name, pretrained, quick, cache_dir):
+def _find_weights(
+    name: str, pretrained: str | Path | None, quick: bool, cache_dir: str | None
+) -> tuple[str | None, dict | None]:
     """Where the weights are.
 
     Returns:
-        tuple[str | None, dict | None]: File (None for random weights), and open_clip's entry of the tag if it is one.
+        File (None for random weights), and open_clip's entry of the tag if it is one.
 
     Raises:
         ValueError: Unknown tag; a tag of the other activation.
@@ -268,12 +277,12 @@ def _find_weights(name, pretrained, quick, cache_dir):
     return _find(pretrained, name), None
 
 
-def _find(pretrained, name):
+def _find(pretrained: str | Path, name: str) -> str | None:
     file = find_weights(pretrained, f'CLIP {name}', '`pretrained` (in the configs: MMFUSION_CLIP)')
     return file and str(file)
 
 
-def _unknown_tag(name, tag):
+def _unknown_tag(name: str, tag: str) -> str:
     """What to say about a tag that open_clip does not have for a model."""
     from open_clip.pretrained import list_pretrained, list_pretrained_tags_by_model
 
@@ -290,7 +299,7 @@ def _unknown_tag(name, tag):
     return ' '.join([*parts, f'Give a tag, a file, or {RANDOM!r}.'])
 
 
-def _check_activation(name, quick, wanted, source):
+def _check_activation(name: str, quick: bool, wanted: bool, source: str) -> None:
     """Refuse weights trained with the other GELU: nothing would fail, and all features would be wrong."""
     import open_clip
 
@@ -308,7 +317,7 @@ def _check_activation(name, quick, wanted, source):
     )
 
 
-def _download(name, pretrained, tag, cache_dir):
+def _download(name: str, pretrained: str | Path | None, tag: dict, cache_dir: str | None) -> str:
     """File of a tag's weights, downloaded unless it is there.
 
     Raises:
@@ -333,7 +342,7 @@ def _download(name, pretrained, tag, cache_dir):
         ) from e
 
 
-def _load(model, path, name, quick, local):
+def _load(model: nn.Module, path: str, name: str, quick: bool, local: bool) -> None:
     """Load a file into a model; of a local one, find out whose it is first."""
     from open_clip.convert import convert_state_dict
     from open_clip.model import resize_pos_embed
@@ -354,7 +363,7 @@ def _load(model, path, name, quick, local):
     load_exactly(model.visual, tower, path, f'CLIP {name}')
 
 
-def _read(path):
+def _read(path: str) -> tuple[dict[str, Tensor], bool]:
     """State dict of a file, and whether the file is a TorchScript archive, as OpenAI's are.
 
     Raises:
@@ -376,7 +385,7 @@ def _read(path):
         raise RuntimeError(f'{path}: cannot be read as weights of CLIP: {str(e).strip().splitlines()[0]}') from e
 
 
-def _check_file(path, state, archive, name, quick):
+def _check_file(path: str, state: Mapping[str, Tensor], archive: bool, name: str, quick: bool) -> None:
     """Refuse a local file with weights for the other activation, as far as it can be told; say so where it cannot.
 
     State dicts do not hold the activation. OpenAI's files, all with quick-GELU, show by one of: a TorchScript archive;

@@ -1,8 +1,12 @@
 """DINOv2 by mmpretrain's VisionTransformer: as a prior, and as the frozen backbone of a stock segmenter."""
 
 import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from mmfusion.registry import MODELS
 
@@ -42,12 +46,12 @@ _BLOCK = {
 }
 
 
-def is_original(state):
+def is_original(state: Mapping[str, Tensor]) -> bool:
     """Whether a state dict has the names of DINOv2's own implementation (``blocks.0.norm1.weight``…)."""
     return 'patch_embed.proj.weight' in state
 
 
-def from_original(state):
+def from_original(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """State dict of the original DINOv2 → of mmpretrain's VisionTransformer.
 
     Names may have the ``backbone.`` of a training checkpoint, and its chunks of blocks (``blocks.0.11.norm1.weight``). The
@@ -70,7 +74,7 @@ def from_original(state):
     return out
 
 
-def to_original(state):
+def to_original(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """State dict of mmpretrain's VisionTransformer → of the original DINOv2, without mask token.
 
     Raises:
@@ -82,7 +86,7 @@ def to_original(state):
     return {_rename(n, 'layers', 'blocks', top, block): v for n, v in state.items()}
 
 
-def _rename(name, old, new, top, block):
+def _rename(name: str, old: str, new: str, top: Mapping[str, str], block: Mapping[str, str]) -> str:
     match = re.match(rf'{old}\.(\d+)\.(.+)', name)
     rest, table = (match[2], block) if match else (name, top)
     for begin, to in table.items():
@@ -92,7 +96,7 @@ def _rename(name, old, new, top, block):
     raise ValueError(f'not DINOv2: {name!r} is no parameter of it')
 
 
-def _check_complete(state):
+def _check_complete(state: Mapping[str, Tensor]) -> None:
     """Make sure that a state dict in mmpretrain's names is a whole DINOv2; another ViT lacks the layer scales."""
     depth = 1 + max((int(n.split('.')[1]) for n in state if n.startswith('layers.')), default=-1)
     blocks = [f'layers.{i}.' for i in range(depth)]
@@ -109,7 +113,7 @@ def _check_complete(state):
         raise ValueError(f'not a complete DINOv2; {"; ".join(found) or "it has no blocks"}')
 
 
-def _some(names, most=3):
+def _some(names: Iterable[str], most: int = 3) -> str:
     names = list(names)
     return ', '.join(names[:most]) + (f' and {len(names) - most} more' if len(names) > most else '')
 
@@ -118,8 +122,8 @@ class FrozenViT(FrozenPrior):
     """A frozen VisionTransformer with DINOv2's weights.
 
     Args:
-        backbone (dict): Config of mmpretrain's ``VisionTransformer``.
-        weights (str): ``'dinov2'`` (the original ones, downloaded), a file or URL with the names of the original or of
+        backbone: Config of mmpretrain's ``VisionTransformer``.
+        weights: ``'dinov2'`` (the original ones, downloaded), a file or URL with the names of the original or of
             mmpretrain, or ``'random'`` (the same random numbers in every run and on every rank; the log warns of them).
 
     Raises:
@@ -128,7 +132,7 @@ class FrozenViT(FrozenPrior):
         RuntimeError: The file does not fit, or the download failed.
     """
 
-    def __init__(self, backbone, weights):
+    def __init__(self, backbone: dict, weights: str | Path) -> None:
         super().__init__()
         arch = backbone.get('arch', 'base')
         self.arch, self.weights = arch if isinstance(arch, str) else 'custom', weights
@@ -141,13 +145,13 @@ class FrozenViT(FrozenPrior):
         self.freeze()
 
     @staticmethod
-    def _build(config, random):
+    def _build(config: dict, random: bool) -> nn.Module:
         backbone = MODELS.build(config)
         if random:  # the class leaves it at 0 until init_weights, which writes a line to the log for each parameter
             torch.nn.init.trunc_normal_(backbone.pos_embed, std=0.02)
         return backbone
 
-    def _read(self, weights):
+    def _read(self, weights: str | Path) -> dict[str, Tensor] | None:
         if weights == DOWNLOAD and self.arch not in _LETTERS:
             raise ValueError(f'DINOv2 has no weights for the architecture {self.arch!r}: give a file, or {RANDOM!r}')
         urls = {DOWNLOAD: _URL.format(_LETTERS[self.arch])} if self.arch in _LETTERS else {}
@@ -168,11 +172,11 @@ class FrozenViT(FrozenPrior):
         return {k: v.float() for k, v in state.items()}
 
     @property
-    def patch(self):
+    def patch(self) -> tuple[int, int]:
         """Height and width of a patch in pixels."""
         return tuple(self.backbone.patch_embed.projection.kernel_size)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Features of normalised N×3×H×W images, as the config's ``out_type`` and ``out_indices`` say.
 
         Where height or width is no multiple of the patch, the images are resized to the nearest: the map of tokens then
@@ -181,7 +185,7 @@ class FrozenViT(FrozenPrior):
         return self.backbone(resize(x, nearest_multiple(x.shape[2:], self.patch)))
 
 
-def nearest_multiple(size, patch):
+def nearest_multiple(size: Sequence[int], patch: Sequence[int]) -> tuple[int, ...]:
     """Height and width rounded to whole patches, at least one."""
     return tuple(max(1, round(s / p)) * p for s, p in zip(size, patch, strict=True))
 
@@ -200,19 +204,19 @@ class FrozenBackbone(PriorHolder):
     and the padding taken off the result. Without, they are resized to the nearest multiple, see :class:`FrozenViT`.
 
     Args:
-        backbone (dict): Config of mmpretrain's ``VisionTransformer``, with ``out_type='featmap'`` for a segmenter.
-        weights (str): See :class:`FrozenViT`.
+        backbone: Config of mmpretrain's ``VisionTransformer``, with ``out_type='featmap'`` for a segmenter.
+        weights: See :class:`FrozenViT`.
     """
 
-    def __init__(self, backbone, weights=DOWNLOAD):
+    def __init__(self, backbone: dict, weights: str | Path = DOWNLOAD) -> None:
         super().__init__()
         self.hold('frozen', FrozenViT(backbone, weights))
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Feature maps of normalised N×3×H×W images: a tuple of N×C×h×w."""
         return self.prior('frozen')(x)
 
-    def stock_state_dict(self):
+    def stock_state_dict(self) -> dict[str, Tensor]:
         """State dict of the backbone, in the names of its own class."""
         return self.prior('frozen').backbone.state_dict()
 
@@ -222,20 +226,28 @@ class DINOv2Prior(FeaturePrior):
     """Patch tokens and class token of a frozen DINOv2.
 
     Args:
-        backbone (dict): Settings of mmpretrain's ``VisionTransformer`` that differ from DINOv2 ViT-B/14.
-        weights (str): See :class:`FrozenViT`.
-        layers (Sequence[int], optional): Blocks whose patch tokens to give, counted from 1. Default: the last. The last
-            block's tokens have passed the final norm (the original's ``x_norm_patchtokens``), earlier ones have not.
-        embedding (bool): Whether to give the class token behind the final norm (``x_norm_clstoken``).
-        size (int | tuple[int, int], optional): Size (height, width) that images are brought to whatever their proportions;
-            rounded to whole patches. Default: their own.
-        grad (bool): Whether features can be differentiated with respect to the images.
+        backbone: Settings of mmpretrain's ``VisionTransformer`` that differ from DINOv2 ViT-B/14.
+        weights: See :class:`FrozenViT`.
+        layers: Blocks whose patch tokens to give, counted from 1. Default: the last. The last block's tokens have
+            passed the final norm (the original's ``x_norm_patchtokens``), earlier ones have not.
+        embedding: Whether to give the class token behind the final norm (``x_norm_clstoken``).
+        size: Size (height, width) that images are brought to whatever their proportions; rounded to whole patches.
+            Default: their own.
+        grad: Whether features can be differentiated with respect to the images.
 
     Raises:
         ValueError: No such layer.
     """
 
-    def __init__(self, backbone=None, weights=DOWNLOAD, layers=None, embedding=False, size=None, grad=False):
+    def __init__(
+        self,
+        backbone: dict | None = None,
+        weights: str | Path = DOWNLOAD,
+        layers: Sequence[int] | None = None,
+        embedding: bool = False,
+        size: int | tuple[int, int] | None = None,
+        grad: bool = False,
+    ) -> None:
         super().__init__(grad)
         config = dict(
             type='mmpretrain.VisionTransformer',
@@ -261,7 +273,7 @@ class DINOv2Prior(FeaturePrior):
         self.register_buffer('std', torch.tensor(_STD).view(1, 3, 1, 1), persistent=False)
         self.freeze()
 
-    def extract(self, images):
+    def extract(self, images: Tensor) -> PriorFeatures:
         """Features of N×3×H×W images in [0, 1]; DINOv2 runs once."""
         height, width = nearest_multiple(self.size or images.shape[2:], self.patch)
         x = (resize(images, (height, width)) - self.mean) / self.std
@@ -271,6 +283,6 @@ class DINOv2Prior(FeaturePrior):
         tokens = tuple(out[layer - 1][:, skip:].mT.unflatten(2, grid) for layer in self.layers)
         return PriorFeatures(tokens, out[self.backbone.num_layers - 1][:, 0] if self.embedding else None)
 
-    def settings(self):
+    def settings(self) -> dict[str, Any]:
         """Everything but the weights that the features depend on."""
         return dict(arch=self.arch, layers=self.layers, embedding=self.embedding, size=self.size, patch=self.patch)

@@ -1,7 +1,9 @@
 """What priors give to fusion networks."""
 
 from abc import abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,17 +24,17 @@ class PriorFeatures:
     tokens: tuple[Tensor, ...] = ()
     embedding: Tensor | None = None
 
-    def map(self, fn):
+    def map(self, fn: Callable[[Tensor], Tensor]) -> 'PriorFeatures':
         """The same with ``fn`` applied to every tensor."""
         embedding = None if self.embedding is None else fn(self.embedding)
         return PriorFeatures(tuple(fn(t) for t in self.tokens), embedding)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: slice | Sequence[int] | Tensor) -> 'PriorFeatures':
         """Features of some of the images; ``index`` is a slice, a list or a tensor."""
         return self.map(lambda t: t[index])
 
     @staticmethod
-    def cat(parts):
+    def cat(parts: Sequence['PriorFeatures']) -> 'PriorFeatures':
         """Features of several batches as one."""
         embeddings = [p.embedding for p in parts]
         return PriorFeatures(
@@ -47,23 +49,23 @@ class FeaturePrior(FrozenPrior):
     Subclasses write :meth:`extract` and :meth:`settings`.
 
     Args:
-        grad (bool): Whether features can be differentiated with respect to the images. Otherwise they are computed
-            without a graph.
+        grad: Whether features can be differentiated with respect to the images. Otherwise they are computed without a
+            graph.
     """
 
-    def __init__(self, grad=False):
+    def __init__(self, grad: bool = False) -> None:
         super().__init__()
         self.grad = grad
 
-    def forward(self, images, names=None):
+    def forward(self, images: Tensor, names: Sequence[str | None] | None = None) -> PriorFeatures:
         """Features of a batch.
 
         Args:
-            images (Tensor): N×3×H×W, R, G, B in [0, 1].
-            names (Sequence[str | None], optional): Where each image comes from.
+            images: N×3×H×W, R, G, B in [0, 1].
+            names: Where each image comes from.
 
         Returns:
-            PriorFeatures: Of the N images.
+            Of the N images.
         """
         if images.ndim != 4 or images.shape[1] != 3:
             raise ValueError(f'{type(self).__name__}: images must be N×3×H×W (R, G, B), got {tuple(images.shape)}')
@@ -71,11 +73,11 @@ class FeaturePrior(FrozenPrior):
             return self.extract(images)
 
     @abstractmethod
-    def extract(self, images):
+    def extract(self, images: Tensor) -> PriorFeatures:
         """Features of N×3×H×W images in [0, 1], resizing and normalisation included."""
 
     @abstractmethod
-    def settings(self):
+    def settings(self) -> dict[str, Any]:
         """Everything but the weights that the features depend on, as a dict of plain values."""
 
 
@@ -86,7 +88,7 @@ class TextPrior(FrozenPrior):
     """
 
 
-def resize(images, size):
+def resize(images: Tensor, size: Sequence[int]) -> Tensor:
     """Bring images to ``size`` (height, width) whatever their proportions ('squash'): bicubic, antialiased.
 
     The whole image is kept, so that a map of tokens lies on the image; nothing is cropped. Differentiable.

@@ -1,11 +1,15 @@
 """Frozen networks that guide training and are no part of what is trained."""
 
 import hashlib
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+T = TypeVar('T')
 
 
 class FrozenPrior(nn.Module):
@@ -16,36 +20,36 @@ class FrozenPrior(nn.Module):
     :attr:`identity` instead of the weights.
     """
 
-    def freeze(self):
+    def freeze(self) -> 'FrozenPrior':
         """Turn off gradients of all parameters; subclasses call it once they are built."""
         self.requires_grad_(False)
         return self.eval()
 
-    def train(self, mode=True):
+    def train(self, mode: bool = True) -> 'FrozenPrior':
         """Stay in eval mode."""
         return super().train(False)
 
-    def __deepcopy__(self, memo):
+    def __deepcopy__(self, memo: dict) -> 'FrozenPrior':
         """A copy of a model (EMA) shares the prior: it is the same for all of them."""
         return self
 
-    def _apply(self, fn, *args, **kwargs):
+    def _apply(self, fn: Callable[[Tensor], Tensor], *args, **kwargs) -> 'FrozenPrior':
         _ = self.weights_hash  # of the weights as they were loaded: a cast to half precision changes every byte
         return super()._apply(fn, *args, **kwargs)
 
     @property
-    def label(self):
+    def label(self) -> str:
         """Name for records and messages: the class and what it was built from."""
         source = [Path(str(getattr(self, key))).name for key in ('arch', 'weights') if hasattr(self, key)]
         return f'{type(self).__name__}({", ".join(source)})'
 
     @cached_property
-    def weights_hash(self):
+    def weights_hash(self) -> str:
         """SHA-256 over the state dict (:func:`hash_weights`), computed once: the weights never change."""
         return hash_weights(self.state_dict())
 
     @property
-    def identity(self):
+    def identity(self) -> dict[str, str]:
         """What a checkpoint records: ``name`` and ``sha256``."""
         return dict(name=self.label, sha256=self.weights_hash)
 
@@ -56,29 +60,29 @@ class PriorHolder(nn.Module):
     Arguments are handed on to the next class, so that it can stand first among the bases of a model.
     """
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
         self._priors = {}
 
-    def hold(self, name, prior):
+    def hold(self, name: str, prior: FrozenPrior) -> None:
         """Keep ``prior`` (a :class:`FrozenPrior`) under ``name``; read it back by :meth:`prior`."""
         self._priors[name] = prior
 
-    def prior(self, name):
+    def prior(self, name: str) -> FrozenPrior:
         """The prior kept under ``name``."""
         return self._priors[name]
 
-    def priors(self):
+    def priors(self) -> dict[str, FrozenPrior]:
         """All priors kept, name → prior."""
         return dict(self._priors)
 
-    def _apply(self, fn, *args, **kwargs):
+    def _apply(self, fn: Callable[[Tensor], Tensor], *args, **kwargs) -> 'PriorHolder':
         for prior in self._priors.values():
             prior._apply(fn, *args, **kwargs)
         return super()._apply(fn, *args, **kwargs)
 
 
-def hash_weights(state):
+def hash_weights(state: Mapping[str, Tensor]) -> str:
     """SHA-256 over names (sorted), types, shapes and bytes of the tensors of a state dict; hexadecimal."""
     digest = hashlib.sha256()
     for name in sorted(state):
@@ -88,7 +92,7 @@ def hash_weights(state):
     return digest.hexdigest()
 
 
-def seeded(build):
+def seeded(build: Callable[[], T]) -> T:
     """``build()`` with the same random numbers in every run and on every rank: a prior is not in the checkpoint.
 
     The generators of the caller are left as they were.
@@ -98,7 +102,7 @@ def seeded(build):
         return build()
 
 
-def load_exactly(module, state, source, what):
+def load_exactly(module: nn.Module, state: Mapping[str, Tensor], source: str | Path, what: str) -> None:
     """Load a state dict that must fit in every name and shape.
 
     Raises:
@@ -112,11 +116,11 @@ def load_exactly(module, state, source, what):
         raise RuntimeError(f'{source}: not the weights of {what}. {" ".join(lines[:3])[:1000]}{more}') from e
 
 
-def held_priors(model):
+def held_priors(model: nn.Module) -> dict[str, FrozenPrior]:
     """All priors that a model or its parts hold.
 
     Returns:
-        dict[str, FrozenPrior]: Path (of the holder within the model, and the prior's name there) → prior.
+        Path (of the holder within the model, and the prior's name there) → prior.
     """
     return {
         '.'.join(filter(None, (path, name))): prior

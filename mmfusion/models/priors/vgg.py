@@ -1,7 +1,10 @@
 """VGG features (torchvision's VGG16 and VGG19)."""
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torchvision.models import VGG16_Weights, VGG19_Weights
 from torchvision.models.vgg import cfgs, make_layers
 
@@ -14,7 +17,7 @@ _ARCHS = {'vgg16': (cfgs['D'], VGG16_Weights.IMAGENET1K_V1), 'vgg19': (cfgs['E']
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet, R, G, B
 
 
-def layer_names(cfg):
+def layer_names(cfg: Sequence[int | str]) -> dict[int, str]:
     """Index in ``features`` → name, ``relu{stage}_{k}``, of every ReLU of a torchvision VGG configuration."""
     names, index, stage, k = {}, 0, 1, 1
     for width in cfg:
@@ -26,7 +29,7 @@ def layer_names(cfg):
     return names
 
 
-def _build(cfg, random):
+def _build(cfg: Sequence[int | str], random: bool) -> nn.Sequential:
     """Build the features; random ones are scaled so that images come through."""
     features = make_layers(cfg)
     for m in features if random else ():
@@ -41,15 +44,15 @@ class VGGPrior(FrozenPrior):
     """Features of a frozen VGG.
 
     Args:
-        arch (str): ``'vgg19'`` or ``'vgg16'``.
-        weights (str): ``'imagenet'`` (torchvision's, downloaded), ``'caffe'`` (those of VGG's authors, for VGG16; they want
-            0…255 less 123.68, 116.779 and 103.939 for R, G and B: see ``mean``), file or URL of a torchvision state dict
-            (of the whole network or of its ``features``, any float type), or ``'random'`` (the same random numbers in every
-            run; the log warns of them).
-        layers (Sequence[str]): Features to give, such as ``'relu4_4'``.
-        width (float): Factor on all widths, with ``weights='random'`` only: tiny networks for tests.
-        mean, std (Sequence[float]): Of R, G, B, taken off and divided by. Default: those of ImageNet; 0 and 1/255 give
-            VGG images of 0…255, as some public code does.
+        arch: ``'vgg19'`` or ``'vgg16'``.
+        weights: ``'imagenet'`` (torchvision's, downloaded), ``'caffe'`` (those of VGG's authors, for VGG16; they want
+            0…255 less 123.68, 116.779 and 103.939 for R, G and B: see ``mean``), file or URL of a torchvision state
+            dict (of the whole network or of its ``features``, any float type), or ``'random'`` (the same random numbers
+            in every run; the log warns of them).
+        layers: Features to give, such as ``'relu4_4'``.
+        width: Factor on all widths, with ``weights='random'`` only: tiny networks for tests.
+        mean, std: Of R, G, B, taken off and divided by. Default: those of ImageNet; 0 and 1/255 give VGG images of
+            0…255, as some public code does.
 
     Raises:
         ValueError: Unknown architecture or layer; ``width`` with real weights.
@@ -58,8 +61,14 @@ class VGGPrior(FrozenPrior):
     """
 
     def __init__(
-        self, arch='vgg19', weights='imagenet', layers=('relu4_4', 'relu5_4'), width=1.0, mean=_MEAN, std=_STD
-    ):
+        self,
+        arch: str = 'vgg19',
+        weights: str | Path = 'imagenet',
+        layers: Sequence[str] = ('relu4_4', 'relu5_4'),
+        width: float = 1.0,
+        mean: Sequence[float] = _MEAN,
+        std: Sequence[float] = _STD,
+    ) -> None:
         super().__init__()
         if arch not in _ARCHS:
             raise ValueError(f'arch must be one of {", ".join(_ARCHS)}, got {arch!r}')
@@ -89,23 +98,23 @@ class VGGPrior(FrozenPrior):
         self.register_buffer('std', torch.tensor(std).view(1, 3, 1, 1), persistent=False)
         self.freeze()
 
-    def forward(self, x, layers=None):
+    def forward(self, x: Tensor, layers: Sequence[str] | None = None) -> dict[str, Tensor]:
         """Features of grey or colour images.
 
         Args:
-            x (Tensor): N×1×H×W or N×3×H×W (R, G, B) in [0, 1]; one channel is repeated.
-            layers (Sequence[str], optional): Other layers than those of the constructor.
+            x: N×1×H×W or N×3×H×W (R, G, B) in [0, 1]; one channel is repeated.
+            layers: Other layers than those of the constructor.
 
         Returns:
-            dict[str, Tensor]: Layer name → N×C×h×w; deeper layers than asked for are not computed.
+            Layer name → N×C×h×w; deeper layers than asked for are not computed.
         """
         return self.features_of(self.normalize(x), layers)
 
-    def normalize(self, x):
+    def normalize(self, x: Tensor) -> Tensor:
         """Take off the mean and divide by the deviation; N×1×H×W or N×3×H×W → N×3×H×W."""
         return (x - self.mean) / self.std  # broadcasting repeats a single channel
 
-    def features_of(self, x, layers=None):
+    def features_of(self, x: Tensor, layers: Sequence[str] | None = None) -> dict[str, Tensor]:
         """Features of N×3×H×W images that are normalised already; see :meth:`forward`."""
         wanted = set(self.layers if layers is None else layers)
         out = {}
