@@ -1,7 +1,9 @@
 """Fusing images by a trained model: paths, folders or arrays in, fused arrays out."""
 
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,6 +15,7 @@ from mmfusion.datasets.transforms.loading import stack_pair
 from mmfusion.export import ExportedModel
 from mmfusion.models.hub import RANDOM, build_model, find_device, init_model, load_model_config
 from mmfusion.registry import INFERENCERS
+from mmfusion.structures import FusionDataSample
 from mmfusion.utils import (
     check_reading,
     image_size,
@@ -34,32 +37,33 @@ from mmfusion.utils.memory import is_out_of_memory
 
 from .task_results import TaskResults
 
+Image = str | Path | np.ndarray
+
 
 @INFERENCERS.register_module()
 class FusionInferencer:
     """Fuse visible and infrared images by a trained model.
 
     Args:
-        model (str | Path | Config): Name of one of mmfusion's configs (``'occo_fmb'``; see :func:`list_models`), path of
-            a config, or a config; or a file of ``mmfusion export``, which holds its weights and is run by ONNX Runtime
-            (``.onnx``), OpenVINO (``.xml``) or TorchScript (``.torchscript``).
-        weights (str | Path, optional): Checkpoint; the authors' own files; the word ``'random'``, which is said in the log;
-            or None for the published weights of a method: see :func:`~mmfusion.models.hub.init_model`. A checkpoint of
-            another network is an error.
-        device (str, optional): By default a GPU where there is one.
-        cfg_options (dict, optional): Overrides of the config, such as those that the model was trained with.
-        tile (tuple[int, int], optional): Fuse window by window of this height and width, for images that do not fit the
-            memory.
-        depth16 (str, optional): How files of more than 8 bits become 8: ``'full'`` or ``'stretch'`` (raw thermal data);
-            see :class:`LoadImagePair`. By default as the config's test dataloader says, otherwise ``'full'``.
-        ir_range (Sequence[float | str], optional): Infrared values that become 0 and 255, in the files' unit, or percentiles
-            of each image (``'1%'``); :func:`mmfusion.utils.sequence_range` takes those of all images of a sequence.
-        ir_colormap (str, optional): Palette of infrared images in colours, such as ``'inferno'``; both as
+        model: Name of one of mmfusion's configs (``'occo_fmb'``; see :func:`list_models`), path of a config, or a
+            config; or a file of ``mmfusion export``, which holds its weights and is run by ONNX Runtime (``.onnx``),
+            OpenVINO (``.xml``) or TorchScript (``.torchscript``).
+        weights: Checkpoint; the authors' own files; the word ``'random'``, which is said in the log; or None for the
+            published weights of a method: see :func:`~mmfusion.models.hub.init_model`. A checkpoint of another network
+            is an error.
+        device: By default a GPU where there is one.
+        cfg_options: Overrides of the config, such as those that the model was trained with.
+        tile: Fuse window by window of this height and width, for images that do not fit the memory.
+        depth16: How files of more than 8 bits become 8: ``'full'`` or ``'stretch'`` (raw thermal data); see
+            :class:`LoadImagePair`. By default as the config's test dataloader says, otherwise ``'full'``.
+        ir_range: Infrared values that become 0 and 255, in the files' unit, or percentiles of each image (``'1%'``);
+            :func:`mmfusion.utils.sequence_range` takes those of all images of a sequence.
+        ir_colormap: Palette of infrared images in colours, such as ``'inferno'``; both as
             :func:`mmfusion.utils.check_reading` says, by default as the config's.
-        show_progress (bool): Whether to draw a progress bar.
-        task (str, optional): ``'seg'`` or ``'det'``, for the config of a cascade: what it finds is drawn on the fused images
+        show_progress: Whether to draw a progress bar.
+        task: ``'seg'`` or ``'det'``, for the config of a cascade: what it finds is drawn on the fused images
             (:meth:`predict` gives it as data). By default a cascade only fuses.
-        score_thr (float): With ``'det'``: boxes of a lower score are not drawn.
+        score_thr: With ``'det'``: boxes of a lower score are not drawn.
 
     Raises:
         FileNotFoundError: No such config.
@@ -79,18 +83,18 @@ class FusionInferencer:
 
     def __init__(
         self,
-        model,
-        weights=None,
-        device=None,
-        cfg_options=None,
-        tile=None,
-        depth16=None,
-        show_progress=True,
-        task=None,
-        score_thr=0.3,
-        ir_range=None,
-        ir_colormap=None,
-    ):
+        model: str | Path | Config,
+        weights: str | Path | None = None,
+        device: str | None = None,
+        cfg_options: dict | None = None,
+        tile: tuple[int, int] | None = None,
+        depth16: str | None = None,
+        show_progress: bool = True,
+        task: str | None = None,
+        score_thr: float = 0.3,
+        ir_range: Sequence[float | str] | None = None,
+        ir_colormap: str | None = None,
+    ) -> None:
         exported = is_exported(model)
         given = dict(depth16=depth16, ir_range=ir_range, ir_colormap=ir_colormap)
         given = {key: value for key, value in given.items() if value is not None}
@@ -110,18 +114,18 @@ class FusionInferencer:
         self.show_progress = show_progress
 
     @property
-    def depth16(self):
+    def depth16(self) -> str:
         """How files of more than 8 bits become 8."""
         return self.reading['depth16']
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         """The config and the parameters: not every network can be pickled as it is."""
         if isinstance(self.model, ExportedModel):
             return self.__dict__
         parameters = {name: value.cpu() for name, value in self.model.state_dict().items()}
         return {**self.__dict__, 'model': parameters}
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: dict[str, Any]) -> None:
         """Build the model again, on a device of the same name."""
         self.__dict__.update(state)
         if isinstance(self.model, ExportedModel):
@@ -130,25 +134,33 @@ class FusionInferencer:
         self.model.load_state_dict(state['model'])
         self.model.to(find_device(self.device)).eval()
 
-    def __call__(self, vi, ir=None, batch_size=1, out_dir=None, suffix='.png', vi_pattern=None, ir_pattern=None):
+    def __call__(
+        self,
+        vi: Image | Sequence[Image],
+        ir: Image | Sequence[Image] | None = None,
+        batch_size: int = 1,
+        out_dir: str | Path | None = None,
+        suffix: str = '.png',
+        vi_pattern: str | None = None,
+        ir_pattern: str | None = None,
+    ) -> np.ndarray | list[np.ndarray]:
         """Fuse.
 
         Args:
-            vi (str | Path | np.ndarray | Sequence): Visible: a file, an array (H×W×3, B, G, R, or H×W grey), a folder, or a
-                sequence of files and arrays. An array is uint8, uint16 or floating point in [0, 1]; with
-                ``depth16='stretch'`` of any range.
-            ir (str | Path | np.ndarray | Sequence, optional): Infrared, of the same kind; an array is H×W. Folders are
-                paired by name (:func:`mmfusion.utils.pair_images`), sequences by position. Without ``ir``, each of ``vi`` is
-                a pair in four channels: files of R, G, B and thermal, arrays H×W×4 of B, G, R, IR.
-            batch_size (int): Pairs that go to the model together; of these, those of one size share a pass.
-            out_dir (str | Path, optional): Where to write the fused images, under the names of the visible ones; arrays
-                are numbered by their position.
-            suffix (str): Format of the written images.
-            vi_pattern, ir_pattern (str, optional): How names in folders pair where they differ, such as ``'{name}_VIS'``
-                and ``'{name}_IR'``.
+            vi: Visible: a file, an array (H×W×3, B, G, R, or H×W grey), a folder, or a sequence of files and arrays. An
+                array is uint8, uint16 or floating point in [0, 1]; with ``depth16='stretch'`` of any range.
+            ir: Infrared, of the same kind; an array is H×W. Folders are paired by name
+                (:func:`mmfusion.utils.pair_images`), sequences by position. Without ``ir``, each of ``vi`` is a pair in
+                four channels: files of R, G, B and thermal, arrays H×W×4 of B, G, R, IR.
+            batch_size: Pairs that go to the model together; of these, those of one size share a pass.
+            out_dir: Where to write the fused images, under the names of the visible ones; arrays are numbered by their
+                position.
+            suffix: Format of the written images.
+            vi_pattern, ir_pattern: How names in folders pair where they differ, such as ``'{name}_VIS'`` and
+                ``'{name}_IR'``.
 
         Returns:
-            np.ndarray | list[np.ndarray]: H×W×3 uint8, B, G, R, at the size of the input; a list, in the order of the
+            H×W×3 uint8, B, G, R, at the size of the input; a list, in the order of the
             input, where the input is a folder or a sequence. For more images than fit the memory use :meth:`fuse_pairs`.
 
         Raises:
@@ -165,16 +177,18 @@ class FusionInferencer:
                 write_image(targets[index], image)
         return fused[0] if single else fused
 
-    def fuse_pairs(self, pairs, batch_size=1):
+    def fuse_pairs(
+        self, pairs: Sequence[tuple[Image, Image | None]], batch_size: int = 1
+    ) -> Iterator[tuple[int, np.ndarray]]:
         """Fuse many pairs and keep none: each is handed on when it is done.
 
         Args:
-            pairs (Sequence[tuple]): (visible, infrared) of each pair, files or arrays; (pair, None) of one in four channels.
-            batch_size (int): As in :meth:`__call__`. With more than one, pairs are taken in the order of their size, so
-                that equal sizes meet.
+            pairs: (visible, infrared) of each pair, files or arrays; (pair, None) of one in four channels.
+            batch_size: As in :meth:`__call__`. With more than one, pairs are taken in the order of their size, so that
+                equal sizes meet.
 
         Yields:
-            tuple[int, np.ndarray]: Position in ``pairs``, and the fused image as H×W×3 uint8, B, G, R.
+            Position in ``pairs``, and the fused image as H×W×3 uint8, B, G, R.
         """
         if batch_size < 1:
             raise ValueError(f'batch_size must be at least 1, got {batch_size}')
@@ -189,38 +203,38 @@ class FusionInferencer:
                     yield i, image
                     bar.update()
 
-    def fuse_stacked(self, pair, name='the pair'):
+    def fuse_stacked(self, pair: np.ndarray, name: str = 'the pair') -> np.ndarray:
         """Fuse one pair that is one array already, as :class:`LoadImagePair` gives it.
 
         Args:
-            pair (np.ndarray): H×W×4 uint8, B, G, R, IR.
-            name (str): For messages.
+            pair: H×W×4 uint8, B, G, R, IR.
+            name: For messages.
 
         Returns:
-            np.ndarray: H×W×3 uint8, B, G, R; bit for bit what the same images give as files.
+            H×W×3 uint8, B, G, R; bit for bit what the same images give as files.
         """
         return self._fuse_stacked([pair], [name])[0]
 
-    def _fuse_batch(self, pairs, index):
+    def _fuse_batch(self, pairs: Sequence[tuple[Image, Image | None]], index: Sequence[int]) -> list[np.ndarray]:
         """Load and fuse one batch; a list of H×W×3 uint8."""
         names = [_name(vi, f'pair {i}') for (vi, _), i in zip(pairs, index, strict=True)]
         with self._memory(names):
             loaded = [self._load(*pair, i) for pair, i in zip(pairs, index, strict=True)]
         return self._fuse_stacked(loaded, names)
 
-    def predict(self, vi, ir=None):
+    def predict(self, vi: Image, ir: Image | None = None) -> FusionDataSample:
         """What a cascade finds in one pair.
 
         Args:
-            vi, ir (str | Path | np.ndarray): Files or arrays, as in :meth:`__call__`.
+            vi, ir: Files or arrays, as in :meth:`__call__`.
 
         Returns:
-            FusionDataSample: With ``fused`` and, with a ``task``, ``pred_sem_seg`` or ``pred_instances`` at the size of the
+            With ``fused`` and, with a ``task``, ``pred_sem_seg`` or ``pred_instances`` at the size of the
             source.
         """
         return self._samples([self._load(vi, ir, 0)], [_name(vi, 'the pair')])[0]
 
-    def _fuse_stacked(self, pairs, names):
+    def _fuse_stacked(self, pairs: Sequence[np.ndarray], names: Sequence[str]) -> list[np.ndarray]:
         """Fuse pairs H×W×4 uint8; a list of H×W×3 uint8, with a task's findings drawn on them."""
         samples = self._samples(pairs, names)
         with self._memory(names):
@@ -229,7 +243,7 @@ class FusionInferencer:
             return [to_bgr(sample.fused.data) for sample in samples]
 
     @torch.no_grad()
-    def _samples(self, pairs, names):
+    def _samples(self, pairs: Sequence[np.ndarray], names: Sequence[str]) -> list[FusionDataSample]:
         """Run the model on pairs H×W×4 uint8; a list of data samples."""
         if self.task_results:
             packed = [self.task_results.prepare(*pair) for pair in zip(pairs, names, strict=True)]
@@ -249,7 +263,7 @@ class FusionInferencer:
         return samples
 
     @contextmanager
-    def _memory(self, names, size=''):
+    def _memory(self, names: Sequence[str], size: str = '') -> Iterator[None]:
         """Say which images did not fit the memory, of a GPU or of the machine, and what to do."""
         try:
             yield
@@ -264,7 +278,7 @@ class FusionInferencer:
                 f'out of memory at {", ".join(names)} ({size}batch_size {len(names)}): use {cure}.'
             ) from e
 
-    def _load(self, vi, ir, position):
+    def _load(self, vi: Image, ir: Image | None, position: int) -> np.ndarray:
         """One pair as H×W×4 uint8 (B, G, R, IR)."""
         if ir is None:
             if isinstance(vi, np.ndarray):
@@ -281,7 +295,7 @@ class FusionInferencer:
         return stack_pair(vi, ir, vi_name, ir_name)
 
 
-def _refuse_with_exported(file, given):
+def _refuse_with_exported(file: str | Path, given: Sequence[str]) -> None:
     """An exported file is complete: options of a config would be left aside."""
     if given:
         raise ValueError(
@@ -290,11 +304,16 @@ def _refuse_with_exported(file, given):
         )
 
 
-def collect_pairs(vi, ir=None, vi_pattern=None, ir_pattern=None):
+def collect_pairs(
+    vi: Image | Sequence[Image],
+    ir: Image | Sequence[Image] | None = None,
+    vi_pattern: str | None = None,
+    ir_pattern: str | None = None,
+) -> tuple[list[tuple[Image, Image | None]], list[str], bool]:
     """Bring the inputs of :class:`FusionInferencer` to one form.
 
     Returns:
-        tuple[list[tuple], list[str], bool]: (visible, infrared) of each pair, files or arrays, (pair, None) in four
+        (visible, infrared) of each pair, files or arrays, (pair, None) in four
         channels; their names; and whether a single pair was given by itself.
 
     Raises:
@@ -330,7 +349,7 @@ def collect_pairs(vi, ir=None, vi_pattern=None, ir_pattern=None):
     return [(vi, ir)], _stems([vi]), True
 
 
-def _kind(item, name):
+def _kind(item: Any, name: str) -> str:
     if isinstance(item, np.ndarray):
         return 'an image'
     if isinstance(item, (str, Path)):
@@ -340,16 +359,18 @@ def _kind(item, name):
     raise TypeError(f'{name}: expected a path, a NumPy array, or a list of these, got {type(item).__name__}')
 
 
-def _name(item, otherwise):
+def _name(item: Image, otherwise: str) -> str:
     return otherwise if isinstance(item, np.ndarray) else str(item)
 
 
-def _stems(items):
+def _stems(items: Sequence[Image]) -> list[str]:
     """What the images of a sequence are called: files by their names, arrays by their position."""
     return [f'{i:06d}' if isinstance(item, np.ndarray) else Path(item).stem for i, item in enumerate(items)]
 
 
-def _targets(pairs, stems, out_dir, suffix):
+def _targets(
+    pairs: Sequence[tuple[Image, Image | None]], stems: Sequence[str], out_dir: Path, suffix: str
+) -> list[Path]:
     """File to write for each pair."""
     twice = sorted({stem for stem in stems if stems.count(stem) > 1}) if len(set(stems)) < len(stems) else []
     if twice:
@@ -364,7 +385,7 @@ def _targets(pairs, stems, out_dir, suffix):
     return targets
 
 
-def reading_of(node):
+def reading_of(node: Any) -> dict[str, Any]:
     """Find the options of the LoadImagePair in the config's test dataloader (a nested dict)."""
     node = node.get('test_dataloader') if isinstance(node, Config) else node
     if isinstance(node, dict):

@@ -8,8 +8,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,9 @@ from .video import CODECS, DEFAULT_FPS, Frames, named_frames, video_writer
 
 # A source that gives no frame for so many seconds is opened again, and given up after as many more.
 PATIENCE = 10.0
+
+# Takes an image and the seconds since the first; gives False to end.
+_Sink = AbstractContextManager[Callable[[np.ndarray, float], bool | None]]
 
 
 def is_live(source: str | Path) -> bool:
@@ -90,7 +93,7 @@ class LatestFrame:
         """What the latest frame is called in messages."""
         return f'frame {self.index} of {self.source}'
 
-    def _open(self):
+    def _open(self) -> cv2.VideoCapture:
         if self.source.isdecimal():
             capture = cv2.VideoCapture(int(self.source))
         else:
@@ -107,7 +110,7 @@ class LatestFrame:
             )
         return capture
 
-    def _run(self):
+    def _run(self) -> None:
         try:
             for frame in self._played() if self._frames is not None else self._captured():
                 with self.news:
@@ -124,7 +127,7 @@ class LatestFrame:
                 self.ended = True
                 self.news.notify_all()
 
-    def _played(self):
+    def _played(self) -> Iterator[np.ndarray]:
         """Frames of a file at the time that they have in it."""
         start = time.monotonic()
         for at, frame in self._frames.timed():
@@ -132,7 +135,7 @@ class LatestFrame:
                 return
             yield frame
 
-    def _captured(self):
+    def _captured(self) -> Iterator[np.ndarray]:
         """Frames of a camera or a stream; it is opened again once it gives none."""
         colormap, since = self.reading.get('ir_colormap'), None
         while not self._stop.is_set():
@@ -225,7 +228,9 @@ def fuse_stream(
     return summary
 
 
-def _latest_pairs(sources, news, max_gap, summary) -> Iterator[tuple]:
+def _latest_pairs(
+    sources: Sequence[LatestFrame], news: threading.Condition, max_gap: float, summary: StreamSummary
+) -> Iterator[tuple]:
     """The latest frames of both sources, each visible one once; waits for the next."""
     last = -1
     while True:
@@ -251,7 +256,7 @@ def _latest_pairs(sources, news, max_gap, summary) -> Iterator[tuple]:
         yield pair, names
 
 
-def _sinks(out, window, fps):
+def _sinks(out: str | Path | None, window: bool, fps: float) -> Iterator[_Sink]:
     """Context managers of functions (image, seconds since the first) → False to end."""
     if out is not None and '://' in str(out):
         yield _sender(str(out), fps)
@@ -266,12 +271,14 @@ def _sinks(out, window, fps):
 
 
 @contextmanager
-def _paced(writer, fps):
+def _paced(
+    writer: AbstractContextManager[Callable[[np.ndarray], None]], fps: float
+) -> Iterator[Callable[[np.ndarray, float], bool | None]]:
     """Write frames that come at any time into a video of a fixed rate: repeated or left out, so that its time is theirs."""
     with writer as write:
         written = 0
 
-        def sink(image, seconds):
+        def sink(image: np.ndarray, seconds: float):
             nonlocal written
             while written <= seconds * fps:
                 write(image)
@@ -281,13 +288,13 @@ def _paced(writer, fps):
 
 
 @contextmanager
-def _window():
+def _window() -> Iterator[Callable[[np.ndarray, float], bool | None]]:
     """Show frames in a window, until q or Esc is pressed."""
     if sys.platform.startswith('linux') and not (os.environ.get('DISPLAY') or os.environ.get('WAYLAND_DISPLAY')):
         raise ValueError('--window: no screen here (DISPLAY is not set); write to a file or an address by --out.')
     title = 'mmfusion'
 
-    def sink(image, seconds):
+    def sink(image: np.ndarray, seconds: float):
         cv2.imshow(title, image)
         return cv2.waitKey(1) & 0xFF not in (ord('q'), 27)
 
@@ -298,7 +305,7 @@ def _window():
 
 
 @contextmanager
-def _sender(address, fps):
+def _sender(address: str, fps: float) -> Iterator[Callable[[np.ndarray, float], bool | None]]:
     """Send frames to an address by the program ffmpeg."""
     program = shutil.which('ffmpeg')
     if program is None:
@@ -307,7 +314,7 @@ def _sender(address, fps):
         )
     process = None
 
-    def start(image):
+    def start(image: np.ndarray):
         height, width = image.shape[:2]
         kind = {'rtsp': 'rtsp', 'rtmp': 'flv'}.get(address.partition('://')[0], 'mpegts')
         source = ['-f', 'rawvideo', '-pix_fmt', 'bgr24', '-s', f'{width}x{height}', '-r', f'{fps:g}', '-i', '-']
@@ -324,7 +331,7 @@ def _sender(address, fps):
         command = [program, '-loglevel', 'error', *source, *coding, '-f', kind, address]
         return subprocess.Popen(command, stdin=subprocess.PIPE)
 
-    def sink(image, seconds):
+    def sink(image: np.ndarray, seconds: float):
         nonlocal process, written
         process = process or start(image)
         data = np.ascontiguousarray(image).tobytes()

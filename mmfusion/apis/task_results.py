@@ -3,9 +3,12 @@
 import numpy as np
 import torch.nn.functional as F
 from mmcv.transforms import Compose
+from mmengine.config import Config
 from mmengine.registry import DefaultScope
+from torch import Tensor
 
 from mmfusion.registry import DATASETS, TRANSFORMS, VISUALIZERS
+from mmfusion.structures import FusionDataSample
 from mmfusion.utils import to_bgr
 
 TASKS = {'seg': 'mmseg.SegLocalVisualizer', 'det': 'mmdet.DetLocalVisualizer'}
@@ -17,17 +20,17 @@ class TaskResults:
     """Prepare pairs as a config's test pipeline does, and draw what a cascade finds on the fused image.
 
     Args:
-        cfg (Config): The cascade's.
-        task (str): ``'seg'`` or ``'det'``.
-        dataset_meta (dict, optional): ``classes`` and ``palette``, as a checkpoint has them; by default those of the
-            config's test dataset.
-        score_thr (float): Boxes of a lower score are not drawn.
+        cfg: The cascade's.
+        task: ``'seg'`` or ``'det'``.
+        dataset_meta: ``classes`` and ``palette``, as a checkpoint has them; by default those of the config's test
+            dataset.
+        score_thr: Boxes of a lower score are not drawn.
 
     Raises:
         ValueError: Unknown task, the config's model is no cascade of this task, or its classes are not known.
     """
 
-    def __init__(self, cfg, task, dataset_meta=None, score_thr=0.3):
+    def __init__(self, cfg: Config, task: str, dataset_meta: dict | None = None, score_thr: float = 0.3) -> None:
         if task not in TASKS:
             raise ValueError(f"task must be 'seg' or 'det', got {task!r}")
         kind = {'seg': 'segmentor', 'det': 'detector'}[task]
@@ -48,19 +51,19 @@ class TaskResults:
         palette = [tuple(colour) for colour in meta.get('palette') or ()]  # mmdet draws with tuples only
         self.visualizer.dataset_meta = dict(meta, palette=palette or None)
 
-    def prepare(self, pair, name):
+    def prepare(self, pair: np.ndarray, name: str) -> dict:
         """Pack a pair (H×W×4 uint8) as the test pipeline packs it: ``inputs`` and ``data_samples``."""
         size = pair.shape[:2]
         return self.pipeline(dict(img=pair, img_path=name, img_id=name, img_shape=size, ori_shape=size))
 
-    def draw(self, sample):
+    def draw(self, sample: FusionDataSample) -> np.ndarray:
         """The fused image at the size of the source, with the predictions on it.
 
         Args:
-            sample (FusionDataSample): As the cascade predicts it.
+            sample: As the cascade predicts it.
 
         Returns:
-            np.ndarray: H×W×3 uint8, B, G, R.
+            H×W×3 uint8, B, G, R.
         """
         image = np.ascontiguousarray(to_bgr(fused_at_ori_shape(sample))[..., ::-1])
         options = dict(pred_score_thr=self.score_thr) if self.task == 'det' else dict(with_labels=False)
@@ -74,7 +77,7 @@ class TaskResults:
         return np.ascontiguousarray(drawn[..., ::-1])
 
 
-def fused_at_ori_shape(sample):
+def fused_at_ori_shape(sample: FusionDataSample) -> Tensor:
     """The fused image without what a test pipeline padded, at the size of the source; 3×H×W in [0, 1]."""
     height, width = sample.ori_shape
     scale = sample.get('scale_factor') or (1.0, 1.0)
@@ -87,7 +90,7 @@ def fused_at_ori_shape(sample):
     )
 
 
-def _test_dataset(cfg):
+def _test_dataset(cfg: Config) -> dict:
     """The config of the innermost test dataset."""
     dataset = cfg.get('test_dataloader', {}).get('dataset', {})
     while 'dataset' in dataset:
@@ -95,12 +98,12 @@ def _test_dataset(cfg):
     return dataset
 
 
-def _pipeline(cfg):
+def _pipeline(cfg: Config) -> list[dict]:
     """The test pipeline; packing alone where the config has none."""
     return list(_test_dataset(cfg).get('pipeline') or [dict(type='mmfusion.PackFusionInputs')])
 
 
-def _config_meta(cfg):
+def _config_meta(cfg: Config) -> dict:
     """Classes and palette of the test dataset's class, and what the config says of its own."""
     dataset = _test_dataset(cfg)
     if 'type' not in dataset:

@@ -3,11 +3,13 @@
 import logging
 import math
 import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count, zip_longest
 from pathlib import Path
 
 import cv2
+import numpy as np
 from mmcv import VideoReader
 from mmengine.logging import print_log
 
@@ -34,14 +36,17 @@ DEFAULT_FPS = 25.0
 _GRAY16 = int.from_bytes(b'Y1\0\x10', 'little')
 CODECS = {'.mp4': 'mp4v', '.avi': 'MJPG', '.mkv': 'mp4v'}
 
+# A visible and an infrared frame, and their names.
+_Pair = tuple[np.ndarray, np.ndarray, tuple[str, str]]
+
 
 class Frames:
     """Frames of a video file, or of a folder of images in the natural order of their names.
 
     Args:
-        source (str | Path): File or folder.
-        infrared (bool): Give H×W instead of H×W×3; a video has three channels that are equal but for its compression.
-        four (bool): Whether images have the four channels R, G, B and thermal, of which either is given.
+        source: File or folder.
+        infrared: Give H×W instead of H×W×3; a video has three channels that are equal but for its compression.
+        four: Whether images have the four channels R, G, B and thermal, of which either is given.
         **reading: How images become 8 bits; see :func:`mmfusion.utils.check_reading`. Infrared frames keep their depth, but
             for those of four channels: the inferencer, which has the same options, brings them to 8 bits.
 
@@ -54,7 +59,7 @@ class Frames:
         ValueError: The file is no video that OpenCV reads.
     """
 
-    def __init__(self, source, infrared=False, four=False, **reading):
+    def __init__(self, source: str | Path, infrared: bool = False, four: bool = False, **reading) -> None:
         self.source, self.infrared, self.four = Path(source), infrared, four
         self.reading = check_reading(**reading)
         self.fps, self.files = None, None
@@ -79,21 +84,21 @@ class Frames:
         if not video.opened or not self.fps > 0:
             raise ValueError(f'{source}: OpenCV does not read this as a video. Give a folder of frames instead.')
 
-    def _open(self):
+    def _open(self) -> VideoReader:
         video = VideoReader(str(self.source))
         if self.infrared and int(video.vcap.get(cv2.CAP_PROP_CODEC_PIXEL_FORMAT)) == _GRAY16:
             video.vcap.set(cv2.CAP_PROP_CONVERT_RGB, 0)  # or OpenCV keeps the upper 8 bits
         return video
 
-    def __len__(self):
+    def __len__(self) -> int:
         """Number of frames; of a video as its header says, 0 where it does not."""
         return self._length
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[np.ndarray]:
         """The frames: H×W×3 uint8 (B, G, R); infrared ones H×W, of the depth that the source has."""
         yield from (frame for _, frame in self.timed())
 
-    def timed(self):
+    def timed(self) -> Iterator[tuple[float, np.ndarray]]:
         """The frames with their times in seconds: as a video says, or by their numbers and :attr:`fps`."""
         if self.files is not None:
             yield from ((k / (self.fps or DEFAULT_FPS), self._read(file)) for k, file in enumerate(self.files))
@@ -107,14 +112,14 @@ class Frames:
             last = time if time > last else max(last, k / self.fps)  # some containers tell no times
             yield last, frame_values(frame, str(self.source), colormap) if self.infrared else frame
 
-    def sample(self, most=100):
+    def sample(self, most: int = 100) -> list[Path] | list[np.ndarray]:
         """Some frames, evenly spread, as :func:`mmfusion.utils.sequence_range` takes them."""
         step = max(1, math.ceil(len(self) / most))
         if self.files is not None:
             return self.files[::step]
         return [frame for k, frame in enumerate(self) if k % step == 0]
 
-    def _read(self, file):
+    def _read(self, file: Path) -> np.ndarray:
         if self.four:
             pair = read_four_channels(file, self.reading['depth16'])
             return pair[..., 3] if self.infrared else pair[..., :3]
@@ -122,23 +127,31 @@ class Frames:
             return infrared_values(file, **self.reading)
         return read_visible(file, self.reading['depth16'])
 
-    def name(self, index):
+    def name(self, index: int) -> str:
         """What a frame is called in messages."""
         return str(self.files[index]) if self.files is not None else f'frame {index} of {self.source}'
 
 
-def pair_frames(vi, ir=None, by_order=False, by_time=False, vi_pattern=None, ir_pattern=None, **reading):
+def pair_frames(
+    vi: str | Path,
+    ir: str | Path | None = None,
+    by_order: bool = False,
+    by_time: bool = False,
+    vi_pattern: str | None = None,
+    ir_pattern: str | None = None,
+    **reading,
+) -> tuple[Frames, Frames]:
     """Pair the frames of two folders by name, those of videos by order or by time.
 
     Args:
-        vi, ir (str | Path): Videos, or folders of frames; without ``ir``, a folder of frames of four channels.
-        by_order (bool): Pair by order, whatever the names of frames or the rates of the videos.
-        by_time (bool): Pair by time, whatever the rates and the lengths: each visible frame has the nearest infrared one.
-        vi_pattern, ir_pattern (str, optional): How names of frames pair; see :func:`mmfusion.utils.pair_images`.
+        vi, ir: Videos, or folders of frames; without ``ir``, a folder of frames of four channels.
+        by_order: Pair by order, whatever the names of frames or the rates of the videos.
+        by_time: Pair by time, whatever the rates and the lengths: each visible frame has the nearest infrared one.
+        vi_pattern, ir_pattern: How names of frames pair; see :func:`mmfusion.utils.pair_images`.
         **reading: See :class:`Frames`.
 
     Returns:
-        tuple[Frames, Frames]: Of one length, as far as it is known before reading.
+        Of one length, as far as it is known before reading.
 
     Raises:
         ValueError: If names or lengths differ, or rates by more than 1 %.
@@ -180,7 +193,7 @@ def pair_frames(vi, ir=None, by_order=False, by_time=False, vi_pattern=None, ir_
     return frames
 
 
-def check_video(out, fps=None):
+def check_video(out: str | Path, fps: float | None = None) -> None:
     """Refuse a video that cannot be written; see :func:`fuse_video`.
 
     Raises:
@@ -192,24 +205,34 @@ def check_video(out, fps=None):
         raise ValueError(f'fps must be above 0 and at most {_MOST_FPS}, got {fps}')
 
 
-def fuse_video(inferencer, vi, ir, out, fps=None, batch_size=1, show_progress=True, by_order=False, **pairing):
+def fuse_video(
+    inferencer: Callable[..., list[np.ndarray]],
+    vi: str | Path,
+    ir: str | Path | None,
+    out: str | Path,
+    fps: float | None = None,
+    batch_size: int = 1,
+    show_progress: bool = True,
+    by_order: bool = False,
+    **pairing,
+) -> int:
     """Fuse two videos, frame by frame.
 
     Args:
-        inferencer (FusionInferencer): Gives a list of images for two lists of arrays; with a task, annotated ones. Its
-            options of reading hold for the frames.
-        vi, ir (str | Path): Videos of the same scene, or folders of frames; registered, and of one length. With ``ir=None``
-            a folder of frames of four channels: R, G, B and thermal.
-        out (str | Path): Video to write (.mp4, .avi, .mkv); under a temporary name until it is complete. Its size is even:
-            the border of an odd one is repeated once, which the log says.
-        fps (float, optional): Default: that of ``vi``, of ``ir``, or 25 for two folders.
-        batch_size (int): Frames that go to the model together.
-        show_progress (bool): Whether to draw a progress bar.
-        by_order (bool): See :func:`pair_frames`.
+        inferencer: Gives a list of images for two lists of arrays; with a task, annotated ones. Its options of reading
+            hold for the frames.
+        vi, ir: Videos of the same scene, or folders of frames; registered, and of one length. With ``ir=None`` a folder
+            of frames of four channels: R, G, B and thermal.
+        out: Video to write (.mp4, .avi, .mkv); under a temporary name until it is complete. Its size is even: the
+            border of an odd one is repeated once, which the log says.
+        fps: Default: that of ``vi``, of ``ir``, or 25 for two folders.
+        batch_size: Frames that go to the model together.
+        show_progress: Whether to draw a progress bar.
+        by_order: See :func:`pair_frames`.
         **pairing: ``by_time`` and the patterns of :func:`pair_frames`.
 
     Returns:
-        int: Number of frames written.
+        Number of frames written.
 
     Raises:
         ValueError: Unknown suffix, unpaired frames, frames of two sizes, or a codec that this OpenCV lacks.
@@ -249,11 +272,11 @@ def fuse_video(inferencer, vi, ir, out, fps=None, batch_size=1, show_progress=Tr
 
 
 @contextmanager
-def named_frames(names):
+def named_frames(names: Sequence[tuple[str, str]]) -> Iterator[None]:
     """Name the frames in errors of an inferencer, which knows their place in its batch: ``pair 0``, ``infrared array 0``.
 
     Args:
-        names (Sequence[tuple[str, str]]): Visible and infrared frame of each pair of the batch.
+        names: Visible and infrared frame of each pair of the batch.
     """
     try:
         yield
@@ -267,7 +290,7 @@ def named_frames(names):
         raise kind(text if text != str(e) else f'{names[0][0]}: {text}') from e
 
 
-def _together(frames):
+def _together(frames: tuple[Frames, Frames]) -> Iterator[_Pair]:
     """Frames of both, refused where they do not belong together."""
     for index, (v, i) in enumerate(zip_longest(*frames)):
         if v is None or i is None:
@@ -280,13 +303,13 @@ def _together(frames):
         yield v, i, names
 
 
-def _refuse_pair(vi, ir, names):
+def _refuse_pair(vi: np.ndarray, ir: np.ndarray, names: tuple[str, str]) -> None:
     refuse_two_sizes(vi, ir, *names)
     if ir.dtype == vi.dtype:
         refuse_equal(vi, ir, *names)
 
 
-def _by_time(frames):
+def _by_time(frames: tuple[Frames, Frames]) -> Iterator[_Pair]:
     """Each visible frame with the infrared one that is nearest in time, until one of them has ended."""
     infrared = enumerate(frames[1].timed())
     at, (time, frame) = next(infrared, (0, (0.0, None)))
@@ -302,7 +325,7 @@ def _by_time(frames):
         yield visible, frame, names
 
 
-def _batches(items, size):
+def _batches(items: Iterable[_Pair], size: int) -> Iterator[list[_Pair]]:
     batch = []
     for item in items:
         batch.append(item)
@@ -314,13 +337,13 @@ def _batches(items, size):
 
 
 @contextmanager
-def video_writer(out, fps):
+def video_writer(out: Path, fps: float) -> Iterator[Callable[[np.ndarray], None]]:
     """A function that appends frames to a video, which gets its name when all were written."""
     out.parent.mkdir(parents=True, exist_ok=True)
     unfinished = out.with_name(f'.{out.stem}.unfinished{out.suffix}')
     state = dict(writer=None, size=None)
 
-    def write(image):
+    def write(image: np.ndarray) -> None:
         height, width = image.shape[:2]
         if height % 2 or width % 2:
             # OpenCV's codecs would drop the last row or column.
