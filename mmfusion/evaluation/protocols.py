@@ -1,8 +1,12 @@
 """From colour images to values, as each public evaluation does it."""
 
 import math
+from collections.abc import Sequence
 
 import torch
+from torch import Tensor
+
+from mmfusion.evaluation.specs import MetricSpec
 
 from .functional.memo import Shared
 from .specs import METRIC_SPECS, PROTOCOLS, resolve_metrics
@@ -11,14 +15,14 @@ _GREY = (0.298936021293775, 0.587043074451121, 0.114020904255104)
 """MATLAB's ``rgb2gray``: the first row of the inverse of its NTSC matrix."""
 
 
-def rgb_to_grey(image):
+def rgb_to_grey(image: Tensor) -> Tensor:
     """MATLAB's and Octave's ``rgb2gray`` of 8-bit images, rounded to 8 bits as there.
 
     Args:
-        image (Tensor): N×3×H×W (R, G, B) or N×1×H×W uint8; the latter is returned as it is.
+        image: N×3×H×W (R, G, B) or N×1×H×W uint8; the latter is returned as it is.
 
     Returns:
-        Tensor: N×1×H×W uint8.
+        N×1×H×W uint8.
 
     Examples:
         >>> rgb_to_grey(torch.tensor([255, 0, 0], dtype=torch.uint8).view(1, 3, 1, 1)).item()
@@ -31,7 +35,9 @@ def rgb_to_grey(image):
     return (r + g + b + 0.5).floor().to(torch.uint8)[:, None]
 
 
-def evaluate_images(fused, ir, vi, metrics='all', protocol='tang'):
+def evaluate_images(
+    fused: Tensor, ir: Tensor, vi: Tensor, metrics: str | Sequence[str] = 'all', protocol: str = 'tang'
+) -> tuple[dict[str, Tensor], dict[str, str]]:
     """All metrics of a batch of 8-bit images of one size.
 
     - ``'tang'``: every colour image becomes grey first (:func:`rgb_to_grey`).
@@ -39,12 +45,12 @@ def evaluate_images(fused, ir, vi, metrics='all', protocol='tang'):
       images become grey where the fused image is grey. Spatial frequency runs over the channels side by side.
 
     Args:
-        fused, ir, vi (Tensor): N×1×H×W or N×3×H×W (R, G, B) uint8, each on its own.
-        metrics (str | list[str]): Names, or ``'all'``.
-        protocol (str): ``'tang'`` or ``'vifb'``.
+        fused, ir, vi: N×1×H×W or N×3×H×W (R, G, B) uint8, each on its own.
+        metrics: Names, or ``'all'``.
+        protocol: ``'tang'`` or ``'vifb'``.
 
     Returns:
-        tuple[dict[str, Tensor], dict[str, str]]: N values of each metric, and for the metrics with a NaN the reason.
+        N values of each metric, and for the metrics with a NaN the reason.
 
     Raises:
         ValueError: Sizes differ, a tensor is not uint8, or the protocol or a metric is unknown.
@@ -84,14 +90,14 @@ def evaluate_images(fused, ir, vi, metrics='all', protocol='tang'):
     return {name: value.cpu() for name, value in values.items()}, reasons
 
 
-def _value(spec, row, protocol, shared):
+def _value(spec: MetricSpec, row: Sequence[Tensor], protocol: str, shared: Shared) -> Tensor:
     """One value of one fused, infrared and visible plane; NaN where it is smaller than the metric's window."""
     if min(row[0].shape[-2:]) < spec.min_size_under(protocol):
         return row[0].new_full((1,), math.nan)
     return spec(*row, protocol=protocol, shared=shared, data_range=255)
 
 
-def _reason(spec, fused, protocol):
+def _reason(spec: MetricSpec, fused: Tensor, protocol: str) -> str:
     smallest = spec.min_size_under(protocol)
     if min(fused.shape[-2:]) < smallest:
         return f'the image is smaller than {smallest}×{smallest} pixels'

@@ -3,10 +3,13 @@
 Direction, range and windows are data, so that metrics, tables and reports read them and none repeats them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from .functional import feature, feature_information, information, perception, structure
+from .functional.memo import Shared
 
 PROTOCOLS = ('tang', 'vifb')
 """``tang``: Linfeng-Tang/Evaluation-for-Image-Fusion; ``vifb``: the benchmark VIFB."""
@@ -49,15 +52,23 @@ class MetricSpec:
     options: tuple = ()
 
     @property
-    def arrow(self):
+    def arrow(self) -> str:
         """↑ or ↓, as papers print the direction."""
         return '↑' if self.higher_is_better else '↓'
 
-    def min_size_under(self, protocol):
+    def min_size_under(self, protocol: str) -> int:
         """The smallest side of an image under a protocol."""
         return self.min_size[protocol] if isinstance(self.min_size, dict) else self.min_size
 
-    def __call__(self, fused, ir, vi, protocol='tang', shared=None, data_range=None):
+    def __call__(
+        self,
+        fused: Tensor,
+        ir: Tensor | None,
+        vi: Tensor | None,
+        protocol: str = 'tang',
+        shared: Shared | None = None,
+        data_range: float | None = None,
+    ) -> Tensor:
         """Values of N images (N×1×H×W), N float64; ``data_range`` as in the functions, ``shared`` as in
         :class:`~.functional.memo.Shared`.
         """
@@ -206,13 +217,13 @@ METRIC_SPECS = {spec.name: spec for spec in _SPECS}
 """dict[str, MetricSpec]: every metric by name, in the order of tables."""
 
 
-def resolve_metrics(metrics):
+def resolve_metrics(metrics: str | Sequence[str]) -> list[MetricSpec]:
     """The specs of ``'all'``, one name, a comma-separated string or a list of names.
 
     Names are matched without regard to case, ``-`` and ``_``.
 
     Returns:
-        list[MetricSpec]: Without repetitions, in the order asked for.
+        Without repetitions, in the order asked for.
 
     Raises:
         ValueError: A name is unknown; the known ones are listed.
@@ -230,5 +241,5 @@ def resolve_metrics(metrics):
     return list(dict.fromkeys(by_key[_key(name)] for name in metrics))
 
 
-def _key(name):
+def _key(name: str) -> str:
     return name.strip().lower().replace('-', '').replace('_', '')

@@ -1,22 +1,26 @@
 """What every metric asks of its images."""
 
 import math
+from collections.abc import Callable
 
 import torch
+from torch import Tensor
 
 
-def prepare(*images, data_range=None, min_size=1, dtype=torch.float64):
+def prepare(
+    *images: Tensor, data_range: float | None = None, min_size: int = 1, dtype: torch.dtype = torch.float64
+) -> list[Tensor]:
     """Check images that belong together and bring them to 0–255.
 
     Args:
-        *images (Tensor): N×1×H×W each, of one shape; ``uint8`` or floating point.
-        data_range (float, optional): The value that white has: 255, or 1 for images in [0, 1]. It must be given but for
-            ``uint8``: a wrong one changes most metrics without a sign.
-        min_size (int): The smallest height and width that the metric is defined for.
-        dtype (torch.dtype): The type to compute in.
+        *images: N×1×H×W each, of one shape; ``uint8`` or floating point.
+        data_range: The value that white has: 255, or 1 for images in [0, 1]. It must be given but for ``uint8``: a
+            wrong one changes most metrics without a sign.
+        min_size: The smallest height and width that the metric is defined for.
+        dtype: The type to compute in.
 
     Returns:
-        list[Tensor]: The images as ``dtype``, N×1×H×W in 0–255.
+        The images as ``dtype``, N×1×H×W in 0–255.
 
     Raises:
         TypeError: An image is no tensor.
@@ -52,7 +56,7 @@ def prepare(*images, data_range=None, min_size=1, dtype=torch.float64):
     ]
 
 
-def _range_of(image, data_range):
+def _range_of(image: Tensor, data_range: float | None) -> float:
     """The value that white has in an image: as given, if its values can have it, or that of uint8."""
     if image.dtype == torch.uint8:
         if data_range == 1:
@@ -83,12 +87,12 @@ def _range_of(image, data_range):
     return data_range
 
 
-def ratio(numerator, denominator):
+def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
     """``numerator / denominator``, NaN wherever the denominator is zero (the metric is not defined there)."""
     return torch.where(denominator != 0, numerator / denominator, torch.full_like(denominator, torch.nan))
 
 
-def indicator(compare, a, b):
+def indicator(compare: Callable[..., Tensor], a: Tensor, b: Tensor | float) -> Tensor:
     """1 where ``compare(a, b)`` holds, else 0, as numbers of ``a``'s type.
 
     Multiplying with it selects pixels ten times faster on a CPU than ``torch.where`` and ``masked_fill``. What it

@@ -5,18 +5,20 @@ per image.
 """
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from .checks import indicator, prepare, ratio
 from .filters import sobel
-from .memo import each
+from .memo import Shared, each
 from .strips import strip_sums
 
 
-def spatial_frequency(fused, *, protocol='tang', data_range=None):
+def spatial_frequency(fused: Tensor, *, protocol: str = 'tang', data_range: float | None = None) -> Tensor:
     """SF: root mean square of the differences between neighbours.
 
     ``SF = √(RF² + CF²)``, in grey levels (0–255); higher is better; 0 for a constant image.
@@ -29,12 +31,12 @@ def spatial_frequency(fused, *, protocol='tang', data_range=None):
     1995.
 
     Args:
-        fused (Tensor): N×1×H×W, two pixels or more each way.
-        protocol (str): ``'tang'`` or ``'vifb'``.
-        data_range (float, optional): 255 or 1; must be given but for uint8 images.
+        fused: N×1×H×W, two pixels or more each way.
+        protocol: ``'tang'`` or ``'vifb'``.
+        data_range: 255 or 1; must be given but for uint8 images.
 
     Returns:
-        Tensor: N values.
+        N values.
 
     Examples:
         >>> spatial_frequency(torch.tensor([[[[0., 3.], [4., 7.]]]]), data_range=255)
@@ -45,7 +47,7 @@ def spatial_frequency(fused, *, protocol='tang', data_range=None):
     pixels = height * width
     counts = (pixels - width, pixels - height) if protocol == 'tang' else (pixels, pixels)
 
-    def one(_, x):
+    def one(_: Shared, x: Tensor):
         down = strip_sums(lambda strip: strip.diff(dim=-2).square_().sum(), [x], 1)
         across = strip_sums(lambda strip: strip.diff(dim=-1).square_().sum(), [x])
         return (down / counts[0] + across / counts[1]).sqrt()
@@ -53,7 +55,7 @@ def spatial_frequency(fused, *, protocol='tang', data_range=None):
     return each(one, images)
 
 
-def average_gradient(fused, *, data_range=None):
+def average_gradient(fused: Tensor, *, data_range: float | None = None) -> Tensor:
     """AG: mean strength of the gradient.
 
     ``AG = Σ √((∂x² + ∂y²) / 2) / ((H − 1)(W − 1))`` with central differences inside and one-sided ones at the border
@@ -64,18 +66,18 @@ def average_gradient(fused, *, data_range=None):
     channels).
 
     Args:
-        fused (Tensor): N×1×H×W, two pixels or more each way.
-        data_range (float, optional): 255 or 1; must be given but for uint8 images.
+        fused: N×1×H×W, two pixels or more each way.
+        data_range: 255 or 1; must be given but for uint8 images.
 
     Returns:
-        Tensor: N values.
+        N values.
     """
     images = prepare(fused, data_range=data_range, min_size=2)
     count = (fused.shape[-2] - 1) * (fused.shape[-1] - 1)
     return each(lambda _, x: strip_sums(_gradient_sum, [_extrapolated(x)], 2) / count, images)
 
 
-def _extrapolated(x):
+def _extrapolated(x: Tensor) -> Tensor:
     """One pixel more on each side, on a straight line: central differences there are the image's one-sided ones."""
     x = F.pad(x, (1, 1, 1, 1), mode='replicate')
     for dim in (-2, -1):
@@ -84,13 +86,13 @@ def _extrapolated(x):
     return x
 
 
-def _gradient_sum(x):
+def _gradient_sum(x: Tensor) -> Tensor:
     dy = x[..., 2:, 1:-1] - x[..., :-2, 1:-1]
     dx = x[..., 1:-1, 2:] - x[..., 1:-1, :-2]
     return dy.square_().add_(dx.square_()).div_(8).sqrt_().sum()
 
 
-def standard_deviation(fused, *, data_range=None):
+def standard_deviation(fused: Tensor, *, data_range: float | None = None) -> Tensor:
     """SD: standard deviation of the grey levels over all pixels (population, not sample).
 
     ``SD = √(Σ (F − mean F)² / (H·W))``, in grey levels; range [0, 127.5], higher is better; 0 for a constant image.
@@ -98,11 +100,11 @@ def standard_deviation(fused, *, data_range=None):
     Y.-J. Rao, "In-fibre Bragg grating sensors", Meas. Sci. Technol. 8, 1997. The same in both protocols.
 
     Args:
-        fused (Tensor): N×1×H×W.
-        data_range (float, optional): 255 or 1; must be given but for uint8 images.
+        fused: N×1×H×W.
+        data_range: 255 or 1; must be given but for uint8 images.
 
     Returns:
-        Tensor: N values.
+        N values.
 
     Examples:
         >>> standard_deviation(torch.tensor([[[[0., 10.]]]]), data_range=255)
@@ -111,7 +113,7 @@ def standard_deviation(fused, *, data_range=None):
     return each(_variance, prepare(fused, data_range=data_range)).sqrt()
 
 
-def variance(fused, *, protocol='tang', data_range=None):
+def variance(fused: Tensor, *, protocol: str = 'tang', data_range: float | None = None) -> Tensor:
     """Variance of the grey levels.
 
     - ``'tang'``: ``Σ (F − mean F)² / (H·W)``, the textbook's (the public code has none).
@@ -122,23 +124,23 @@ def variance(fused, *, protocol='tang', data_range=None):
     Y.-J. Rao, "In-fibre Bragg grating sensors", Meas. Sci. Technol. 8, 1997 (VIFB's reference).
 
     Args:
-        fused (Tensor): N×1×H×W.
-        protocol (str): ``'tang'`` or ``'vifb'``.
-        data_range (float, optional): 255 or 1; must be given but for uint8 images.
+        fused: N×1×H×W.
+        protocol: ``'tang'`` or ``'vifb'``.
+        data_range: 255 or 1; must be given but for uint8 images.
 
     Returns:
-        Tensor: N values.
+        N values.
     """
     found = each(_variance, prepare(fused, data_range=data_range))
     return found if protocol == 'tang' else found.sqrt()
 
 
-def _variance(_, x):
+def _variance(_: Shared, x: Tensor) -> Tensor:
     mean = x.mean()
     return strip_sums(lambda strip: (strip - mean).square_().sum(), [x]) / x.numel()
 
 
-def edge_intensity(fused, *, data_range=None):
+def edge_intensity(fused: Tensor, *, data_range: float | None = None) -> Tensor:
     """EI: mean strength of the Sobel gradient, borders replicated.
 
     ``EI = mean √(Sx² + Sy²)``, Sobel with weights 1, 2, 1, in grey levels; higher is better; 0 for a constant image.
@@ -147,25 +149,25 @@ def edge_intensity(fused, *, data_range=None):
     diagnosis", 2018. The same in both protocols (VIFB: mean over the channels).
 
     Args:
-        fused (Tensor): N×1×H×W.
-        data_range (float, optional): 255 or 1; must be given but for uint8 images.
+        fused: N×1×H×W.
+        data_range: 255 or 1; must be given but for uint8 images.
 
     Returns:
-        Tensor: N values.
+        N values.
     """
 
-    def one(_, x):
+    def one(_: Shared, x: Tensor):
         return strip_sums(_sobel_sum, [F.pad(x, (1, 1, 1, 1), mode='replicate')], 2) / x.numel()
 
     return each(one, prepare(fused, data_range=data_range))
 
 
-def _sobel_sum(padded):
+def _sobel_sum(padded: Tensor) -> Tensor:
     gx, gy = sobel(padded)
     return gx.square_().add_(gy.square_()).sqrt_().sum()
 
 
-def _strength_and_angle(padded):
+def _strength_and_angle(padded: Tensor) -> tuple[Tensor, Tensor]:
     """Gradient strength and orientation in (−π/2, π/2] as Q_ABF wants them, of an image with zeros around it."""
     # MATLAB's conv2 turns the kernel round: both responses change their sign, and the orientation does not.
     sx, sy = sobel(padded)
@@ -174,12 +176,12 @@ def _strength_and_angle(padded):
     return sx.square_().add_(sy.square_()).sqrt_(), angle
 
 
-def _inverse_sigmoid(x, slope, centre):
+def _inverse_sigmoid(x: Tensor, slope: float, centre: float) -> Tensor:
     """``1 + e^(−slope (x − centre))``, in the memory of ``x``."""
     return x.sub_(centre).mul_(-slope).exp_().add_(1)
 
 
-def qabf(fused, ir, vi, *, protocol='tang', data_range=None):
+def qabf(fused: Tensor, ir: Tensor, vi: Tensor, *, protocol: str = 'tang', data_range: float | None = None) -> Tensor:
     """Qabf: how much of the sources' edges arrives in the fused image, in strength and in orientation.
 
     Per source S, with Sobel strength g and orientation a: ``G = min(g_S, g_F) / max(g_S, g_F)``,
@@ -195,25 +197,25 @@ def qabf(fused, ir, vi, *, protocol='tang', data_range=None):
     C. S. Xydeas, V. Petrović, "Objective image fusion performance measure", Electronics Letters 36(4), 2000.
 
     Args:
-        fused, ir, vi (Tensor): N×1×H×W.
-        protocol (str): ``'tang'`` or ``'vifb'``.
-        data_range (float, optional): 255 or 1; must be given but for uint8 images.
+        fused, ir, vi: N×1×H×W.
+        protocol: ``'tang'`` or ``'vifb'``.
+        data_range: 255 or 1; must be given but for uint8 images.
 
     Returns:
-        Tensor: N values.
+        N values.
     """
     equal = 255 if protocol == 'vifb' else 1
     images = prepare(fused, ir, vi, data_range=data_range)
     return each(lambda _, *row: _qabf_one(row, equal), images)
 
 
-def _qabf_one(images, equal):
+def _qabf_one(images: Sequence[Tensor], equal: float) -> Tensor:
     padded = [F.pad(x, (1, 1, 1, 1)) for x in images]
     kept, whole = strip_sums(lambda *strips: _qabf_sums(strips, equal), padded, 2)
     return ratio(kept, whole)
 
 
-def _qabf_sums(padded, equal):
+def _qabf_sums(padded: Sequence[Tensor], equal: float) -> Tensor:
     (g_f, a_f), *sources = (_strength_and_angle(x) for x in padded)
     kept, whole = 0, 0
     for g_s, a_s in sources:
@@ -225,7 +227,7 @@ def _qabf_sums(padded, equal):
     return torch.stack([kept, whole])
 
 
-def _edges(padded):
+def _edges(padded: Tensor) -> tuple[Tensor, Tensor]:
     """Strength and orientation of an image's edges after Petrović: Sobel over 8, of an image that has its border."""
     across, down = sobel(padded)
     # 0 / 0 is an orientation of 0.
@@ -233,7 +235,7 @@ def _edges(padded):
     return down.square_().add_(across.square_()).sqrt_().div_(8), angle
 
 
-def _preservation(one, other):
+def _preservation(one: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor]) -> Tensor:
     """How alike the edges of two images are, pixel by pixel; the same whichever comes first."""
     (g_1, a_1), (g_2, a_2) = one, other
     # 0 / 0 where both are flat.
@@ -243,7 +245,7 @@ def _preservation(one, other):
     return square.rsqrt_().mul_(math.sqrt(0.9999 * 0.9995))
 
 
-def _edge_weights(strength):
+def _edge_weights(strength: Tensor) -> Tensor:
     return (strength * strength.sqrt()).sub_(0.001).mul_(indicator(torch.ge, strength, 2)).add_(0.001)
 
 
@@ -258,7 +260,7 @@ class _EdgeSums(NamedTuple):
     whole: torch.Tensor
 
 
-def _petrovic(_, fused, ir, vi):
+def _petrovic(_: Shared, fused: Tensor, ir: Tensor, vi: Tensor) -> tuple[_EdgeSums, _EdgeSums]:
     """Petrović's sums of one image; and those in the order of the public code, infrared image first, for ``'tang'``."""
     padded = [F.pad(x, (1, 1, 1, 1), mode='reflect') for x in (fused, ir, vi)]
     sums = strip_sums(_petrovic_sums, padded, 2)
@@ -279,7 +281,15 @@ def _petrovic_sums(*padded):
     return torch.stack(sums)
 
 
-def nabf(fused, ir, vi, *, protocol='tang', data_range=None, shared=None):
+def nabf(
+    fused: Tensor,
+    ir: Tensor,
+    vi: Tensor,
+    *,
+    protocol: str = 'tang',
+    data_range: float | None = None,
+    shared: Shared | None = None,
+) -> Tensor:
     """Nabf: fusion artefacts, the edges of the fused image that neither source has.
 
     With Petrović's edge preservation ``Q_S = √(0.9999 / (1 + e^(−19 (G − 0.5))) · 0.9995 / (1 + e^(−22 (A − 0.5))))``,
@@ -297,25 +307,27 @@ def nabf(fused, ir, vi, *, protocol='tang', data_range=None, shared=None):
     cosine harmonic wavelet transform", SIViP 7, 2013.
 
     Args:
-        fused, ir, vi (Tensor): N×1×H×W, three pixels or more each way.
-        protocol (str): ``'tang'`` or ``'vifb'``.
-        data_range (float, optional): 255 or 1; must be given but for uint8 images.
-        shared (Shared, optional): See :func:`~mmfusion.evaluation.functional.memo.each`.
+        fused, ir, vi: N×1×H×W, three pixels or more each way.
+        protocol: ``'tang'`` or ``'vifb'``.
+        data_range: 255 or 1; must be given but for uint8 images.
+        shared: See :func:`~mmfusion.evaluation.functional.memo.each`.
 
     Returns:
-        Tensor: N values.
+        N values.
     """
     images = prepare(fused, ir, vi, data_range=data_range, min_size=3)
     order = 1 if protocol == 'tang' else 0
 
-    def one(shared, *row):
+    def one(shared: Shared, *row):
         sums = shared(_petrovic, *row)[order]
         return sums.artefacts / sums.whole
 
     return each(one, images, shared)
 
 
-def labf(fused, ir, vi, *, data_range=None, shared=None):
+def labf(
+    fused: Tensor, ir: Tensor, vi: Tensor, *, data_range: float | None = None, shared: Shared | None = None
+) -> Tensor:
     """Labf: fusion loss, the sources' edges that the fused image lacks.
 
     As :func:`nabf` (``'vifb'``), summed over the pixels with ``g_F ≤ g_IR`` or ``g_F ≤ g_VI``; range [0, 1], lower is
@@ -324,15 +336,15 @@ def labf(fused, ir, vi, *, data_range=None, shared=None):
     V. Petrović, C. Xydeas, "Objective image fusion performance characterisation", ICCV 2005.
 
     Args:
-        fused, ir, vi (Tensor): N×1×H×W, three pixels or more each way.
-        data_range (float, optional): 255 or 1; must be given but for uint8 images.
-        shared (Shared, optional): See :func:`~mmfusion.evaluation.functional.memo.each`.
+        fused, ir, vi: N×1×H×W, three pixels or more each way.
+        data_range: 255 or 1; must be given but for uint8 images.
+        shared: See :func:`~mmfusion.evaluation.functional.memo.each`.
 
     Returns:
-        Tensor: N values.
+        N values.
     """
 
-    def one(shared, *row):
+    def one(shared: Shared, *row):
         sums, _ = shared(_petrovic, *row)
         return sums.loss / sums.whole
 

@@ -14,9 +14,11 @@ is several times faster.
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from .checks import indicator, prepare
 from .filters import filter_rows
@@ -44,7 +46,9 @@ _DMEY_HALF = (
 )  # fmt: skip
 
 
-def feature_mutual_information(fused, ir, vi, *, feature='edge', data_range=None):
+def feature_mutual_information(
+    fused: Tensor, ir: Tensor, vi: Tensor, *, feature: str = 'edge', data_range: float | None = None
+) -> Tensor:
     """FMI: how much of the sources' features the fused image's features tell, window by window.
 
     ``FMI = mean over windows of [FMI(F, IR) + FMI(F, VI)] / 2`` with ``FMI(F, S) = 2 I(F; S) / (H(F) + H(S))`` of the
@@ -61,12 +65,12 @@ def feature_mutual_information(fused, ir, vi, *, feature='edge', data_range=None
     The same in both protocols. M. Haghighat, M. A. Razian, "Fast-FMI: non-reference image fusion metric", AICT 2014.
 
     Args:
-        fused, ir, vi (Tensor): N×1×H×W, 3 pixels or more each way.
-        feature (str): ``'edge'``, ``'none'``, ``'gradient'``, ``'dct'`` or ``'wavelet'``.
-        data_range (float, optional): 255 or 1; must be given but for uint8 images.
+        fused, ir, vi: N×1×H×W, 3 pixels or more each way.
+        feature: ``'edge'``, ``'none'``, ``'gradient'``, ``'dct'`` or ``'wavelet'``.
+        data_range: 255 or 1; must be given but for uint8 images.
 
     Returns:
-        Tensor: N values.
+        N values.
 
     Raises:
         ValueError: An unknown feature.
@@ -89,10 +93,10 @@ class _Scratch:
     Fresh memory costs a page fault per 4 KB, which takes longer than the arithmetic on it.
     """
 
-    def __init__(self, device):
+    def __init__(self, device: torch.device) -> None:
         self._device, self._memory, self._views = device, {}, {}
 
-    def __call__(self, name, *shape, dtype=torch.float32):
+    def __call__(self, name: str, *shape, dtype: torch.dtype = torch.float32) -> Tensor:
         """A tensor of this shape, whose values are whatever was there."""
         key = name, shape, dtype
         if key not in self._views:
@@ -103,7 +107,7 @@ class _Scratch:
         return self._views[key]
 
 
-def _windows(maps, scratch):
+def _windows(maps: Tensor, scratch: _Scratch) -> Tensor:
     """S×H×W feature maps → 9×S×P values of their 3×3 windows, less each window's least, float32.
 
     The P windows go row by row, their values column by column. The difference is taken in the maps' precision; what
@@ -118,14 +122,14 @@ def _windows(maps, scratch):
     return windows.flatten(2)
 
 
-def _equal_windows(maps):
+def _equal_windows(maps: Tensor) -> Tensor:
     """1 where a 3×3 window of a source's map (S − 1 of them) equals that of the first map, (S−1)×P float32."""
     same = indicator(torch.eq, maps[1:], maps[:1].expand_as(maps[1:]))
     same = same[:, :-2] * same[:, 1:-1] * same[:, 2:]
     return (same[..., :-2] * same[..., 1:-1] * same[..., 2:]).flatten(1).float()
 
 
-def _p_log_p(x, out):
+def _p_log_p(x: Tensor, out: Tensor) -> Tensor:
     """``Σ x log2 |x|`` over the first dimension, zeros adding nothing; ``out`` is memory to work in.
 
     Negative numbers (φ > 1) are treated as the public code's real part has them.
@@ -133,15 +137,15 @@ def _p_log_p(x, out):
     return torch.addcmul(x.new_full((), _TINY), x, x, out=out).log2_().mul_(x).sum(0).div_(2)
 
 
-def _merged_steps(p, reverse, scratch):
+def _merged_steps(p: Tensor, reverse: Tensor, scratch: _Scratch) -> Tensor:
     """Merge the steps of the first distribution with those of each source, which is reversed where ``reverse`` is 1.
 
     Args:
-        p (Tensor): 9×S×P distributions.
-        reverse (Tensor): (S−1)×P, 0 or 1.
+        p: 9×S×P distributions.
+        reverse: (S−1)×P, 0 or 1.
 
     Returns:
-        Tensor: 16×(S−1)×P float32 in [0, 1], ascending; the last bit of a source's step is set, of the others' not.
+        16×(S−1)×P float32 in [0, 1], ascending; the last bit of a source's step is set, of the others' not.
     """
     merged, spare = (scratch(name, 16, *reverse.shape) for name in ('merged', 'before'))
     fused, sources, steps = p[:, :1].unbind(), p[:, 1:].unbind(), merged.unbind()
@@ -167,7 +171,7 @@ def _merged_steps(p, reverse, scratch):
     return merged.view(torch.float32)
 
 
-def _cells(steps, scratch):
+def _cells(steps: Tensor, scratch: _Scratch) -> tuple[Tensor, Tensor]:
     """Masses of the 17 cells between neighbours of 0, the merged steps, and 1, and the products ``p_i q_j`` there.
 
     A step ends a position, whose length reaches back to the last step of the same distribution. The two positions that
@@ -175,10 +179,10 @@ def _cells(steps, scratch):
     distribution ends; 1 is a step of both.
 
     Args:
-        steps (Tensor): 16×K×P of :func:`_merged_steps`; their memory is used.
+        steps: 16×K×P of :func:`_merged_steps`; their memory is used.
 
     Returns:
-        tuple[Tensor, Tensor]: 17×K×P masses and products, these ``_TINY`` or more.
+        17×K×P masses and products, these ``_TINY`` or more.
     """
     mass, same, before, other = (scratch(name, 17, *steps.shape[1:]) for name in ('mass', 'same', 'before', 'other'))
     torch.sub(steps[1:], steps[:-1], out=mass[1:-1])
@@ -199,16 +203,16 @@ def _cells(steps, scratch):
     return mass, torch.addcmul(mass.new_full((), _TINY), length, other, out=other)
 
 
-def _covariance(steps, mean, second, reverse):
+def _covariance(steps: Tensor, mean: Tensor, second: Tensor, reverse: Tensor) -> Tensor:
     """Covariances of the positions under ``U``, (S−1)×P: ``Σ_ij min(P_i, Q_j) − P_i Q_j`` of the steps.
 
     The minima of all pairs of a sorted list ``t_1 … t_n`` sum to ``Σ (n − k) t_k``. So the pairs across two lists are
     those of the merged list less those within either, which the moments of the positions tell.
 
     Args:
-        steps (Tensor): 16×(S−1)×P float32 merged steps.
-        mean, second (Tensor): S×P moments of the positions −4…4.
-        reverse (Tensor): Where the source's window is reversed.
+        steps: 16×(S−1)×P float32 merged steps.
+        mean, second: S×P moments of the positions −4…4.
+        reverse: Where the source's window is reversed.
     """
     total = 4 - mean
     weighted = 28 - (second + 7 * mean + 12) / 2
@@ -220,7 +224,7 @@ def _covariance(steps, mean, second, reverse):
     return merged - within[:1] - source_within - total[:1] * source_total
 
 
-def _information_shares(p, scratch):
+def _information_shares(p: Tensor, scratch: _Scratch) -> Tensor:
     """Normalised mutual information of the first distribution and each other, 9×S×P → (S−1)×P.
 
     A distribution of nothing but zeros, as flat windows have, gives a meaningless, but finite value.
@@ -249,15 +253,15 @@ def _information_shares(p, scratch):
     return (total - joint).mul_(2).div_(total).nan_to_num_(nan=0, posinf=0, neginf=0)
 
 
-def _values(windows, equal, scratch):
+def _values(windows: Tensor, equal: Tensor, scratch: _Scratch) -> Tensor:
     """The value of each pair of windows.
 
     Args:
-        windows (Tensor): 9×S×P as of :func:`_windows`, the fused image's and then the sources'.
-        equal (Tensor): (S−1)×P, 1 where a source's window equals the fused one's, else 0.
+        windows: 9×S×P as of :func:`_windows`, the fused image's and then the sources'.
+        equal: (S−1)×P, 1 where a source's window equals the fused one's, else 0.
 
     Returns:
-        Tensor: (S−1)×P.
+        (S−1)×P.
     """
     total = windows.sum(0)
     flat = indicator(torch.eq, total, 0)
@@ -279,7 +283,7 @@ def _similarity(*maps):
     return _window_sum(maps) / pairs
 
 
-def _window_sum(maps):
+def _window_sum(maps: Tensor) -> Tensor:
     """Sum of the values of all windows of S×H×W maps, a stretch of rows at a time, by tensor operations."""
     height, width = maps.shape[1] - 2, maps.shape[2] - 2
     rows = max(1, _CHUNK * torch.get_num_threads() // width)
@@ -306,14 +310,14 @@ def _pair_counts(*maps):
     return torch.bincount(torch.cat([fused * 512 + source for source in sources]), minlength=512 * 512)
 
 
-def _window_code(x):
+def _window_code(x: Tensor) -> Tensor:
     """H×W binary map → the nine values of each 3×3 window as the bits of a number, column by column, int64."""
     x = x.int()
     columns = x[:-2] + 2 * x[1:-1] + 4 * x[2:]
     return (columns[:, :-2] + 8 * columns[:, 1:-1] + 64 * columns[:, 2:]).flatten().long()
 
 
-def _edge(x):
+def _edge(x: Tensor) -> Tensor:
     """MATLAB's ``edge`` with its defaults: Sobel over 8, threshold 2 × the RMS strength, thinned along the gradient."""
     padded = F.pad(x[None, None], (1, 1, 1, 1), mode='replicate')[0, 0]
     strength = strip_map(lambda strip: sum(g.square_() for g in _edge_gradients(strip)), [padded], 2)
@@ -321,14 +325,14 @@ def _edge(x):
     return strip_map(lambda *strips: _thinned(*strips, threshold), [padded, F.pad(strength, (1, 1, 1, 1), value=-1)], 2)
 
 
-def _edge_gradients(padded):
+def _edge_gradients(padded: Tensor) -> tuple[Tensor, Tensor]:
     """Sobel over 8, across and down."""
     columns = padded[:-2] + 2 * padded[1:-1] + padded[2:]
     rows = padded[:, :-2] + 2 * padded[:, 1:-1] + padded[:, 2:]
     return (columns[:, 2:] - columns[:, :-2]) / 8, (rows[2:] - rows[:-2]) / 8
 
 
-def _thinned(padded, around, threshold):
+def _thinned(padded: Tensor, around: Tensor, threshold: Tensor) -> Tensor:
     """Where an edge is, from the image and the edges' strengths, both with their border."""
     gx, gy = _edge_gradients(padded)
     strength = around[1:-1, 1:-1]
@@ -339,12 +343,12 @@ def _thinned(padded, around, threshold):
     return (strength > threshold) & (across | along)
 
 
-def _gradient(x):
+def _gradient(x: Tensor) -> Tensor:
     """MATLAB's ``gradient`` with one output: differences across."""
     return torch.gradient(x, dim=1)[0]
 
 
-def _dct_rows(x):
+def _dct_rows(x: Tensor) -> Tensor:
     """Orthonormal DCT-II of the last dimension, through one real FFT of the same length (Makhoul 1980)."""
     length = x.shape[-1]
     spectrum = torch.fft.rfft(torch.cat([x[..., ::2], x[..., 1::2].flip(-1)], dim=-1))
@@ -355,12 +359,12 @@ def _dct_rows(x):
     return result
 
 
-def _dct(x):
+def _dct(x: Tensor) -> Tensor:
     # Columns are read a strip at a time: a transposed copy of the plane would take longer than the transform.
     return strip_map(_dct_rows, [strip_map(_dct_rows, [x]).mT]).mT
 
 
-def _dwt_rows(x, taps):
+def _dwt_rows(x: Tensor, taps: Sequence[Tensor]) -> list[Tensor]:
     """One level of the wavelet transform of an H×W map's rows, borders mirrored: a band per filter, W′×H each."""
     length, count = x.shape[-1], len(taps[0])
     # MATLAB keeps every second value of the convolution, from the second.
@@ -369,7 +373,7 @@ def _dwt_rows(x, taps):
     return [filter_rows(padded, band.flip(0), step=2) for band in taps]
 
 
-def _wavelet(x):
+def _wavelet(x: Tensor) -> Tensor:
     low = x.new_tensor([0.0, *_DMEY_HALF, *_DMEY_HALF[-2::-1]])
     high = low.flip(0)
     high[::2].neg_()

@@ -5,11 +5,16 @@ compiled (``kernels.filters``); elsewhere, and for rows alone, it runs as produc
 banded matrix: linear in pixels, without intermediate copies, and many times faster than ``conv2d`` in this precision.
 """
 
+from collections.abc import Callable, Sequence
+
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 
-def gaussian_window(size, sigma, dtype=torch.float64, device=None):
+def gaussian_window(
+    size: int, sigma: float, dtype: torch.dtype = torch.float64, device: torch.device | None = None
+) -> Tensor:
     """One-dimensional Gaussian taps that sum to one; their outer product is MATLAB's ``fspecial('gaussian')``.
 
     Examples:
@@ -25,14 +30,14 @@ _BLOCK = 8
 """Outputs per product: more are wasted multiplications with zeros, fewer are more products."""
 
 
-def _band(taps, step):
+def _band(taps: Tensor, step: int) -> Tensor:
     """Matrix whose product with a column of pixels is ``_BLOCK`` values of its correlation with ``taps``, ``step`` apart."""
     # The taps with zeros behind them, again and again, in lines that are `step` shorter than that.
     width = step * (_BLOCK - 1) + len(taps)
     return F.pad(taps, (0, width + step - len(taps))).repeat(_BLOCK)[: _BLOCK * width].view(_BLOCK, width)
 
 
-def _correlate_and_transpose(x, band, step):
+def _correlate_and_transpose(x: Tensor, band: Tensor, step: int) -> Tensor:
     """Correlate the rows of an H×W plane with the K taps of a band, inside the plane: ⌈(W−K+1)/step⌉×H."""
     reach = band.shape[1] - step * (_BLOCK - 1)
     out = x.new_empty((x.shape[1] - reach) // step + 1, x.shape[0])
@@ -47,22 +52,22 @@ def _correlate_and_transpose(x, band, step):
     return out
 
 
-def filter_rows(x, taps, step=1):
+def filter_rows(x: Tensor, taps: Tensor, step: int = 1) -> Tensor:
     """Correlate the rows of an H×W plane with K ``taps`` and transpose: every ``step``-th result, ⌈(W−K+1)/step⌉×H."""
     return _correlate_and_transpose(x, _band(taps.to(x), step), step)
 
 
-def filter_valid(x, taps, step=1, factor=None):
+def filter_valid(x: Tensor, taps: Tensor, step: int = 1, factor: Tensor | None = None) -> Tensor:
     """Correlate with the outer product of ``taps`` with itself, where the window lies inside the image.
 
     Args:
-        x (Tensor): N×1×H×W.
-        taps (Tensor): K weights.
-        step (int): Take every ``step``-th pixel of the result, each way.
-        factor (Tensor, optional): N×1×H×W, multiplied with ``x`` first.
+        x: N×1×H×W.
+        taps: K weights.
+        step: Take every ``step``-th pixel of the result, each way.
+        factor: N×1×H×W, multiplied with ``x`` first.
 
     Returns:
-        Tensor: N×1×(H−K+1)×(W−K+1) if ``step`` is 1, as MATLAB's ``filter2(w, x, 'valid')``.
+        N×1×(H−K+1)×(W−K+1) if ``step`` is 1, as MATLAB's ``filter2(w, x, 'valid')``.
     """
     if x.device.type != 'cpu':
         return _filter_by_products(x if factor is None else x * factor, taps, step)
@@ -76,24 +81,24 @@ def filter_valid(x, taps, step=1, factor=None):
     return out
 
 
-def _filter_by_products(x, taps, step=1):
+def _filter_by_products(x: Tensor, taps: Tensor, step: int = 1) -> Tensor:
     """:func:`filter_valid` by tensor operations."""
     band = _band(taps.to(x), step)
     planes = [_correlate_and_transpose(_correlate_and_transpose(plane, band, step), band, step) for plane in x[:, 0]]
     return torch.stack(planes)[:, None] if len(planes) > 1 else planes[0][None, None]
 
 
-def local_moments(images, taps):
+def local_moments(images: Sequence[Tensor], taps: Tensor) -> tuple[list[Tensor], Callable[[int, int], Tensor]]:
     """Local means of 1×1×H×W images, and ``cov(i, j)`` giving their local covariances, under one separable window."""
     mu = [filter_valid(x, taps) for x in images]
 
-    def cov(i, j):
+    def cov(i: int, j: int):
         return filter_valid(images[i], taps, factor=images[j]).addcmul_(mu[i], mu[j], value=-1)
 
     return mu, cov
 
 
-def halve(x):
+def halve(x: Tensor) -> Tensor:
     """Mean of each 2×2 block; an odd last row or column is repeated first.
 
     The same as averaging with a 2×2 window, borders mirrored, and keeping every second pixel of the result.
@@ -105,7 +110,7 @@ def halve(x):
     return (x[..., ::2] + x[..., 1::2]).div_(4)
 
 
-def sobel(x):
+def sobel(x: Tensor) -> tuple[Tensor, Tensor]:
     """Sobel responses across and down of an image that has its border already: N×1×(H+2)×(W+2) → two of N×1×H×W."""
     columns = (x[..., :-2, :] + x[..., 2:, :]).add_(x[..., 1:-1, :], alpha=2)
     rows = (x[..., :-2] + x[..., 2:]).add_(x[..., 1:-1], alpha=2)

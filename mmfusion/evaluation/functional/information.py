@@ -7,26 +7,27 @@ levels of a written file, and return one float64 value per image.
 import math
 
 import torch
+from torch import Tensor
 
 from .checks import prepare, ratio
-from .memo import each
+from .memo import Shared, each
 from .strips import strip_sums
 
 LEVELS = 256
 
 
-def _levels(image):
+def _levels(image: Tensor) -> Tensor:
     """An image in 0–255 → its int64 levels, pixel after pixel."""
     return image.round().clamp_(0, LEVELS - 1).long().flatten()
 
 
-def _histogram(shared, image):
+def _histogram(shared: Shared, image: Tensor) -> Tensor:
     """Relative frequencies of the levels of one image, 256 float64."""
     counts = strip_sums(lambda x: torch.bincount(_levels(x), minlength=LEVELS), [image])
     return counts.double() / image.numel()
 
 
-def _joint(shared, a, b):
+def _joint(shared: Shared, a: Tensor, b: Tensor) -> Tensor:
     """Relative joint frequencies of two images' levels, 256×256 float64."""
 
     if a.device.type == 'cpu':
@@ -38,36 +39,36 @@ def _joint(shared, a, b):
     return counts.view(LEVELS, LEVELS).double() / a.numel()
 
 
-def _joint_counts(a, b):
+def _joint_counts(a: Tensor, b: Tensor) -> Tensor:
     """How often each pair of levels occurs, by tensor operations."""
     return torch.bincount(torch.add(_levels(b), _levels(a), alpha=LEVELS), minlength=LEVELS**2)
 
 
-def _entropy_of(probability):
+def _entropy_of(probability: Tensor) -> Tensor:
     """Shannon entropy in bits."""
     found = probability[probability > 0]
     return -(found * found.log2()).sum()
 
 
-def _entropy(shared, image):
+def _entropy(shared: Shared, image: Tensor) -> Tensor:
     return _entropy_of(shared(_histogram, image))
 
 
-def _joint_entropy(shared, a, b):
+def _joint_entropy(shared: Shared, a: Tensor, b: Tensor) -> Tensor:
     return _entropy_of(shared(_joint, a, b))
 
 
-def _information(shared, a, b):
+def _information(shared: Shared, a: Tensor, b: Tensor) -> Tensor:
     """``H(A) + H(B) − H(A, B)`` in bits."""
     return shared(_entropy, a) + shared(_entropy, b) - shared(_joint_entropy, a, b)
 
 
-def _clean(value):
+def _clean(value: Tensor) -> Tensor:
     """Remove the sign of a zero and rounding noise below it."""
     return torch.where(value.abs() < 1e-12, torch.zeros_like(value), value)
 
 
-def entropy(fused, *, data_range=None, shared=None):
+def entropy(fused: Tensor, *, data_range: float | None = None, shared: Shared | None = None) -> Tensor:
     """EN: Shannon entropy of the grey levels.
 
     ``EN = −Σ p(l) log2 p(l)``; range [0, 8] bits, higher is better; 0 for a constant image.
@@ -76,12 +77,12 @@ def entropy(fused, *, data_range=None, shared=None):
     classification", J. Appl. Remote Sens. 2, 2008. The same in both protocols (VIFB: mean over the channels).
 
     Args:
-        fused (Tensor): N×1×H×W.
-        data_range (float, optional): 255 or 1; must be given but for uint8 images.
-        shared (Shared, optional): See :func:`~mmfusion.evaluation.functional.memo.each`.
+        fused: N×1×H×W.
+        data_range: 255 or 1; must be given but for uint8 images.
+        shared: See :func:`~mmfusion.evaluation.functional.memo.each`.
 
     Returns:
-        Tensor: N values.
+        N values.
 
     Examples:
         >>> entropy(torch.tensor([[[[0, 255], [0, 255]]]], dtype=torch.uint8))
@@ -91,7 +92,15 @@ def entropy(fused, *, data_range=None, shared=None):
     return each(lambda shared, f: _clean(shared(_entropy, f)), images, shared)
 
 
-def mutual_information(fused, ir, vi, *, protocol='tang', data_range=None, shared=None):
+def mutual_information(
+    fused: Tensor,
+    ir: Tensor,
+    vi: Tensor,
+    *,
+    protocol: str = 'tang',
+    data_range: float | None = None,
+    shared: Shared | None = None,
+) -> Tensor:
     """MI: what the fused image tells of both sources.
 
     ``MI = I(F; IR) + I(F; VI)`` with ``I(A; B) = H(A) + H(B) − H(A, B)``; range [0, 16], higher is better; 0 for a
@@ -104,13 +113,13 @@ def mutual_information(fused, ir, vi, *, protocol='tang', data_range=None, share
     G. Qu, D. Zhang, P. Yan, "Information measure for performance of image fusion", Electronics Letters 38(7), 2002.
 
     Args:
-        fused, ir, vi (Tensor): N×1×H×W.
-        protocol (str): ``'tang'`` or ``'vifb'``.
-        data_range (float, optional): 255 or 1; must be given but for uint8 images.
-        shared (Shared, optional): See :func:`~mmfusion.evaluation.functional.memo.each`.
+        fused, ir, vi: N×1×H×W.
+        protocol: ``'tang'`` or ``'vifb'``.
+        data_range: 255 or 1; must be given but for uint8 images.
+        shared: See :func:`~mmfusion.evaluation.functional.memo.each`.
 
     Returns:
-        Tensor: N values.
+        N values.
 
     Examples:
         >>> a = torch.tensor([[[[0, 100], [0, 100]]]], dtype=torch.uint8)
@@ -121,8 +130,8 @@ def mutual_information(fused, ir, vi, *, protocol='tang', data_range=None, share
     return each(_saturated_information if protocol == 'tang' else _information_in_nats, images, shared)
 
 
-def _saturated_information(shared, f, a, b):
-    def information(source):
+def _saturated_information(shared: Shared, f: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    def information(source: Tensor):
         joint = shared(_joint, f, source).clone()
         joint[-2] += joint[-1]
         joint[:, -2] += joint[:, -1]
@@ -131,11 +140,13 @@ def _saturated_information(shared, f, a, b):
     return _clean(information(a) + information(b))
 
 
-def _information_in_nats(shared, f, a, b):
+def _information_in_nats(shared: Shared, f: Tensor, a: Tensor, b: Tensor) -> Tensor:
     return _clean((shared(_information, f, a) + shared(_information, f, b)) * math.log(2))
 
 
-def normalized_mutual_information(fused, ir, vi, *, data_range=None, shared=None):
+def normalized_mutual_information(
+    fused: Tensor, ir: Tensor, vi: Tensor, *, data_range: float | None = None, shared: Shared | None = None
+) -> Tensor:
     """NMI (Q_MI): mutual information with each source, over the mean of the two entropies.
 
     ``NMI = 2 [I(F; IR) / (H(F) + H(IR)) + I(F; VI) / (H(F) + H(VI))]``; range [0, 2], higher is better; NaN where the
@@ -145,24 +156,26 @@ def normalized_mutual_information(fused, ir, vi, *, data_range=None, shared=None
     Electronics Letters 44(18), 2008. The same in both protocols.
 
     Args:
-        fused, ir, vi (Tensor): N×1×H×W.
-        data_range (float, optional): 255 or 1; must be given but for uint8 images.
-        shared (Shared, optional): See :func:`~mmfusion.evaluation.functional.memo.each`.
+        fused, ir, vi: N×1×H×W.
+        data_range: 255 or 1; must be given but for uint8 images.
+        shared: See :func:`~mmfusion.evaluation.functional.memo.each`.
 
     Returns:
-        Tensor: N values.
+        N values.
     """
     return each(_nmi_one, prepare(fused, ir, vi, data_range=data_range), shared)
 
 
-def _nmi_one(shared, f, a, b):
-    def share(source):
+def _nmi_one(shared: Shared, f: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    def share(source: Tensor):
         return ratio(_clean(shared(_information, f, source)), _clean(shared(_entropy, f) + shared(_entropy, source)))
 
     return 2 * (share(a) + share(b))
 
 
-def cross_entropy(fused, ir, vi, *, data_range=None, shared=None):
+def cross_entropy(
+    fused: Tensor, ir: Tensor, vi: Tensor, *, data_range: float | None = None, shared: Shared | None = None
+) -> Tensor:
     """CE: how far the fused image's histogram lies from the sources'.
 
     ``CE = [D(VI‖F) + D(IR‖F)] / 2`` with ``D(S‖F) = Σ p_S log2(p_S / p_F)`` over the levels that both images have (so
@@ -173,23 +186,25 @@ def cross_entropy(fused, ir, vi, *, data_range=None, shared=None):
     protocol the same formula runs on the grey images.
 
     Args:
-        fused, ir, vi (Tensor): N×1×H×W.
-        data_range (float, optional): 255 or 1; must be given but for uint8 images.
-        shared (Shared, optional): See :func:`~mmfusion.evaluation.functional.memo.each`.
+        fused, ir, vi: N×1×H×W.
+        data_range: 255 or 1; must be given but for uint8 images.
+        shared: See :func:`~mmfusion.evaluation.functional.memo.each`.
 
     Returns:
-        Tensor: N values.
+        N values.
     """
     return each(_cross_entropy_one, prepare(fused, ir, vi, data_range=data_range), shared)
 
 
-def _cross_entropy_one(shared, *images):
+def _cross_entropy_one(shared: Shared, *images) -> Tensor:
     f, *sources = (shared(_histogram, x) for x in images)
     terms = [torch.where((p > 0) & (f > 0), p * torch.log2(p / f), 0).sum() for p in sources]
     return (terms[0] + terms[1]) / 2
 
 
-def qncie(fused, ir, vi, *, data_range=None, shared=None):
+def qncie(
+    fused: Tensor, ir: Tensor, vi: Tensor, *, data_range: float | None = None, shared: Shared | None = None
+) -> Tensor:
     """QNCIE: nonlinear correlation information entropy of the three images together.
 
     With ``NCC(A, B) = [H(A) + H(B) − H(A, B)] / 8`` (entropies in bits over log2 256), the eigenvalues ``λ`` of the
@@ -200,17 +215,17 @@ def qncie(fused, ir, vi, *, data_range=None, shared=None):
     Fusion, 2008; parameters as in Z. Liu's toolbox. The same in both protocols.
 
     Args:
-        fused, ir, vi (Tensor): N×1×H×W.
-        data_range (float, optional): 255 or 1; must be given but for uint8 images.
-        shared (Shared, optional): See :func:`~mmfusion.evaluation.functional.memo.each`.
+        fused, ir, vi: N×1×H×W.
+        data_range: 255 or 1; must be given but for uint8 images.
+        shared: See :func:`~mmfusion.evaluation.functional.memo.each`.
 
     Returns:
-        Tensor: N values.
+        N values.
     """
     return each(_qncie_one, prepare(fused, ir, vi, data_range=data_range), shared)
 
 
-def _qncie_one(shared, f, a, b):
+def _qncie_one(shared: Shared, f: Tensor, a: Tensor, b: Tensor) -> Tensor:
     matrix = torch.eye(3, dtype=torch.float64, device=f.device)
     for i, j, pair in ((1, 0, (f, a)), (2, 0, (f, b)), (2, 1, (a, b))):
         matrix[i, j] = matrix[j, i] = shared(_information, *pair) / 8
@@ -219,7 +234,15 @@ def _qncie_one(shared, f, a, b):
     return 1 + torch.where(share == 0, 0, share * torch.log2(share)).sum() / 8
 
 
-def tsallis_entropy(fused, ir, vi, *, q=1.85, data_range=None, shared=None):
+def tsallis_entropy(
+    fused: Tensor,
+    ir: Tensor,
+    vi: Tensor,
+    *,
+    q: float = 1.85,
+    data_range: float | None = None,
+    shared: Shared | None = None,
+) -> Tensor:
     """TE: mutual information of Tsallis' generalised entropy, summed over the sources.
 
     ``TE = I_q(F; IR) + I_q(F; VI)`` with ``I_q(A; B) = [1 − Σ p(a, b)^q / (p(a) p(b))^(q−1)] / (1 − q)``; non-negative,
@@ -231,13 +254,13 @@ def tsallis_entropy(fused, ir, vi, *, q=1.85, data_range=None, shared=None):
     The same in both protocols.
 
     Args:
-        fused, ir, vi (Tensor): N×1×H×W.
-        q (float): Tsallis' parameter, not 1.
-        data_range (float, optional): 255 or 1; must be given but for uint8 images.
-        shared (Shared, optional): See :func:`~mmfusion.evaluation.functional.memo.each`.
+        fused, ir, vi: N×1×H×W.
+        q: Tsallis' parameter, not 1.
+        data_range: 255 or 1; must be given but for uint8 images.
+        shared: See :func:`~mmfusion.evaluation.functional.memo.each`.
 
     Returns:
-        Tensor: N values.
+        N values.
 
     Raises:
         ValueError: ``q`` is 1, where the formula is 0 / 0 (its limit is the mutual information in nats).
@@ -247,8 +270,8 @@ def tsallis_entropy(fused, ir, vi, *, q=1.85, data_range=None, shared=None):
     return each(lambda *args: _tsallis_one(*args, q), prepare(fused, ir, vi, data_range=data_range), shared)
 
 
-def _tsallis_one(shared, f, a, b, q):
-    def information(source):
+def _tsallis_one(shared: Shared, f: Tensor, a: Tensor, b: Tensor, q: float) -> Tensor:
+    def information(source: Tensor):
         joint = shared(_joint, f, source)
         independent = torch.outer(shared(_histogram, f), shared(_histogram, source))
         found = joint > 0

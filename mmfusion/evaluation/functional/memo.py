@@ -1,6 +1,10 @@
 """Metrics image by image, with intermediate results that several metrics share."""
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import torch
+from torch import Tensor
 
 
 class Shared:
@@ -18,10 +22,10 @@ class Shared:
         True
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._results = {}
 
-    def __call__(self, function, *images):
+    def __call__(self, function: Callable, *images) -> Any:
         key = function, *map(id, images)
         if key not in self._results:
             # The tensors are kept with the result: as long as they live, no other object has their id.
@@ -29,20 +33,19 @@ class Shared:
         return self._results[key][0]
 
 
-def each(function, images, shared=None):
+def each(function: Callable[..., Tensor], images: Sequence[Tensor], shared: Shared | None = None) -> Tensor:
     """Run ``function`` on one image (and its sources) at a time and join the values.
 
     Memory is then that of one image whatever the batch, its planes stay in the processor's cache, and the values
     cannot depend on the batch.
 
     Args:
-        function (Callable): ``function(shared, *row)`` takes one 1×1×H×W tensor per entry of ``images`` and returns one
-            value.
-        images (Sequence[Tensor]): N×1×H×W each.
-        shared (Shared, optional): Results of other metrics on these very images; of use for a batch of one.
+        function: ``function(shared, *row)`` takes one 1×1×H×W tensor per entry of ``images`` and returns one value.
+        images: N×1×H×W each.
+        shared: Results of other metrics on these very images; of use for a batch of one.
 
     Returns:
-        Tensor: N values.
+        N values.
     """
     if len(images[0]) == 1:
         return function(shared or Shared(), *images).view(1)

@@ -5,13 +5,15 @@ per image.
 """
 
 import math
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from .checks import prepare, ratio
 from .filters import filter_valid, gaussian_window, local_moments, sobel
-from .memo import each
+from .memo import Shared, each
 from .strips import STRIP, strip_sums
 
 VIF_MIN_SIZE = 41
@@ -21,7 +23,7 @@ VIF_WINDOWS = (17, 9, 5, 3)
 """Side of the Gaussian windows of VIF's four scales, finest first; their σ is a fifth of it."""
 
 
-def _log2_sum(x):
+def _log2_sum(x: Tensor) -> Tensor:
     """``Σ log2 x`` of numbers from 1 to 1e30: one logarithm for the product of eight, whose memory is used."""
     eighth = x.numel() // 8
     rest, x = x.flatten()[8 * eighth :], x.flatten()[: 8 * eighth].view(8, eighth)
@@ -30,7 +32,7 @@ def _log2_sum(x):
     return x.log2_().sum() + rest.log2().sum()
 
 
-def _vif_terms(var_s, var_f, cov, sigma_noise, eps=1e-10):
+def _vif_terms(var_s: Tensor, var_f: Tensor, cov: Tensor, sigma_noise: float, eps: float = 1e-10) -> list[Tensor]:
     """Numerator and denominator of one source at one scale, from local variances and the covariance."""
     # A flat source patch tells nothing; and where the gain is not positive, the noise does not matter either.
     var_s = F.threshold(var_s, eps, 0)
@@ -40,7 +42,15 @@ def _vif_terms(var_s, var_f, cov, sigma_noise, eps=1e-10):
     return [_log2_sum(kept), _log2_sum(var_s.div_(sigma_noise).add_(1))]
 
 
-def visual_information_fidelity(fused, ir, vi, *, protocol='tang', data_range=None, sigma_noise=2.0):
+def visual_information_fidelity(
+    fused: Tensor,
+    ir: Tensor,
+    vi: Tensor,
+    *,
+    protocol: str = 'tang',
+    data_range: float | None = None,
+    sigma_noise: float = 2.0,
+) -> Tensor:
     """VIF: the share of a source's visual information that is kept, pixel domain, four scales.
 
     Per source, with local Gaussian statistics (windows 17, 9, 5, 3), the gain ``g = σ_SF / σ_S²`` and the residual
@@ -55,20 +65,20 @@ def visual_information_fidelity(fused, ir, vi, *, protocol='tang', data_range=No
     pixel-domain form ``vifp_mscale``.
 
     Args:
-        fused, ir, vi (Tensor): N×1×H×W, 41 pixels or more each way.
-        protocol (str): ``'tang'`` or ``'vifb'``.
-        data_range (float, optional): 255 or 1; must be given but for uint8 images.
-        sigma_noise (float): Variance of the visual noise.
+        fused, ir, vi: N×1×H×W, 41 pixels or more each way.
+        protocol: ``'tang'`` or ``'vifb'``.
+        data_range: 255 or 1; must be given but for uint8 images.
+        sigma_noise: Variance of the visual noise.
 
     Returns:
-        Tensor: N values.
+        N values.
     """
     images = prepare(fused, ir, vi, data_range=data_range, min_size=VIF_MIN_SIZE)
     total = each(lambda _, *row: _vif_sum(row, sigma_noise), images)
     return total if protocol == 'tang' else total / 2
 
 
-def _vif_sum(images, sigma_noise):
+def _vif_sum(images: Sequence[Tensor], sigma_noise: float) -> Tensor:
     sums = 0
     for size in VIF_WINDOWS:
         taps = gaussian_window(size, size / 5)
@@ -78,7 +88,7 @@ def _vif_sum(images, sigma_noise):
     return ratio(sums[0], sums[1]) + ratio(sums[2], sums[3])
 
 
-def _vif_scale(images, taps, sigma_noise):
+def _vif_scale(images: Sequence[Tensor], taps: Tensor, sigma_noise: float) -> Tensor:
     """Numerator and denominator of the infrared, then of the visible image at one scale."""
     _, cov = local_moments(images, taps)
     var_f = cov(0, 0).clamp_(min=0)
@@ -90,7 +100,9 @@ VIFF_WEIGHTS = tuple(weight / 2.15 for weight in (1, 0, 0.15, 1))
 """Of VIFF's four scales, finest first, as the public code has them."""
 
 
-def visual_information_fidelity_for_fusion(fused, ir, vi, *, data_range=None, sigma_noise=0.005 * 255**2):
+def visual_information_fidelity_for_fusion(
+    fused: Tensor, ir: Tensor, vi: Tensor, *, data_range: float | None = None, sigma_noise: float = 0.005 * 255**2
+) -> Tensor:
     """VIFF: the visual information of the sources that is kept, four scales, one source a pixel.
 
     Local statistics as :func:`visual_information_fidelity`, with another noise: of each source, the gain ``g``, the kept
@@ -106,18 +118,18 @@ def visual_information_fidelity_for_fusion(fused, ir, vi, *, data_range=None, si
     Of colour images that code takes L of CIELAB; here they are what the protocol makes of them. The same in both protocols.
 
     Args:
-        fused, ir, vi (Tensor): N×1×H×W, 41 pixels or more each way.
-        data_range (float, optional): 255 or 1; must be given but for uint8 images.
-        sigma_noise (float): Variance of the visual noise.
+        fused, ir, vi: N×1×H×W, 41 pixels or more each way.
+        data_range: 255 or 1; must be given but for uint8 images.
+        sigma_noise: Variance of the visual noise.
 
     Returns:
-        Tensor: N values.
+        N values.
     """
     images = prepare(fused, ir, vi, data_range=data_range, min_size=VIF_MIN_SIZE)
     return each(lambda _, *row: _viff_sum(row, sigma_noise), images)
 
 
-def _viff_sum(images, sigma_noise):
+def _viff_sum(images: Sequence[Tensor], sigma_noise: float) -> Tensor:
     total = 0
     for size, weight in zip(VIF_WINDOWS, VIFF_WEIGHTS, strict=True):
         taps = gaussian_window(size, size / 5)
@@ -129,7 +141,7 @@ def _viff_sum(images, sigma_noise):
     return total
 
 
-def _viff_scale(images, taps, sigma_noise):
+def _viff_scale(images: Sequence[Tensor], taps: Tensor, sigma_noise: float) -> Tensor:
     """Kept and whole information at one scale, of the source with the lower gain at each pixel."""
     _, cov = local_moments(images, taps)
     var_f = cov(0, 0).clamp_(min=0)
@@ -141,7 +153,7 @@ def _viff_scale(images, taps, sigma_noise):
     return logs + 1e-7 * lower.numel()
 
 
-def _viff_source(var_s, var_f, cov, eps=1e-10):
+def _viff_source(var_s: Tensor, var_f: Tensor, cov: Tensor, eps: float = 1e-10) -> tuple[Tensor, Tensor, Tensor]:
     """Gain, 0 where it is negative, local variance and residual of one source at one scale."""
     # Neither a flat source nor a flat fused image has a gain.
     gain = (cov / (var_s + eps)).mul_((var_s >= eps) & (var_f >= eps)).clamp_(min=0)
@@ -150,7 +162,7 @@ def _viff_source(var_s, var_f, cov, eps=1e-10):
     return gain, F.threshold(var_s, eps, 0), noise
 
 
-def _stretch(_, x):
+def _stretch(_: Shared, x: Tensor) -> Tensor:
     """Z. Liu's ``normalize1``: darkest to 0, brightest to 255, rounded; NaN for a constant image that is not black."""
     low, high = x.aminmax()
     if high == 0:
@@ -159,16 +171,16 @@ def _stretch(_, x):
     return (x - low).div_(high - low).mul_(255).add_(0.5).floor_()
 
 
-def _gains(image, scale, response):
+def _gains(image: Tensor, scale: float, response: Callable[[Tensor], Tensor]) -> Tensor:
     """Gains of a contrast sensitivity, for the ``rfft2`` of images like this one.
 
     Args:
-        image (Tensor): 1×1×H×W.
-        scale (float): Of the radial frequency: MATLAB's ``freqspace`` (−1…1) times (H, W) over ``scale``.
-        response (Callable): Radial frequencies → gains.
+        image: 1×1×H×W.
+        scale: Of the radial frequency: MATLAB's ``freqspace`` (−1…1) times (H, W) over ``scale``.
+        response: Radial frequencies → gains.
 
     Returns:
-        Tensor: H×(W // 2 + 1).
+        H×(W // 2 + 1).
     """
     height, width = image.shape[-2:]
     options = dict(dtype=image.dtype, device=image.device)
@@ -181,12 +193,14 @@ def _gains(image, scale, response):
     return gains
 
 
-def _spectrum(shared, x):
+def _spectrum(shared: Shared, x: Tensor) -> Tensor:
     """Fourier transform of an image that is :func:`_stretch`ed first."""
     return torch.fft.rfft2(shared(_stretch, x))
 
 
-def qcb(fused, ir, vi, *, data_range=None, shared=None):
+def qcb(
+    fused: Tensor, ir: Tensor, vi: Tensor, *, data_range: float | None = None, shared: Shared | None = None
+) -> Tensor:
     """Qcb: Chen and Blum's metric, how well the contrast that an eye sees is preserved.
 
     Images are stretched to 0–255, filtered by a contrast sensitivity ``S(r) = e^(−(r/15.387)²) − 0.7622
@@ -198,12 +212,12 @@ def qcb(fused, ir, vi, *, data_range=None, shared=None):
     27, 2009, as Z. Liu's toolbox and VIFB compute it. The same in both protocols.
 
     Args:
-        fused, ir, vi (Tensor): N×1×H×W.
-        data_range (float, optional): 255 or 1; must be given but for uint8 images.
-        shared (Shared, optional): See :func:`~mmfusion.evaluation.functional.memo.each`.
+        fused, ir, vi: N×1×H×W.
+        data_range: 255 or 1; must be given but for uint8 images.
+        shared: See :func:`~mmfusion.evaluation.functional.memo.each`.
 
     Returns:
-        Tensor: N values.
+        N values.
     """
     return each(_qcb_one, prepare(fused, ir, vi, data_range=data_range), shared)
 
@@ -211,8 +225,8 @@ def qcb(fused, ir, vi, *, data_range=None, shared=None):
 _VANISHING = 1e-150
 
 
-def _qcb_one(shared, *images):
-    def sensitivity(r):
+def _qcb_one(shared: Shared, *images) -> Tensor:
+    def sensitivity(r: Tensor):
         square = r.square_()
         return torch.exp(square / -(15.3870**2)).sub_(torch.exp(square / -(1.3456**2)), alpha=0.7622)
 
@@ -222,7 +236,7 @@ def _qcb_one(shared, *images):
     return strip_sums(_qcb_sum, padded, 30) / images[0].numel()
 
 
-def _masked_contrast(padded):
+def _masked_contrast(padded: Tensor) -> Tensor:
     """``C′`` of a filtered image with 15 pixels more on each side."""
     # Unnormalised windows: 1/(2πσ²) over 31 pixels, as the public code has them.
     x = torch.arange(-15, 16, dtype=torch.float64)
@@ -242,7 +256,9 @@ def _qcb_sum(*padded):
     return torch.lerp(kept[1], kept[0], share).sum()
 
 
-def qcv(fused, ir, vi, *, data_range=None, shared=None):
+def qcv(
+    fused: Tensor, ir: Tensor, vi: Tensor, *, data_range: float | None = None, shared: Shared | None = None
+) -> Tensor:
     """Qcv: Chen and Varshney's metric, the visible error in regions weighted by their saliency.
 
     Images are stretched to 0–255. In blocks of 16×16 (the last ones filled up with zeros) the saliency of a source is
@@ -254,25 +270,25 @@ def qcv(fused, ir, vi, *, data_range=None, shared=None):
     information", Information Fusion 8(2), 2007, as Z. Liu's toolbox and VIFB compute it. The same in both protocols.
 
     Args:
-        fused, ir, vi (Tensor): N×1×H×W.
-        data_range (float, optional): 255 or 1; must be given but for uint8 images.
-        shared (Shared, optional): See :func:`~mmfusion.evaluation.functional.memo.each`.
+        fused, ir, vi: N×1×H×W.
+        data_range: 255 or 1; must be given but for uint8 images.
+        shared: See :func:`~mmfusion.evaluation.functional.memo.each`.
 
     Returns:
-        Tensor: N values.
+        N values.
     """
     return each(_qcv_one, prepare(fused, ir, vi, data_range=data_range), shared)
 
 
-def _blocks(x):
+def _blocks(x: Tensor) -> Tensor:
     """Mean of each 16×16 block, zeros beyond the border: 1×1×H×W → rows × columns of blocks."""
     height, width = x.shape[-2:]
     x = F.pad(x, (0, -width % 16, 0, -height % 16))[0, 0]
     return x.unflatten(0, (-1, 16)).sum(1).unflatten(1, (-1, 16)).sum(2).div_(256)
 
 
-def _qcv_one(shared, fused, ir, vi):
-    def sensitivity(r):
+def _qcv_one(shared: Shared, fused: Tensor, ir: Tensor, vi: Tensor) -> Tensor:
+    def sensitivity(r: Tensor):
         r = r.mul_(0.144)
         # r^1.1 as e^(1.1 log r), several times faster than torch.pow; r is 0 once, where both give 0.
         return torch.exp(-torch.exp(1.1 * r.log())).mul_(r + 0.0192).mul_(2.6)
@@ -287,7 +303,7 @@ def _qcv_one(shared, fused, ir, vi):
     return ratio(*sums)
 
 
-def _qcv_sums(source, difference):
+def _qcv_sums(source: Tensor, difference: Tensor) -> Tensor:
     """Weighted error and weight of the blocks of one source."""
     gx, gy = sobel(source)
     energy = gx.square_().add_(gy.square_())

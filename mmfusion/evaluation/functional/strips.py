@@ -1,40 +1,44 @@
 """Sums and maps over an image, strip by strip."""
 
+from collections.abc import Callable, Iterator, Sequence
+
+from torch import Tensor
+
 STRIP = 1 << 17
 """Pixels: a plane of a megabyte, which is still enough for several threads to share."""
 
 
-def strip_sums(function, images, reach=0, multiple=1):
+def strip_sums(function: Callable[..., Tensor], images: Sequence[Tensor], reach: int = 0, multiple: int = 1) -> Tensor:
     """Sum over an image what a function of its pixels and their neighbours finds, strip by strip.
 
     Intermediate results are then of a strip's size, whatever the image's: they stay in the processor's cache, and large
     images do not take many times their own memory.
 
     Args:
-        function (Callable): ``function(*strips)`` of 1×1×h×W tensors returns sums over their ``h − reach`` inner rows.
-        images (Sequence[Tensor]): 1×1×H×W each.
-        reach (int): Rows of neighbours that a pixel needs, above and below together.
-        multiple (int): Of which the strips' inner rows are one, but for the last.
+        function: ``function(*strips)`` of 1×1×h×W tensors returns sums over their ``h − reach`` inner rows.
+        images: 1×1×H×W each.
+        reach: Rows of neighbours that a pixel needs, above and below together.
+        multiple: Of which the strips' inner rows are one, but for the last.
 
     Returns:
-        Tensor: The sums over all ``H − reach`` rows.
+        The sums over all ``H − reach`` rows.
     """
     strips = _strips(images, reach, multiple)
     return sum(function(*(x[..., rows, :] for x in images)) for rows in strips)
 
 
-def strip_map(function, images, reach=0):
+def strip_map(function: Callable[..., Tensor], images: Sequence[Tensor], reach: int = 0) -> Tensor:
     """The plane that a function finds from an image's pixels and their neighbours, strip by strip.
 
     For the same reasons as :func:`strip_sums`: fresh memory for whole planes costs more than what is computed.
 
     Args:
-        function (Callable): ``function(*strips)`` of …×h×W tensors returns the ``h − reach`` inner rows of a plane.
-        images (Sequence[Tensor]): …×H×W each.
-        reach (int): Rows of neighbours that a pixel needs, above and below together.
+        function: ``function(*strips)`` of …×h×W tensors returns the ``h − reach`` inner rows of a plane.
+        images: …×H×W each.
+        reach: Rows of neighbours that a pixel needs, above and below together.
 
     Returns:
-        Tensor: All ``H − reach`` rows.
+        All ``H − reach`` rows.
     """
     out = None
     for rows in _strips(images, reach):
@@ -45,7 +49,7 @@ def strip_map(function, images, reach=0):
     return out
 
 
-def _strips(images, reach, multiple=1):
+def _strips(images: Sequence[Tensor], reach: int, multiple: int = 1) -> Iterator[slice]:
     """The rows of each strip, neighbours included."""
     height, width = images[0].shape[-2:]
     rows = max(1, STRIP // (width * multiple)) * multiple

@@ -5,17 +5,19 @@ per image.
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from .checks import indicator, prepare, ratio
 from .filters import gaussian_window, halve, local_moments
-from .memo import each
+from .memo import Shared, each
 from .strips import strip_map, strip_sums
 
 
-def _correlation(a, *b):
+def _correlation(a: Tensor, *b) -> Tensor:
     """Pearson's correlation of an image with another, or with the difference of two; NaN where one of them is constant."""
     means = [x.mean() for x in (a, *b)]
 
@@ -30,7 +32,7 @@ def _correlation(a, *b):
     return ratio(product, energy) if energy >= 1e-9 * a.numel() else torch.full_like(energy, math.nan)
 
 
-def correlation_coefficient(fused, ir, vi, *, data_range=None):
+def correlation_coefficient(fused: Tensor, ir: Tensor, vi: Tensor, *, data_range: float | None = None) -> Tensor:
     """CC: Pearson's correlation of the fused image with each source, averaged.
 
     ``CC = [r(F, IR) + r(F, VI)] / 2``; range [−1, 1], higher is better; NaN where an image is constant.
@@ -39,11 +41,11 @@ def correlation_coefficient(fused, ir, vi, *, data_range=None):
     both protocols.
 
     Args:
-        fused, ir, vi (Tensor): N×1×H×W.
-        data_range (float, optional): 255 or 1; must be given but for uint8 images.
+        fused, ir, vi: N×1×H×W.
+        data_range: 255 or 1; must be given but for uint8 images.
 
     Returns:
-        Tensor: N values.
+        N values.
 
     Examples:
         >>> x = 100 * torch.rand(1, 1, 8, 8)
@@ -54,7 +56,9 @@ def correlation_coefficient(fused, ir, vi, *, data_range=None):
     return each(lambda _, f, a, b: (_correlation(f, a) + _correlation(f, b)) / 2, images)
 
 
-def sum_of_correlations_of_differences(fused, ir, vi, *, data_range=None):
+def sum_of_correlations_of_differences(
+    fused: Tensor, ir: Tensor, vi: Tensor, *, data_range: float | None = None
+) -> Tensor:
     """SCD: how the part that came from one source correlates with that source.
 
     ``SCD = r(F − VI, IR) + r(F − IR, VI)``; range [−2, 2], higher is better; NaN where a source is constant, or the
@@ -64,27 +68,27 @@ def sum_of_correlations_of_differences(fused, ir, vi, *, data_range=None):
     AEÜ 69(12), 2015. The same in both protocols.
 
     Args:
-        fused, ir, vi (Tensor): N×1×H×W.
-        data_range (float, optional): 255 or 1; must be given but for uint8 images.
+        fused, ir, vi: N×1×H×W.
+        data_range: 255 or 1; must be given but for uint8 images.
 
     Returns:
-        Tensor: N values.
+        N values.
     """
     images = prepare(fused, ir, vi, data_range=data_range)
     return each(lambda _, f, a, b: _correlation(a, f, b) + _correlation(b, f, a), images)
 
 
-def _squared_errors(fused, ir, vi, data_range):
+def _squared_errors(fused: Tensor, ir: Tensor, vi: Tensor, data_range: float | None) -> tuple[Tensor, Tensor, int]:
     f, *sources = prepare(fused, ir, vi, data_range=data_range)
 
-    def one(_, *row):
+    def one(_: Shared, *row):
         return strip_sums(lambda x, y: (x - y).square_().sum(), row)
 
     to_ir, to_vi = (each(one, [f, source]) for source in sources)
     return to_ir, to_vi, f.shape[-2] * f.shape[-1]
 
 
-def mean_squared_error(fused, ir, vi, *, data_range=None):
+def mean_squared_error(fused: Tensor, ir: Tensor, vi: Tensor, *, data_range: float | None = None) -> Tensor:
     """MSE: mean squared difference to the sources, of images in [0, 1].
 
     ``MSE = [mean (F − IR)² + mean (F − VI)²] / 2``; range [0, 1], lower is better.
@@ -93,11 +97,11 @@ def mean_squared_error(fused, ir, vi, *, data_range=None):
     no MSE; under that protocol it is the same formula, channel by channel.
 
     Args:
-        fused, ir, vi (Tensor): N×1×H×W.
-        data_range (float, optional): 255 or 1; must be given but for uint8 images.
+        fused, ir, vi: N×1×H×W.
+        data_range: 255 or 1; must be given but for uint8 images.
 
     Returns:
-        Tensor: N values.
+        N values.
 
     Examples:
         >>> black, white = torch.zeros(1, 1, 2, 2), torch.full((1, 1, 2, 2), 255.)
@@ -108,7 +112,9 @@ def mean_squared_error(fused, ir, vi, *, data_range=None):
     return (to_ir + to_vi) / (2 * pixels * 255**2)
 
 
-def root_mean_squared_error(fused, ir, vi, *, protocol='tang', data_range=None):
+def root_mean_squared_error(
+    fused: Tensor, ir: Tensor, vi: Tensor, *, protocol: str = 'tang', data_range: float | None = None
+) -> Tensor:
     """RMSE: root of the squared difference to each source, averaged.
 
     - ``'tang'``: ``[√mean(F − IR)² + √mean(F − VI)²] / 2`` of images in [0, 1], range [0, 1] (the public code has
@@ -121,12 +127,12 @@ def root_mean_squared_error(fused, ir, vi, *, protocol='tang', data_range=None):
     P. Jagalingam, A. V. Hegde, "A review of quality metrics for fused image", Aquatic Procedia 4, 2015.
 
     Args:
-        fused, ir, vi (Tensor): N×1×H×W.
-        protocol (str): ``'tang'`` or ``'vifb'``.
-        data_range (float, optional): 255 or 1; must be given but for uint8 images.
+        fused, ir, vi: N×1×H×W.
+        protocol: ``'tang'`` or ``'vifb'``.
+        data_range: 255 or 1; must be given but for uint8 images.
 
     Returns:
-        Tensor: N values.
+        N values.
     """
     to_ir, to_vi, pixels = _squared_errors(fused, ir, vi, data_range)
     if protocol == 'vifb':
@@ -134,7 +140,9 @@ def root_mean_squared_error(fused, ir, vi, *, protocol='tang', data_range=None):
     return (to_ir.sqrt() + to_vi.sqrt()) / (2 * 255 * math.sqrt(pixels))
 
 
-def peak_signal_to_noise_ratio(fused, ir, vi, *, protocol='tang', data_range=None):
+def peak_signal_to_noise_ratio(
+    fused: Tensor, ir: Tensor, vi: Tensor, *, protocol: str = 'tang', data_range: float | None = None
+) -> Tensor:
     """PSNR, in dB, as the public codes compute it; neither is the textbook's.
 
     ``PSNR = 20 log10(255 / √E)``, higher is better; +∞ where the fused image equals both sources.
@@ -146,12 +154,12 @@ def peak_signal_to_noise_ratio(fused, ir, vi, *, protocol='tang', data_range=Non
     P. Jagalingam, A. V. Hegde, "A review of quality metrics for fused image", Aquatic Procedia 4, 2015.
 
     Args:
-        fused, ir, vi (Tensor): N×1×H×W.
-        protocol (str): ``'tang'`` or ``'vifb'``.
-        data_range (float, optional): 255 or 1; must be given but for uint8 images.
+        fused, ir, vi: N×1×H×W.
+        protocol: ``'tang'`` or ``'vifb'``.
+        data_range: 255 or 1; must be given but for uint8 images.
 
     Returns:
-        Tensor: N values.
+        N values.
     """
     if protocol == 'vifb':
         error = root_mean_squared_error(fused, ir, vi, protocol=protocol, data_range=data_range)
@@ -163,12 +171,14 @@ def peak_signal_to_noise_ratio(fused, ir, vi, *, protocol='tang', data_range=Non
 _SSIM_C1, _SSIM_C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 
 
-def _ssim_map(mu_a, mu_b, var_a, var_b, cov, c1=_SSIM_C1, c2=_SSIM_C2):
+def _ssim_map(
+    mu_a: Tensor, mu_b: Tensor, var_a: Tensor, var_b: Tensor, cov: Tensor, c1: float = _SSIM_C1, c2: float = _SSIM_C2
+) -> Tensor:
     luminance = (mu_a * mu_b).mul_(2).add_(c1).div_((mu_a * mu_a).addcmul_(mu_b, mu_b).add_(c1))
     return (2 * cov).add_(c2).mul_(luminance).div_((var_a + var_b).add_(c2))
 
 
-def ssim(fused, ir, vi, *, protocol='tang', data_range=None):
+def ssim(fused: Tensor, ir: Tensor, vi: Tensor, *, protocol: str = 'tang', data_range: float | None = None) -> Tensor:
     """SSIM: structural similarity of the fused image to its sources (11×11 Gaussian window, σ = 1.5).
 
     ``(2 μ_S μ_F + C₁)(2 σ_SF + C₂) / ((μ_S² + μ_F² + C₁)(σ_S² + σ_F² + C₂))``, averaged over the image.
@@ -185,12 +195,12 @@ def ssim(fused, ir, vi, *, protocol='tang', data_range=None):
     Processing 13(4), 2004.
 
     Args:
-        fused, ir, vi (Tensor): N×1×H×W, 11 pixels or more each way.
-        protocol (str): ``'tang'`` or ``'vifb'``.
-        data_range (float, optional): 255 or 1; must be given but for uint8 images.
+        fused, ir, vi: N×1×H×W, 11 pixels or more each way.
+        protocol: ``'tang'`` or ``'vifb'``.
+        data_range: 255 or 1; must be given but for uint8 images.
 
     Returns:
-        Tensor: N values.
+        N values.
     """
     images = prepare(fused, ir, vi, data_range=data_range, min_size=11)
     if protocol == 'tang':
@@ -199,18 +209,18 @@ def ssim(fused, ir, vi, *, protocol='tang', data_range=None):
     return each(lambda _, *row: _ssim_mean(row), images)
 
 
-def _windows_of(image, size=11):
+def _windows_of(image: Tensor, size: int = 11) -> int:
     """Number of windows inside an image."""
     return (image.shape[-2] - size + 1) * (image.shape[-1] - size + 1)
 
 
-def _ssim_mean(images, *constants):
+def _ssim_mean(images: Sequence[Tensor], *constants) -> Tensor:
     """Means of the SSIM maps of one image, summed over its sources."""
     sums = strip_sums(lambda *strips: _similarity_sums(*strips, constants=constants), images, 10)
     return sums.sum() / _windows_of(images[0])
 
 
-def _similarity_sums(*images, constants=()):
+def _similarity_sums(*images, constants: Sequence[float] = ()) -> Tensor:
     """Sums of SSIM with each source, 2 values."""
     mu, cov = local_moments(images, gaussian_window(11, 1.5))
     var_f = cov(0, 0)
@@ -218,7 +228,7 @@ def _similarity_sums(*images, constants=()):
     return torch.stack([similarity.sum() for similarity in maps])
 
 
-def mef_ssim(fused, ir, vi, *, data_range=None):
+def mef_ssim(fused: Tensor, ir: Tensor, vi: Tensor, *, data_range: float | None = None) -> Tensor:
     """MEF-SSIM: similarity of the fused image's structure to the best that the sources offer.
 
     In every 11×11 window a desired patch is made from the two sources' mean-free patches (weights by their contrast,
@@ -230,20 +240,20 @@ def mef_ssim(fused, ir, vi, *, data_range=None):
     Processing 24(11), 2015.
 
     Args:
-        fused, ir, vi (Tensor): N×1×H×W, 11 pixels or more each way.
-        data_range (float, optional): 255 or 1; must be given but for uint8 images.
+        fused, ir, vi: N×1×H×W, 11 pixels or more each way.
+        data_range: 255 or 1; must be given but for uint8 images.
 
     Returns:
-        Tensor: N values.
+        N values.
     """
     return each(lambda _, *row: _mef_ssim_mean(row), prepare(fused, ir, vi, data_range=data_range, min_size=11))
 
 
-def _mef_ssim_mean(images):
+def _mef_ssim_mean(images: Sequence[Tensor]) -> Tensor:
     return strip_sums(_mef_ssim_sum, images, 10) / _windows_of(images[0])
 
 
-def _mef_ssim_sum(fused, ir, vi):
+def _mef_ssim_sum(fused: Tensor, ir: Tensor, vi: Tensor) -> Tensor:
     """Sum of the MEF structure map of 1×1×H×W images."""
     eps, area = torch.finfo(torch.float64).eps, 11 * 11
     _, box = local_moments((ir, vi), torch.full((11,), 1 / 11, dtype=torch.float64))
@@ -272,7 +282,9 @@ MS_SSIM_MIN_SIZE = {'tang': 44, 'vifb': 176}
 """The smallest side whose coarsest scale still holds an 11×11 window (3 scales, 5 scales)."""
 
 
-def ms_ssim(fused, ir, vi, *, protocol='tang', data_range=None):
+def ms_ssim(
+    fused: Tensor, ir: Tensor, vi: Tensor, *, protocol: str = 'tang', data_range: float | None = None
+) -> Tensor:
     """MS-SSIM: structural similarity over several scales, each half the size of the one before.
 
     - ``'tang'``: MEF-MS-SSIM, ``Π Q_l^(β_l)`` of :func:`mef_ssim` at three scales,
@@ -285,12 +297,12 @@ def ms_ssim(fused, ir, vi, *, protocol='tang', data_range=None):
     Higher is better.
 
     Args:
-        fused, ir, vi (Tensor): N×1×H×W, 44 (``'vifb'``: 176) pixels or more each way.
-        protocol (str): ``'tang'`` or ``'vifb'``.
-        data_range (float, optional): 255 or 1; must be given but for uint8 images.
+        fused, ir, vi: N×1×H×W, 44 (``'vifb'``: 176) pixels or more each way.
+        protocol: ``'tang'`` or ``'vifb'``.
+        data_range: 255 or 1; must be given but for uint8 images.
 
     Returns:
-        Tensor: N values.
+        N values.
     """
     images = prepare(fused, ir, vi, data_range=data_range, min_size=MS_SSIM_MIN_SIZE[protocol])
     one = _mef_ms_ssim if protocol == 'tang' else _ms_ssim
@@ -300,7 +312,7 @@ def ms_ssim(fused, ir, vi, *, protocol='tang', data_range=None):
 _BETA = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 
 
-def _mef_ms_ssim(images):
+def _mef_ms_ssim(images: Sequence[Tensor]) -> Tensor:
     result = 1
     for level, beta in enumerate(_BETA[:3]):
         if level:
@@ -309,7 +321,7 @@ def _mef_ms_ssim(images):
     return result
 
 
-def _ms_ssim(images):
+def _ms_ssim(images: Sequence[Tensor]) -> Tensor:
     """The similarities to both sources, multiplied over the scales, summed over the sources."""
     result = 1
     for level, beta in enumerate(_BETA):
@@ -331,12 +343,12 @@ _FLAT = 1e-8
 """Patches with variances below this are flat up to rounding (those of 8-bit patches are above 1e-3)."""
 
 
-def _share(part, whole, flat):
+def _share(part: Tensor, whole: Tensor, flat: float) -> Tensor:
     """``part / whole``, and ``flat`` where the variance ``whole`` is zero."""
     return (part / whole.clamp(min=_FLAT)).sub_(flat).mul_(indicator(torch.ge, whole, _FLAT)).add_(flat)
 
 
-def qy(fused, ir, vi, *, data_range=None):
+def qy(fused: Tensor, ir: Tensor, vi: Tensor, *, data_range: float | None = None) -> Tensor:
     """Qy: Yang's similarity metric, which asks for both sources where they agree and for the better one elsewhere.
 
     With SSIM (7×7 Gaussian, σ = 1.5, no constants) and ``λ = σ_IR² / (σ_IR² + σ_VI²)`` per window:
@@ -349,17 +361,17 @@ def qy(fused, ir, vi, *, data_range=None):
     The same in both protocols.
 
     Args:
-        fused, ir, vi (Tensor): N×1×H×W, 7 pixels or more each way.
-        data_range (float, optional): 255 or 1; must be given but for uint8 images.
+        fused, ir, vi: N×1×H×W, 7 pixels or more each way.
+        data_range: 255 or 1; must be given but for uint8 images.
 
     Returns:
-        Tensor: N values.
+        N values.
     """
     images = prepare(fused, ir, vi, data_range=data_range, min_size=7)
     return each(lambda _, *row: strip_sums(_qy_sum, row, 6) / _windows_of(row[0], 7), images)
 
 
-def _similarity(mu_a, mu_b, var_a, var_b, cov):
+def _similarity(mu_a: Tensor, mu_b: Tensor, var_a: Tensor, var_b: Tensor, cov: Tensor) -> Tensor:
     """SSIM without constants; of flat patches, the luminance part alone."""
     # Two black patches, 0 / 0, are alike.
     luminance = (mu_a * mu_b).mul_(2).div_((mu_a * mu_a).addcmul_(mu_b, mu_b)).nan_to_num_(nan=1.0)
@@ -376,7 +388,9 @@ def _qy_sum(*images):
     return torch.lerp(torch.maximum(to_a, to_b), both, indicator(torch.ge, between, 0.75)).sum()
 
 
-def qw(fused, ir, vi, *, data_range=None, shared=None):
+def qw(
+    fused: Tensor, ir: Tensor, vi: Tensor, *, data_range: float | None = None, shared: Shared | None = None
+) -> Tensor:
     """Qw: Piella's weighted fusion quality index.
 
     ``Qw = Σ c [λ SSIM(F, IR) + (1 − λ) SSIM(F, VI)]`` with SSIM as in :func:`ssim` (``'vifb'``),
@@ -387,18 +401,18 @@ def qw(fused, ir, vi, *, data_range=None, shared=None):
     both protocols.
 
     Args:
-        fused, ir, vi (Tensor): N×1×H×W, 11 pixels or more each way.
-        data_range (float, optional): 255 or 1; must be given but for uint8 images.
-        shared (Shared, optional): See :func:`~mmfusion.evaluation.functional.memo.each`.
+        fused, ir, vi: N×1×H×W, 11 pixels or more each way.
+        data_range: 255 or 1; must be given but for uint8 images.
+        shared: See :func:`~mmfusion.evaluation.functional.memo.each`.
 
     Returns:
-        Tensor: N values.
+        N values.
     """
     images = prepare(fused, ir, vi, data_range=data_range, min_size=11)
     return each(lambda shared, *row: shared(_qw_one, *row), images, shared)
 
 
-def _qw_one(_, *images):
+def _qw_one(_: Shared, *images) -> Tensor:
     weighted, weights = strip_sums(_qw_sums, images, 10)
     return weighted / weights
 
@@ -415,7 +429,9 @@ def _qw_sums(*images):
     return torch.stack([quality.mul_(saliency).sum(), saliency.sum()])
 
 
-def qe(fused, ir, vi, *, data_range=None, shared=None):
+def qe(
+    fused: Tensor, ir: Tensor, vi: Tensor, *, data_range: float | None = None, shared: Shared | None = None
+) -> Tensor:
     """Qe: Piella's edge-dependent fusion quality index.
 
     ``Qe = Qw(F, IR, VI) · Qw(F′, IR′, VI′)`` with :func:`qw` and Prewitt gradient magnitudes X′ (zeros around the
@@ -425,26 +441,26 @@ def qe(fused, ir, vi, *, data_range=None, shared=None):
     code an edge index but never sets Q; this is the paper's formula with α = 1. The same in both protocols.
 
     Args:
-        fused, ir, vi (Tensor): N×1×H×W, 11 pixels or more each way.
-        data_range (float, optional): 255 or 1; must be given but for uint8 images.
-        shared (Shared, optional): See :func:`~mmfusion.evaluation.functional.memo.each`.
+        fused, ir, vi: N×1×H×W, 11 pixels or more each way.
+        data_range: 255 or 1; must be given but for uint8 images.
+        shared: See :func:`~mmfusion.evaluation.functional.memo.each`.
 
     Returns:
-        Tensor: N values.
+        N values.
     """
     images = prepare(fused, ir, vi, data_range=data_range, min_size=11)
     return each(_qe_one, images, shared)
 
 
-def _qe_one(shared, *images):
+def _qe_one(shared: Shared, *images) -> Tensor:
     return shared(_qw_one, *images) * _qw_one(shared, *(_prewitt(x) for x in images))
 
 
-def _prewitt(x):
+def _prewitt(x: Tensor) -> Tensor:
     return strip_map(_prewitt_strength, [F.pad(x, (1, 1, 1, 1))], 2)
 
 
-def _prewitt_strength(x):
+def _prewitt_strength(x: Tensor) -> Tensor:
     columns = x[..., :-2, :] + x[..., 1:-1, :] + x[..., 2:, :]
     rows = x[..., :-2] + x[..., 1:-1] + x[..., 2:]
     gx = columns[..., 2:] - columns[..., :-2]

@@ -62,7 +62,7 @@ class ThroughClassMap:
             self._tables = {of: self._table(classes, of) for of, classes in vocabularies.items()}
             self.dataset_meta = dict(classes=(*others, *self.class_map))
 
-    def _table(self, classes, of):
+    def _table(self, classes: Sequence[str], of: str) -> list[int | None]:
         return class_table(self.class_map, classes, of)
 
 

@@ -4,12 +4,17 @@ import csv
 import io
 import math
 from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from mmengine.dist import get_world_size
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger, print_log
+from mmengine.structures import PixelData
+from torch import Tensor
 
+from mmfusion.evaluation.specs import MetricSpec
 from mmfusion.registry import METRICS
 from mmfusion.utils import to_uint8, write_bytes
 
@@ -32,12 +37,12 @@ class FusionMetric(BaseMetric):
     metric's mean, with the number of images and the reason in the log and in :attr:`reasons`.
 
     Args:
-        metric (str | list[str]): ``'all'`` or names of :data:`mmfusion.evaluation.METRIC_SPECS`.
-        protocol (str): ``'tang'`` or ``'vifb'``.
-        outfile (str, optional): A CSV file for the values of single images: ``method,image,metric,value``.
-        method (str): What stands in the column ``method``.
-        collect_device (str): As in mmengine.
-        prefix (str, optional): Of the results' names; ``'fusion'`` if not given.
+        metric: ``'all'`` or names of :data:`mmfusion.evaluation.METRIC_SPECS`.
+        protocol: ``'tang'`` or ``'vifb'``.
+        outfile: A CSV file for the values of single images: ``method,image,metric,value``.
+        method: What stands in the column ``method``.
+        collect_device: As in mmengine.
+        prefix: Of the results' names; ``'fusion'`` if not given.
 
     Attributes:
         per_image (list[dict]): After an evaluation, on the main process, ``method``, ``image``, ``metric`` and
@@ -53,14 +58,14 @@ class FusionMetric(BaseMetric):
 
     def __init__(
         self,
-        metric=('EN', 'SF', 'AG', 'SD', 'CC', 'SCD', 'MI', 'VIF'),
-        protocol='tang',
-        outfile=None,
-        method='fused',
-        collect_device='cpu',
-        prefix=None,
+        metric: str | Sequence[str] = ('EN', 'SF', 'AG', 'SD', 'CC', 'SCD', 'MI', 'VIF'),
+        protocol: str = 'tang',
+        outfile: str | Path | None = None,
+        method: str = 'fused',
+        collect_device: str = 'cpu',
+        prefix: str | None = None,
         **kwargs,
-    ):
+    ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix, **kwargs)
         if protocol not in PROTOCOLS:
             raise ValueError(f'unknown protocol {protocol!r}; known are {", ".join(PROTOCOLS)}')
@@ -71,13 +76,13 @@ class FusionMetric(BaseMetric):
         self.per_image, self.reasons = [], {}
         self._size = None
 
-    def process(self, data_batch, data_samples):
+    def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Evaluate one batch.
 
         Args:
-            data_batch (dict): ``inputs``: a list of 4×H×W uint8 pairs (B, G, R, IR), or N×4×H×W.
-            data_samples (Sequence[dict]): With ``fused`` (``data``: 3×H×W in [0, 1], R, G, B), ``img_path`` or ``img_id``,
-                and ``ir`` (``data``: 1×H×W in [0, 1]) of a network that registered the infrared image.
+            data_batch: ``inputs``: a list of 4×H×W uint8 pairs (B, G, R, IR), or N×4×H×W.
+            data_samples: With ``fused`` (``data``: 3×H×W in [0, 1], R, G, B), ``img_path`` or ``img_id``, and ``ir``
+                (``data``: 1×H×W in [0, 1]) of a network that registered the infrared image.
         """
         groups = {}
         for pair, sample in zip(data_batch['inputs'], data_samples, strict=True):
@@ -100,7 +105,7 @@ class FusionMetric(BaseMetric):
         for members in groups.values():
             self._process_group(members)
 
-    def _process_group(self, members):
+    def _process_group(self, members: Sequence[tuple[dict, str, Tensor, Tensor]]) -> None:
         """Images of one size, as one batch."""
         samples, names, pairs, fused = zip(*members, strict=True)
         fused = to_uint8(torch.stack(fused))
@@ -118,14 +123,14 @@ class FusionMetric(BaseMetric):
                 )
             )
 
-    def evaluate(self, size):
+    def evaluate(self, size: int) -> dict[str, float]:
         """Gather from all processes and average.
 
         Args:
-            size (int): Number of images of the data set.
+            size: Number of images of the data set.
 
         Returns:
-            dict[str, float]: ``prefix/name`` → mean over the images.
+            ``prefix/name`` → mean over the images.
         """
         # mmengine interleaves the processes' lists and cuts at `size`, which is right for one sampler only. Each
         # process hands over its list as one item instead, and compute_metrics counts images by what they are.
@@ -133,14 +138,14 @@ class FusionMetric(BaseMetric):
         self.results = [self.results]
         return super().evaluate(get_world_size())
 
-    def compute_metrics(self, results):
+    def compute_metrics(self, results: list[list[dict]]) -> dict[str, float]:
         """Average over distinct images.
 
         Args:
-            results (list[list[dict]]): Of each process.
+            results: Of each process.
 
         Returns:
-            dict[str, float]: Name → mean over all images; of several datasets also ``DATASET/NAME``.
+            Name → mean over all images; of several datasets also ``DATASET/NAME``.
         """
         distinct = {entry['key']: entry for part in results for entry in part}
         if self._size is not None and len(distinct) != self._size:
@@ -169,7 +174,7 @@ class FusionMetric(BaseMetric):
             self._write()
         return means
 
-    def _log_undefined(self, spec, total):
+    def _log_undefined(self, spec: MetricSpec, total: int) -> None:
         why = Counter(reason for (_, metric), reason in self.reasons.items() if metric == spec.name)
         for reason, count in why.items():
             print_log(
@@ -186,7 +191,7 @@ class FusionMetric(BaseMetric):
         write_bytes(self.outfile, buffer.getvalue().encode())
 
 
-def _mean(values):
+def _mean(values: Sequence[float]) -> float:
     """Mean of the values that are defined; infinite if one is, NaN where there is none."""
     defined = [v for v in values if not math.isnan(v)]
     if math.inf in defined:
@@ -194,6 +199,6 @@ def _mean(values):
     return math.fsum(defined) / len(defined) if defined else math.nan
 
 
-def _pixels(field):
+def _pixels(field: PixelData | dict | None) -> Tensor | None:
     """Give the tensor of a field, which may have become a dict on the way to the evaluator."""
     return field['data'] if isinstance(field, dict) else getattr(field, 'data', None)

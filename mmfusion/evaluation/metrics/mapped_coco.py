@@ -29,7 +29,7 @@ class MappedCocoMetric(ThroughClassMap, PerClassCocoMetric):
         self._prepare()
         super().process(data_batch, [self._map(sample) for sample in data_samples])
 
-    def _map(self, sample):
+    def _map(self, sample: dict) -> dict:
         found, table = sample['pred_instances'], self._tables['model']
         labels = [table[k] for k in found['labels'].tolist()]
         kept = [k for k, label in enumerate(labels) if label is not None]

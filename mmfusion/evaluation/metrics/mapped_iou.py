@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from mmfusion.registry import METRICS
 
@@ -34,7 +35,7 @@ class MappedIoUMetric(ThroughClassMap, PerClassIoUMetric):
             areas = self.intersect_and_union(found, label, 1 + len(self.class_map), self.ignore_index)
             self.results.append((sample['img_path'], areas))
 
-    def _table(self, classes, of):
+    def _table(self, classes: Sequence[str], of: str) -> Tensor:
         table = torch.full((256,), self.ignore_index)
         places = super()._table(classes, of)
         table[: len(classes)] = torch.tensor([0 if place is None else 1 + place for place in places])

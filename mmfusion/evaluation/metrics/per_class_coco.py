@@ -4,6 +4,8 @@ This module is not imported with the package, since mmdetection takes seconds to
 ``custom_imports``.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from mmdet.evaluation import CocoMetric
 
@@ -19,19 +21,19 @@ class PerClassCocoMetric(CocoMetric):
     nothing to find. A detector that finds nothing in any image, at which the stock metric gives no results, has an AP of 0.
 
     Args:
-        mean_over (Sequence[str], optional): Classes whose means ``bbox_mAP`` and ``bbox_mAP_50`` are, as a table may leave
-            classes out; the means by IoU of .75 and by size, which are of all classes, are not given then.
+        mean_over: Classes whose means ``bbox_mAP`` and ``bbox_mAP_50`` are, as a table may leave classes out; the means
+            by IoU of .75 and by size, which are of all classes, are not given then.
         **kwargs: Those of ``mmdet.CocoMetric`` but ``metric``, ``classwise`` and ``iou_thrs``.
 
     Raises:
         ValueError: If ``mean_over`` names a class that the data do not have.
     """
 
-    def __init__(self, mean_over=None, **kwargs):
+    def __init__(self, mean_over: Sequence[str] | None = None, **kwargs) -> None:
         super().__init__(**kwargs, metric='bbox', classwise=True)
         self.mean_over = mean_over and tuple(mean_over)
 
-    def compute_metrics(self, results):
+    def compute_metrics(self, results: list[tuple[dict, dict]]) -> dict[str, float]:
         """As the stock metric, and ``<class>_precision_50``."""
         unknown = set(self.mean_over or ()) - set(self.dataset_meta['classes'])
         if unknown:
@@ -54,7 +56,7 @@ class PerClassCocoMetric(CocoMetric):
             metrics[f'{label}_precision_50'] = at_50[f'{label}_precision']
         return self._mean(metrics)
 
-    def _mean(self, metrics):
+    def _mean(self, metrics: dict[str, float]) -> dict[str, float]:
         """Put the means of some classes in the place of those of all."""
         if self.mean_over is None:
             return metrics

@@ -17,14 +17,14 @@ class PerClassIoUMetric(IoUMetric):
         **kwargs: Those of ``mmseg.IoUMetric``.
     """
 
-    def compute_metrics(self, results):
+    def compute_metrics(self, results: list[tuple]) -> dict[str, float]:
         """As the stock metric, and the classes.
 
         Args:
-            results (list[tuple]): Of each image, areas of intersection, union, prediction and label by class.
+            results: Of each image, areas of intersection, union, prediction and label by class.
 
         Returns:
-            dict[str, float]: ``aAcc``, ``mIoU``, ``mAcc``, …, ``IoU/<class>``, ``Acc/<class>``, …
+            ``aAcc``, ``mIoU``, ``mAcc``, …, ``IoU/<class>``, ``Acc/<class>``, …
         """
         metrics = super().compute_metrics(results)
         if self.format_only:

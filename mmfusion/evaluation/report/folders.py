@@ -4,17 +4,19 @@ import csv
 import io
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from mmengine.dataset import DefaultSampler
 from mmengine.dist import all_gather_object, get_world_size, is_main_process
+from torch import Tensor
 
 from mmfusion.utils import (
     check_reading,
@@ -35,6 +37,11 @@ from mmfusion.version import __version__
 
 from ..protocols import evaluate_images
 from ..specs import METRIC_SPECS, PROTOCOLS, resolve_metrics
+
+# Method, image, files of the fused image and its sources, names of metrics, protocol, and how sources are read.
+_Job = tuple[str, str, list[str], list[str], str, dict]
+# Method, image, values, and reasons for those that are NaN.
+_Outcome = tuple[str, str, dict[str, float], dict[str, str]]
 
 
 @dataclass
@@ -61,37 +68,44 @@ class Results:
     signatures: dict = field(default_factory=dict)
     reading: dict = field(default_factory=check_reading)
 
-    def value(self, method, metric, image):
+    def value(self, method: str, metric: str, image: str) -> float:
         """One value; NaN where it is not defined or the image is missing."""
         return self.values.get(method, {}).get(metric, {}).get(image, math.nan)
 
-    def mean(self, method, metric, images=None):
+    def mean(self, method: str, metric: str, images: Sequence[str] | None = None) -> float:
         """Mean over the images with a value; NaN if there is none."""
         found = [self.value(method, metric, image) for image in (self.images if images is None else images)]
         found = [v for v in found if not math.isnan(v)]
         return math.fsum(found) / len(found) if found and math.inf not in found else (found and math.inf) or math.nan
 
-    def undefined(self, method, metric, images=None):
+    def undefined(self, method: str, metric: str, images: Sequence[str] | None = None) -> dict[str, str]:
         """dict[str, str]: image → reason, for the images that the mean leaves out."""
         images = self.images if images is None else images
         return {i: r for i, r in self.reasons.get(method, {}).get(metric, {}).items() if i in images}
 
 
-def pair_folders(ir_dir, vi_dir, fused_dirs, allow_missing=False, images=None, patterns=None):
+def pair_folders(
+    ir_dir: str | Path | Mapping[str, Path] | None,
+    vi_dir: str | Path | Mapping[str, Path],
+    fused_dirs: Mapping[str, str | Path],
+    allow_missing: bool = False,
+    images: Sequence[str] | None = None,
+    patterns: Mapping[str, str] | None = None,
+) -> tuple[list[str], dict[str, dict[str, Path]], list[str]]:
     """Find the images that both sources and every method have, by name.
 
     Args:
-        ir_dir, vi_dir (str | Path | dict[str, Path]): Sources, each a folder or files by name; with ``ir_dir=None``,
-            files whose four channels are R, G, B and thermal.
-        fused_dirs (dict[str, str | Path]): Method → folder.
-        allow_missing (bool): Take what is there: images that miss a source are left out, and a method is evaluated on
-            the images that it has.
-        images (list[str], optional): Names to evaluate. Default: all that there are.
-        patterns (dict[str, str], optional): ``'ir'``, ``'vi'`` or method → how the names of its files pair, such as
-            ``'{name}_fused'``; ``''`` stands for all methods. See :func:`mmfusion.utils.list_images`.
+        ir_dir, vi_dir: Sources, each a folder or files by name; with ``ir_dir=None``, files whose four channels are R,
+            G, B and thermal.
+        fused_dirs: Method → folder.
+        allow_missing: Take what is there: images that miss a source are left out, and a method is evaluated on the
+            images that it has.
+        images: Names to evaluate. Default: all that there are.
+        patterns: ``'ir'``, ``'vi'`` or method → how the names of its files pair, such as ``'{name}_fused'``; ``''``
+            stands for all methods. See :func:`mmfusion.utils.list_images`.
 
     Returns:
-        tuple[list[str], dict[str, dict[str, Path]], list[str]]: Images, files by folder's name and image, and what is
+        Images, files by folder's name and image, and what is
         missing in words.
 
     Raises:
@@ -126,12 +140,12 @@ def pair_folders(ir_dir, vi_dir, fused_dirs, allow_missing=False, images=None, p
     return images, files, missing
 
 
-def _pattern_of(name, patterns):
+def _pattern_of(name: str, patterns: Mapping[str, str] | None) -> str | None:
     patterns = patterns or {}
     return patterns.get(name) or (patterns.get('') if name not in ('ir', 'vi') else None)
 
 
-def _pattern_advice(folders, given):
+def _pattern_advice(folders: Mapping[str, str | Path | Mapping[str, Path]], given: Mapping[str, str | None]) -> str:
     """Advise patterns by which the folders would pair; empty where none would."""
     advice = []
     for name, folder in folders.items():
@@ -142,16 +156,16 @@ def _pattern_advice(folders, given):
     return ' ' + ' '.join(advice) if advice else ''
 
 
-def read_part(name, files, **reading):
+def read_part(name: str, files: Mapping[str, str | Path], **reading) -> np.ndarray:
     """Read a source or a fused image for measuring and showing.
 
     Args:
-        name (str): ``'ir'``, ``'vi'``, or a method.
-        files (dict[str, str | Path]): Files of one image by name; one file for both sources has four channels.
+        name: ``'ir'``, ``'vi'``, or a method.
+        files: Files of one image by name; one file for both sources has four channels.
         **reading: How sources become 8 bits (:func:`mmfusion.utils.check_reading`); a fused image always has its full scale.
 
     Returns:
-        np.ndarray: H×W×3 (B, G, R) uint8, or H×W where there is one channel.
+        H×W×3 (B, G, R) uint8, or H×W where there is one channel.
 
     Raises:
         ImageReadError: If the file cannot be read.
@@ -165,27 +179,29 @@ def read_part(name, files, **reading):
     return read_shown(files[name], infrared=True, **reading)
 
 
-def load_image(path, depth16='full'):
+def load_image(path: str | Path, depth16: str = 'full') -> Tensor:
     """Read an image as the protocols want it: 1×C×H×W uint8, R, G, B, or one channel where the file has one."""
     return _tensor(read_shown(path, depth16))
 
 
-def _tensor(image):
+def _tensor(image: np.ndarray) -> Tensor:
     image = image[..., None] if image.ndim == 2 else image[..., ::-1]
     return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None]
 
 
-def evaluate_files(fused, ir, vi, metrics, protocol, **reading):
+def evaluate_files(
+    fused: str | Path, ir: str | Path, vi: str | Path, metrics: Sequence[str], protocol: str, **reading
+) -> tuple[dict[str, float], dict[str, str]]:
     """Evaluate one fused image.
 
     Args:
-        fused, ir, vi (str | Path): Files.
-        metrics (list[str]): Names.
-        protocol (str): ``'tang'`` or ``'vifb'``.
+        fused, ir, vi: Files.
+        metrics: Names.
+        protocol: ``'tang'`` or ``'vifb'``.
         **reading: How sources become 8 bits; see :func:`mmfusion.utils.check_reading`.
 
     Returns:
-        tuple[dict[str, float], dict[str, str]]: Metric → value, and metric → reason where it is NaN.
+        Metric → value, and metric → reason where it is NaN.
 
     Raises:
         ImageReadError: A file cannot be read.
@@ -213,7 +229,7 @@ def evaluate_files(fused, ir, vi, metrics, protocol, **reading):
     return values, {name: reason for name, reason in reasons.items() if math.isnan(values[name])}
 
 
-def _work(job):
+def _work(job: _Job) -> _Outcome:
     method, image, paths, metrics, protocol, reading = job
     return method, image, *evaluate_files(*paths, metrics, protocol, **reading)
 
@@ -222,46 +238,46 @@ def _one_thread():
     torch.set_num_threads(1)
 
 
-def _signature(paths):
+def _signature(paths: Iterable[str | Path]) -> list[int]:
     stats = [Path(path).stat() for path in paths]
     return [value for stat in stats for value in (stat.st_size, stat.st_mtime_ns)]
 
 
 def evaluate_folders(
-    ir_dir,
-    vi_dir,
-    fused_dirs,
-    metrics='all',
-    protocol='tang',
-    out_dir=None,
-    allow_missing=False,
-    workers=1,
-    progress=None,
-    images=None,
-    patterns=None,
+    ir_dir: str | Path | None,
+    vi_dir: str | Path,
+    fused_dirs: Mapping[str, str | Path],
+    metrics: str | Sequence[str] = 'all',
+    protocol: str = 'tang',
+    out_dir: str | Path | None = None,
+    allow_missing: bool = False,
+    workers: int = 1,
+    progress: Callable[[int, int, str], object] | None = None,
+    images: Sequence[str] | None = None,
+    patterns: Mapping[str, str] | None = None,
     **reading,
-):
+) -> tuple[Results, list[str]]:
     """Evaluate methods' folders of fused images, going on where an interrupted run stopped.
 
     In several processes (torchrun, Slurm) each takes its share of the images, as mmengine's sampler deals them; all get all
     values, and the first one writes.
 
     Args:
-        ir_dir, vi_dir (str | Path): The sources; see :func:`pair_folders`.
-        fused_dirs (dict[str, str | Path]): Method → folder.
-        metrics (str | list[str]): Names, or ``'all'``.
-        protocol (str): ``'tang'`` or ``'vifb'``.
-        out_dir (str | Path, optional): Where ``metrics.csv`` and ``metrics.json`` are kept. Values found there are
-            taken over if the protocol is the same and their files have not changed.
-        allow_missing (bool): See :func:`pair_folders`.
-        workers (int): Processes; each computes with one thread. 1 computes here.
-        progress (Callable, optional): Called with (done, total, text) after each image.
-        images (list[str], optional): See :func:`pair_folders`.
-        patterns (dict[str, str], optional): See :func:`pair_folders`.
+        ir_dir, vi_dir: The sources; see :func:`pair_folders`.
+        fused_dirs: Method → folder.
+        metrics: Names, or ``'all'``.
+        protocol: ``'tang'`` or ``'vifb'``.
+        out_dir: Where ``metrics.csv`` and ``metrics.json`` are kept. Values found there are taken over if the protocol
+            is the same and their files have not changed.
+        allow_missing: See :func:`pair_folders`.
+        workers: Processes; each computes with one thread. 1 computes here.
+        progress: Called with (done, total, text) after each image.
+        images: See :func:`pair_folders`.
+        patterns: See :func:`pair_folders`.
         **reading: See :func:`read_part`.
 
     Returns:
-        tuple[Results, list[str]]: The values, and what was missing in words.
+        The values, and what was missing in words.
 
     Raises:
         FileNotFoundError, ValueError: See :func:`pair_folders` and :func:`evaluate_files`. What was computed until then
@@ -296,8 +312,14 @@ def evaluate_folders(
     return results, missing
 
 
-def _run(jobs, workers, results, out_dir, progress):
-    def keep(done, outcome):
+def _run(
+    jobs: Sequence[_Job],
+    workers: int,
+    results: Results,
+    out_dir: str | Path | None,
+    progress: Callable[[int, int, str], object] | None,
+) -> None:
+    def keep(done: int, outcome: _Outcome) -> None:
         method, image, values, reasons = outcome
         for name, value in values.items():
             _store(results, method, name, image, value, reasons.get(name))
@@ -333,7 +355,7 @@ def _run(jobs, workers, results, out_dir, progress):
             raise
 
 
-def _run_shares(jobs):
+def _run_shares(jobs: Sequence[_Job]) -> list[_Outcome]:
     """Share jobs among processes, and gather what comes out; an error of one is raised in all."""
     outcomes, error = [], None
     try:
@@ -347,13 +369,13 @@ def _run_shares(jobs):
     return [outcome for outcomes, _ in gathered for outcome in outcomes]
 
 
-def _store(results, method, metric, image, value, reason):
+def _store(results: Results, method: str, metric: str, image: str, value: float, reason: str | None) -> None:
     results.values.setdefault(method, {}).setdefault(metric, {})[image] = value
     if reason:
         results.reasons.setdefault(method, {}).setdefault(metric, {})[image] = reason
 
 
-def _load_earlier(out_dir, results):
+def _load_earlier(out_dir: str | Path | None, results: Results) -> Results | None:
     file = Path(out_dir or '.', 'metrics.json')
     if out_dir is None or not file.is_file():
         return None
@@ -361,7 +383,7 @@ def _load_earlier(out_dir, results):
     return earlier if (earlier.protocol, earlier.reading) == (results.protocol, results.reading) else None
 
 
-def _take_over(earlier, results, method, image, metric):
+def _take_over(earlier: Results | None, results: Results, method: str, image: str, metric: str) -> bool:
     if earlier is None or image not in earlier.values.get(method, {}).get(metric, {}):
         return False
     if earlier.signatures.get(method, {}).get(image) != results.signatures[method][image]:
@@ -371,7 +393,7 @@ def _take_over(earlier, results, method, image, metric):
     return True
 
 
-def save(results, out_dir):
+def save(results: Results, out_dir: str | Path) -> None:
     """Write ``metrics.csv`` (``method,image,metric,value``, full precision) and ``metrics.json`` into ``out_dir``."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator='\n')
@@ -385,11 +407,11 @@ def save(results, out_dir):
     write_bytes(Path(out_dir, 'metrics.json'), json.dumps(as_dict(results), ensure_ascii=False, indent=1).encode())
 
 
-def as_dict(results):
+def as_dict(results: Results) -> dict[str, Any]:
     """What ``metrics.json`` holds: no NaN or infinity (``null``, ``"inf"``), and each metric's direction and range."""
     column = PROTOCOLS.index(results.protocol)
 
-    def plain(value):
+    def plain(value: float) -> float | str | None:
         return None if math.isnan(value) else value if math.isfinite(value) else repr(value)
 
     return dict(
@@ -421,7 +443,7 @@ def as_dict(results):
     )
 
 
-def load(file):
+def load(file: str | Path) -> Results:
     """Read ``metrics.json`` back.
 
     Raises:

@@ -3,27 +3,29 @@
 import base64
 import json
 import math
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 
 import cv2
+import numpy as np
 
 from mmfusion.utils import write_bytes
 
 from ..specs import METRIC_SPECS
-from .folders import as_dict, read_part
+from .folders import Results, as_dict, read_part
 from .tables import notes, summarize
 
 
-def choose_pictures(results, limit):
+def choose_pictures(results: Results, limit: int | None) -> list[str]:
     """The images whose pictures go into the gallery: the best and worst of each method and metric first.
 
     Args:
-        results (Results): The values.
-        limit (int | None): At most so many; None for all.
+        results: The values.
+        limit: At most so many; None for all.
 
     Returns:
-        list[str]: Images in the order of ``results.images``.
+        Images in the order of ``results.images``.
     """
     if limit is None or limit >= len(results.images):
         return list(results.images)
@@ -40,7 +42,7 @@ def choose_pictures(results, limit):
     return [image for image in results.images if image in kept]
 
 
-def _picture(img, size, quality):
+def _picture(img: np.ndarray, size: int, quality: int) -> str:
     """An image as a data URI, JPEG, no side longer than ``size``."""
     factor = size / max(img.shape[:2])
     if factor < 1:
@@ -50,18 +52,26 @@ def _picture(img, size, quality):
     return 'data:image/jpeg;base64,' + base64.b64encode(data).decode()
 
 
-def write_html(results, file, gallery=60, picture_size=720, quality=88, costs=None, cost_note=''):
+def write_html(
+    results: Results,
+    file: str | Path,
+    gallery: int | None = 60,
+    picture_size: int = 720,
+    quality: int = 88,
+    costs: Mapping[str, Mapping[str, float]] | None = None,
+    cost_note: str = '',
+) -> None:
     """Write the report: ranking table, best and worst images, a plot per metric, and the gallery.
 
     Args:
-        results (Results): The values, with their files.
-        file (str | Path): Where to.
-        gallery (int | None): Pictures of so many images go in (each once per source and method); None for all.
-        picture_size (int): Longest side of a picture, in pixels.
-        quality (int): Of JPEG.
-        costs (dict[str, dict], optional): Method → ``parameters``, ``flops``, ``seconds`` and ``memory`` (bytes) of one
-            pair, for a table and a plot of cost against quality.
-        cost_note (str): Of which pair, and on what machine.
+        results: The values, with their files.
+        file: Where to.
+        gallery: Pictures of so many images go in (each once per source and method); None for all.
+        picture_size: Longest side of a picture, in pixels.
+        quality: Of JPEG.
+        costs: Method → ``parameters``, ``flops``, ``seconds`` and ``memory`` (bytes) of one pair, for a table and a
+            plot of cost against quality.
+        cost_note: Of which pair, and on what machine.
 
     Raises:
         ImageReadError: A picture cannot be read.
@@ -85,11 +95,11 @@ def write_html(results, file, gallery=60, picture_size=720, quality=88, costs=No
     write_bytes(Path(file), template.replace('@@DATA@@', text).encode())
 
 
-def best_and_worst(results, metric):
+def best_and_worst(results: Results, metric: str) -> dict[str, tuple[str, str]]:
     """The best and the worst image of each method under a metric.
 
     Returns:
-        dict[str, tuple[str, str]]: Method → (best, worst); methods without a defined value are left out.
+        Method → (best, worst); methods without a defined value are left out.
     """
     sign = -1 if METRIC_SPECS[metric].higher_is_better else 1
     found = {}

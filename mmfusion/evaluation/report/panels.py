@@ -1,5 +1,8 @@
 """Figure panels as papers print them: sources and methods in a grid, with a magnified region."""
 
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
 import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -9,8 +12,10 @@ from mmfusion.utils import read_visible
 BOX_COLOURS = ((40, 40, 230), (40, 200, 40))
 """Of the first and second box, B, G, R."""
 
+Box = tuple[int, int, int, int]
 
-def parse_box(text):
+
+def parse_box(text: str) -> tuple[int, int, int, int]:
     """``'x,y,width,height'`` → four integers.
 
     Raises:
@@ -29,16 +34,16 @@ def parse_box(text):
     return x, y, width, height
 
 
-def magnify(img, boxes, share=0.4):
+def magnify(img: np.ndarray, boxes: Sequence[Box], share: float = 0.4) -> np.ndarray:
     """Draw each box and its magnified content: the first at the bottom right, the second at the bottom left.
 
     Args:
-        img (np.ndarray): H×W×3 uint8 (B, G, R).
-        boxes (Sequence[tuple]): At most two (x, y, width, height).
-        share (float): Side of the magnified region as a share of the image's.
+        img: H×W×3 uint8 (B, G, R).
+        boxes: At most two (x, y, width, height).
+        share: Side of the magnified region as a share of the image's.
 
     Returns:
-        np.ndarray: A new image of the same size.
+        A new image of the same size.
 
     Raises:
         ValueError: More than two boxes, or a box that leaves the image.
@@ -61,7 +66,7 @@ def magnify(img, boxes, share=0.4):
     return out
 
 
-def _titled(img, title, bar):
+def _titled(img: np.ndarray, title: str, bar: int) -> np.ndarray:
     """Put the image over a white bar with its title, in the font that Pillow brings along."""
     canvas = Image.new('RGB', (img.shape[1], img.shape[0] + bar), 'white')
     canvas.paste(Image.fromarray(np.ascontiguousarray(img[..., ::-1])))
@@ -71,21 +76,29 @@ def _titled(img, title, bar):
     return np.asarray(canvas)[..., ::-1]
 
 
-def make_panel(columns, rows, boxes=None, width=320, gap=4, per_line=None, read=None):
+def make_panel(
+    columns: Mapping[str, Mapping[str, str | Path]],
+    rows: Sequence[str],
+    boxes: Mapping[str, Sequence[Box]] | None = None,
+    width: int = 320,
+    gap: int = 4,
+    per_line: int | None = None,
+    read: Callable[[str, dict], np.ndarray] | None = None,
+) -> np.ndarray:
     """A panel of images, one column for each source and method.
 
     Args:
-        columns (dict[str, dict[str, str | Path]]): Title → image's name → file.
-        rows (Sequence[str]): Names of images; one that a column lacks is left white.
-        boxes (dict[str, Sequence[tuple]], optional): Image's name → regions to magnify, in pixels of the file.
-        width (int): Of one image in the panel, in pixels.
-        gap (int): White space between images.
-        per_line (int, optional): Break each row after so many columns.
-        read (Callable, optional): From a title and the files of one image by title to H×W×3 uint8 (B, G, R); by default
+        columns: Title → image's name → file.
+        rows: Names of images; one that a column lacks is left white.
+        boxes: Image's name → regions to magnify, in pixels of the file.
+        width: Of one image in the panel, in pixels.
+        gap: White space between images.
+        per_line: Break each row after so many columns.
+        read: From a title and the files of one image by title to H×W×3 uint8 (B, G, R); by default
             :func:`mmfusion.utils.read_visible`.
 
     Returns:
-        np.ndarray: The panel, uint8 (B, G, R).
+        The panel, uint8 (B, G, R).
 
     Raises:
         ValueError: No row, a row that no column has, a box that leaves its image, or a width or line of nothing.
@@ -112,7 +125,7 @@ def make_panel(columns, rows, boxes=None, width=320, gap=4, per_line=None, read=
     return np.concatenate(padded)
 
 
-def _cell(img, boxes, width):
+def _cell(img: np.ndarray | None, boxes: Sequence[Box], width: int) -> np.ndarray | None:
     if img is None:
         return None
     img = magnify(img, boxes)
@@ -120,7 +133,9 @@ def _cell(img, boxes, width):
     return cv2.resize(img, (width, height), interpolation=cv2.INTER_AREA if img.shape[1] > width else cv2.INTER_CUBIC)
 
 
-def _line(titles, cells, height, width, gap, bar):
+def _line(
+    titles: Sequence[str], cells: Mapping[str, np.ndarray | None], height: int, width: int, gap: int, bar: int
+) -> np.ndarray:
     parts = []
     for title in titles:
         tile = np.full((height, width, 3), 255, np.uint8)

@@ -2,21 +2,23 @@
 
 import math
 import re
+from collections.abc import Sequence
 
 from mmfusion.utils.tables import Table
 
 from ..specs import METRIC_SPECS
+from .folders import Results
 
 
-def rank(values, higher_is_better):
+def rank(values: Sequence[float], higher_is_better: bool) -> list[int | None]:
     """Ranks from 1 (best); equal values share the better rank; NaN has no rank.
 
     Args:
-        values (list[float]): One per method.
-        higher_is_better (bool): The direction.
+        values: One per method.
+        higher_is_better: The direction.
 
     Returns:
-        list[int | None]: One per method.
+        One per method.
 
     Examples:
         >>> rank([0.5, 0.7, 0.7, float('nan')], True)
@@ -27,15 +29,15 @@ def rank(values, higher_is_better):
     return [None if math.isnan(v) else 1 + sum(other < sign * v for other in defined) for v in values]
 
 
-def summarize(results, images=None):
+def summarize(results: Results, images: Sequence[str] | None = None) -> dict[str, dict]:
     """Means, ranks and mean ranks of :class:`~mmfusion.evaluation.report.Results`.
 
     Args:
-        results (Results): The values.
-        images (list[str], optional): A part of the images.
+        results: The values.
+        images: A part of the images.
 
     Returns:
-        dict: ``means`` and ``ranks`` (method → metric → value), ``mean_rank`` (method → mean over the metrics that rank
+        ``means`` and ``ranks`` (method → metric → value), ``mean_rank`` (method → mean over the metrics that rank
         it), ``undefined`` (method → metric → {image: reason}).
     """
     means = {m: {n: results.mean(m, n, images) for n in results.metrics} for m in results.methods}
@@ -56,11 +58,11 @@ _NIGHT = re.compile(r'(?:^\d+N$)|(?:\bnight\b)|(?:_n(?:ight)?$)', re.IGNORECASE)
 _DAY = re.compile(r'(?:^\d+D$)|(?:\bday\b)|(?:_d(?:ay)?$)', re.IGNORECASE)
 
 
-def split_day_night(images):
+def split_day_night(images: Sequence[str]) -> dict[str, list[str]]:
     """Split names as MSRS gives them (``00004N``, ``00131D``; also ``…_night``, ``…_day``).
 
     Returns:
-        dict[str, list[str]]: ``day`` and ``night``, or empty where not every name says which.
+        ``day`` and ``night``, or empty where not every name says which.
 
     Examples:
         >>> split_day_night(['00004N', '00131D'])
@@ -72,7 +74,7 @@ def split_day_night(images):
     return dict(day=day, night=night) if len(day) + len(night) == len(images) and day and night else {}
 
 
-def format_value(value, digits=4):
+def format_value(value: float, digits: int = 4) -> str:
     """A value in a cell: ``digits`` significant digits, no exponent for what a table prints."""
     if math.isnan(value):
         return '–'
@@ -84,7 +86,7 @@ def format_value(value, digits=4):
     return f'{value:.{decimals}f}'
 
 
-def notes(results, summary):
+def notes(results: Results, summary: dict[str, dict]) -> list[str]:
     """list[str]: a line for every mean that leaves images out, with the number of images and the reasons."""
     lines = []
     for method in results.methods:
@@ -96,16 +98,16 @@ def notes(results, summary):
     return lines
 
 
-def table_of(results, summary=None, digits=4):
+def table_of(results: Results, summary: dict[str, dict] | None = None, digits: int = 4) -> Table:
     """Table of the means, one row a method, with the mean rank.
 
     Args:
-        results (Results): The values.
-        summary (dict, optional): Of :func:`summarize`, where it is of some of the images.
-        digits (int): Significant digits.
+        results: The values.
+        summary: Of :func:`summarize`, where it is of some of the images.
+        digits: Significant digits.
 
     Returns:
-        Table: To be written as Markdown or LaTeX, or printed.
+        To be written as Markdown or LaTeX, or printed.
     """
     summary = summary or summarize(results)
     rows, places = [], []

@@ -5,8 +5,10 @@ gain from it. These loops do all steps while a row is in the processor's nearest
 call compiles, for some seconds; later processes read the result from numba's cache.
 """
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from typing import Any
 
 from numba import njit
 
@@ -21,19 +23,19 @@ _WORTH_A_THREAD = 1 << 17
 """Operations: fewer are done before a thread has begun."""
 
 
-def in_threads(function, rows, work, threads):
+def in_threads(function: Callable[[int, int], Any], rows: int, work: int, threads: int) -> list:
     """Run ``function(top, bottom)`` on stretches of ``rows`` at the same time.
 
     Threads are made anew each time, since a pool would not survive the fork of a dataloader's workers.
 
     Args:
-        function (Callable): Releases the interpreter's lock, as compiled functions do.
-        rows (int): How many.
-        work (int): Roughly the number of operations: little work is not divided.
-        threads (int): How many at most.
+        function: Releases the interpreter's lock, as compiled functions do.
+        rows: How many.
+        work: Roughly the number of operations: little work is not divided.
+        threads: How many at most.
 
     Returns:
-        list: Its results, stretch by stretch.
+        Its results, stretch by stretch.
     """
     threads = max(1, min(threads, rows, work // _WORTH_A_THREAD))
     ends = [rows * k // threads for k in range(threads + 1)]

@@ -212,15 +212,15 @@ def _sum_rows(maps, top, bottom):
     return result
 
 
-def window_sum(maps, threads):
+def window_sum(maps: np.ndarray, threads: int) -> float:
     """Sum of the normalised mutual information of all 3×3 windows of the first map with those of each other.
 
     Args:
-        maps (np.ndarray): S×H×W feature maps, the fused image's and then the sources', float64, C order.
-        threads (int): Stretches of rows that are computed at the same time, at most.
+        maps: S×H×W feature maps, the fused image's and then the sources', float64, C order.
+        threads: Stretches of rows that are computed at the same time, at most.
 
     Returns:
-        float: The sum over windows and sources.
+        The sum over windows and sources.
     """
     rows = maps.shape[1] - 2
     work = rows * maps.shape[2] * _CELLS * len(maps)

@@ -47,7 +47,7 @@ def _padded(taps):
 
 
 @compiled
-def correlate(image, factor, taps, step, out):
+def correlate(image: np.ndarray, factor: np.ndarray | None, taps: np.ndarray, step: int, out: np.ndarray) -> None:
     """Correlate ``image`` (H×W) with the outer product of ``taps`` into ``out``, every ``step``-th pixel each way.
 
     ``factor`` is None, or an image of the same size that ``image`` is first multiplied with.
