@@ -9,6 +9,11 @@ import numpy as np
 
 from mmfusion.utils import NamePattern, read_size, read_text
 
+# Class, x1, y1, x2, y2 in pixels or as fractions, and whether it is difficult or a crowd.
+_Box = tuple[str, list[float], bool]
+# File, size of the image (width and height), ``'fractions'`` or None, and classes with their boxes.
+_Entry = tuple[Path, tuple[int, int] | str | None, list[tuple[str, list[float]]]]
+
 
 def read_voc(
     file: str | Path, classes: Sequence[str], image: str | Path | None = None
@@ -175,7 +180,7 @@ class AnnotatedBoxes:
                 self._check(source, read[source], stems)
             self.found[modality] = read[source]
 
-    def _check(self, source, found, stems):
+    def _check(self, source: Path, found: dict[str, _Entry], stems: Iterable[str]) -> None:
         absent = [s for s in stems if s not in found]
         if absent and self.missing == 'error':
             raise ValueError(
@@ -213,7 +218,7 @@ class AnnotatedBoxes:
         return clipped
 
 
-def _read_annotations(source, stems):
+def _read_annotations(source: Path, stems: Sequence[str]) -> dict[str, _Entry]:
     """stem → (file, image size or ``'fractions'`` or None, [(class, [x1, y1, x2, y2]), …])."""
     if source.is_file():
         found = _by_last(_parse_coco(source))
@@ -235,7 +240,7 @@ def _read_annotations(source, stems):
     return found
 
 
-def _parse_voc(file):
+def _parse_voc(file: str | Path) -> tuple[tuple[int, int] | None, list[_Box]]:
     """Width and height, or None, and the objects: (class, [x1, y1, x2, y2], whether it is marked difficult)."""
     try:
         root = ElementTree.parse(file).getroot()
@@ -257,7 +262,7 @@ def _parse_voc(file):
     return size if all(size) else None, boxes
 
 
-def _voc_box(item):
+def _voc_box(item: ElementTree.Element) -> list[float]:
     """x1, y1, x2, y2 of an object: of its sides, of x, y, w, h (KAIST), or around its polygon (DroneVehicle)."""
     if item.find('bndbox') is None and item.find('polygon') is not None:
         xs, ys = ([float(item.findtext(f'polygon/{axis}{k}')) for k in range(1, 5)] for axis in 'xy')
@@ -268,7 +273,7 @@ def _voc_box(item):
     return [float(item.findtext(f'bndbox/{side}')) for side in ('xmin', 'ymin', 'xmax', 'ymax')]
 
 
-def _parse_yolo(file):
+def _parse_yolo(file: str | Path) -> list[tuple[int, str, list[float]]]:
     """(line, class, [x1, y1, x2, y2] as fractions of the image) of each object."""
     file = Path(file)
     if not file.is_file():
@@ -303,7 +308,7 @@ def _parse_yolo(file):
     return boxes
 
 
-def _parse_coco(file):
+def _parse_coco(file: str | Path) -> dict[str, tuple[str | Path, tuple[int, int] | None, list[_Box]]]:
     """Path of an image without suffix → (file, image size or None, [(class, [x1, y1, x2, y2], crowd), …])."""
     try:
         data = json.loads(read_text(file))
@@ -325,7 +330,7 @@ def _parse_coco(file):
     return found
 
 
-def _by_last(found):
+def _by_last(found: dict[str, tuple]) -> dict[str, tuple]:
     """Entries by their names and, where no other has it, by the last part alone: file names may have folders before them."""
     last = {}
     for name in found:
@@ -333,6 +338,6 @@ def _by_last(found):
     return {short: found[names[0]] for short, names in last.items() if len(names) == 1} | found
 
 
-def _check_extent(bbox, file, k, name):
+def _check_extent(bbox: Sequence[float], file: str | Path, k: int, name: str) -> None:
     if bbox[2] <= bbox[0] or bbox[3] <= bbox[1]:
         raise ValueError(f'{file}: object {k} ({name}) has a box without extent: {bbox} (x1, y1, x2, y2)')

@@ -33,7 +33,7 @@ class FLIRAlignedDataset(LayoutDataset):
     PATTERNS = dict(vi_path='{name}_RGB', ir_path='{name}_PreviewData', ann_path='{name}_PreviewData')
     ALIASES = dict(dog=None)
 
-    def __init__(self, split='train', ann_file=None, data_root='', **kwargs):
+    def __init__(self, split: str = 'train', ann_file: str | None = None, data_root: str = '', **kwargs) -> None:
         if ann_file is None:
             name = f'align_{split}.txt'
             nested = Path('ImageSets', 'Main', name)

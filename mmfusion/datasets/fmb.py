@@ -36,5 +36,5 @@ class FMBDataset(LayoutDataset):
         mask_ir_path='{split}/mask_ir',
     )
 
-    def __init__(self, split='train', reduce_zero_label=True, **kwargs):
+    def __init__(self, split: str = 'train', reduce_zero_label: bool = True, **kwargs) -> None:
         super().__init__(split=split, reduce_zero_label=reduce_zero_label, **kwargs)

@@ -2,6 +2,7 @@
 
 import json
 import random
+from collections.abc import Container, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -40,14 +41,14 @@ class FusionDataset(BaseDataset):
     files, is for ``LoadSegLabels``; ``companions`` names those that were declared; ``text`` is the image's text.
 
     Args:
-        ann_file (str): A list of stems, one a line, relative to ``data_root`` or absolute; empty for all pairs.
-        data_prefix (dict): Folders, as above.
-        mask_prefix (str): What stands before the stem in a mask's file name; OCCO's public code uses ``'mask_'``.
-        reduce_zero_label (bool): As in mmseg: label 0 is ignored, and 1 becomes 0.
-        vi_pattern, ir_pattern (str, optional): How the names of the images pair where they differ, such as ``'{name}_VIS'``
-            and ``'{name}_IR'``; see :func:`mmfusion.utils.pair_images`.
-        patterns (dict[str, str], optional): The same for other folders, by their key: ``dict(seg_map_path='{name}_mask')``.
-        texts (str): A JSON file of stem → text, relative to ``data_root`` or absolute.
+        ann_file: A list of stems, one a line, relative to ``data_root`` or absolute; empty for all pairs.
+        data_prefix: Folders, as above.
+        mask_prefix: What stands before the stem in a mask's file name; OCCO's public code uses ``'mask_'``.
+        reduce_zero_label: As in mmseg: label 0 is ignored, and 1 becomes 0.
+        vi_pattern, ir_pattern: How the names of the images pair where they differ, such as ``'{name}_VIS'`` and
+            ``'{name}_IR'``; see :func:`mmfusion.utils.pair_images`.
+        patterns: The same for other folders, by their key: ``dict(seg_map_path='{name}_mask')``.
+        texts: A JSON file of stem → text, relative to ``data_root`` or absolute.
         filter_cfg (dict, optional): ``empty_masks=True`` leaves out, from the start, pairs whose two masks are both empty;
             all masks are read once.
         **kwargs: Those of :class:`mmengine.dataset.BaseDataset`.
@@ -61,16 +62,16 @@ class FusionDataset(BaseDataset):
 
     def __init__(
         self,
-        ann_file='',
-        data_prefix=None,
-        mask_prefix='mask_',
-        reduce_zero_label=False,
-        texts='',
-        vi_pattern=None,
-        ir_pattern=None,
-        patterns=None,
+        ann_file: str = '',
+        data_prefix: dict[str, str] | None = None,
+        mask_prefix: str = 'mask_',
+        reduce_zero_label: bool = False,
+        texts: str = '',
+        vi_pattern: str | None = None,
+        ir_pattern: str | None = None,
+        patterns: dict[str, str] | None = None,
         **kwargs,
-    ):
+    ) -> None:
         # (seed, epoch), or −1 before anybody said; in shared memory, so that workers that live on see the new epoch.
         self._epoch = torch.full((2,), -1, dtype=torch.int64).share_memory_()
         self.mask_prefix = mask_prefix
@@ -87,15 +88,15 @@ class FusionDataset(BaseDataset):
             **kwargs,
         )
 
-    def set_epoch(self, seed, epoch):
+    def set_epoch(self, seed: int, epoch: int) -> None:
         """Make the augmentation of each sample a function of (seed, epoch, index); see ``ReproducibleEpochHook``."""
         self._epoch[0], self._epoch[1] = seed, epoch
 
-    def __getitem__(self, idx):
+    def __getitem__(self, idx: int | tuple[int, int]) -> dict:
         """As in mmengine, with random numbers of its own for each sample once :meth:`set_epoch` was called.
 
         Args:
-            idx (int | tuple[int, int]): Index, and which of its repetitions in an epoch (``PatchSampler``).
+            idx: Index, and which of its repetitions in an epoch (``PatchSampler``).
         """
         idx, repetition = idx if isinstance(idx, tuple) else (int(idx), 0)
         if self._epoch[1] < 0:
@@ -103,7 +104,7 @@ class FusionDataset(BaseDataset):
         with _seeded(*self._epoch.tolist(), int(idx), *([repetition] if repetition else [])):
             return super().__getitem__(idx)
 
-    def load_data_list(self):
+    def load_data_list(self) -> list[dict]:
         """Find the pairs and what belongs to them."""
         pairs = self._select(self._pairs())
         stems = [stem for stem, *_ in pairs]
@@ -111,7 +112,7 @@ class FusionDataset(BaseDataset):
         self._texts = self._read_texts(stems)
         return [self.parse_pair(stem, vi, ir) for stem, vi, ir in pairs]
 
-    def filter_data(self):
+    def filter_data(self) -> list[dict]:
         """Leave out pairs as ``filter_cfg`` says."""
         if not (self.filter_cfg or {}).get('empty_masks'):
             return self.data_list
@@ -147,7 +148,7 @@ class FusionDataset(BaseDataset):
         """A folder of images, for messages."""
         return next(self.data_prefix[key] for key in ('vi_path', 'rgbt_path', 'img_path') if self.data_prefix.get(key))
 
-    def _select(self, pairs):
+    def _select(self, pairs: list[tuple[str, Path, Path]]) -> list[tuple[str, Path, Path]]:
         if not self.ann_file:
             return pairs
         file = Path(self.ann_file)
@@ -163,27 +164,27 @@ class FusionDataset(BaseDataset):
             )
         return [by_stem[n] for n in names]
 
-    def _names(self, file):
+    def _names(self, file: Path) -> list[str]:
         """The stems in a list, whether or not its lines have an image's suffix (a stem may itself hold a dot)."""
         lines = read_names(file)
         return [str(line.with_suffix('') if line.suffix.lower() in IMG_SUFFIXES else line) for line in lines]
 
-    def _known(self, name, names):
+    def _known(self, name: str, names: Container[str]) -> str:
         """A line of a list as one of ``names``: it may have folders before it, or be a file's name."""
         last = Path(name).name
         patterns = [NamePattern(self.patterns[key]) for key in ('vi_path', 'ir_path') if self.patterns[key]]
         found = (pattern(line) for line in (name, last) for pattern in patterns)
         return next((n for n in (name, last, *found) if n in names), last)
 
-    def parse_pair(self, stem, vi, ir):
+    def parse_pair(self, stem: str, vi: Path, ir: Path) -> dict:
         """The sample of one pair.
 
         Args:
-            stem (str): Name without suffix.
-            vi, ir (Path): The two files.
+            stem: Name without suffix.
+            vi, ir: The two files.
 
         Returns:
-            dict: See the class.
+            See the class.
         """
         info = dict(
             img_path=str(vi),
@@ -207,7 +208,7 @@ class FusionDataset(BaseDataset):
         keys = [k for k, folder in self.data_prefix.items() if folder and k.endswith('_path') and k not in _OWN]
         return {key: self.mask_prefix if key in ('mask_vi_path', 'mask_ir_path') else '' for key in keys}
 
-    def _read_texts(self, stems):
+    def _read_texts(self, stems: Sequence[str]) -> dict[str, str]:
         """Read the text of each image."""
         if not self.texts:
             return {}
@@ -221,7 +222,7 @@ class FusionDataset(BaseDataset):
             raise ValueError(f'{file}: {len(missing)} of {len(stems)} images have no text: {", ".join(missing[:10])}')
         return texts
 
-    def _listing(self, key):
+    def _listing(self, key: str) -> dict[str, Path]:
         """The images in folder ``data_prefix[key]`` by stem, whatever their suffix; each folder is read once."""
         if not hasattr(self, '_listings'):
             self._listings = {}
@@ -232,7 +233,7 @@ class FusionDataset(BaseDataset):
             )
         return self._listings[key]
 
-    def _refuse_missing(self, stems):
+    def _refuse_missing(self, stems: Sequence[str]) -> None:
         """Labels and masks must be there for all images, or the first epoch would end at the first that has none."""
         for key, prefix in self._companions().items():
             try:
@@ -243,7 +244,7 @@ class FusionDataset(BaseDataset):
                 key, [with_prefix(prefix, stem) for stem in stems if with_prefix(prefix, stem) not in there], len(stems)
             )
 
-    def _report_missing(self, key, missing, total, most=10):
+    def _report_missing(self, key: str, missing: Sequence[str], total: int, most: int = 10) -> None:
         if missing:
             more = f' and {len(missing) - most} more' if len(missing) > most else ''
             raise FileNotFoundError(
@@ -251,7 +252,7 @@ class FusionDataset(BaseDataset):
                 f'{type(self).__name__}): {", ".join(missing[:most])}{more}. {self._advice(key)}'
             )
 
-    def _advice(self, key):
+    def _advice(self, key: str) -> str:
         """What to do where files are missing."""
         return 'Add them, or name in a list (ann_file) the images that have one.'
 

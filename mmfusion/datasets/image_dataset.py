@@ -1,5 +1,7 @@
 """Single images, such as auto-encoders are trained on."""
 
+from pathlib import Path
+
 from mmfusion.registry import DATASETS
 from mmfusion.utils import list_images
 
@@ -20,7 +22,7 @@ class ImageDataset(FusionDataset):
             for stem, path in list_images(self.data_prefix['img_path'], self.patterns['vi_path']).items()
         ]
 
-    def parse_pair(self, stem, vi, ir):
+    def parse_pair(self, stem: str, vi: Path, ir: Path) -> dict:
         """Make the sample of one image."""
         info = super().parse_pair(stem, vi, ir)
         del info['ir_path']

@@ -1,5 +1,8 @@
 """What the datasets with a published folder layout share."""
 
+from collections.abc import Sequence
+from pathlib import Path
+
 from mmfusion.utils import ImageReadError, read_size
 
 from .boxes import BoxSource
@@ -23,17 +26,17 @@ class LayoutDataset(FusionDataset):
     the images, where ``mmfusion masks`` can write them (see ``docs/datasets.md``).
 
     Args:
-        split (str): One of ``SPLITS``.
-        with_masks (bool): Give ``mask_vi_path`` and ``mask_ir_path``.
-        with_labels (bool): Give ``seg_map_path``.
-        with_boxes (bool): Give ``instances``, each a dict of ``bbox`` (x1, y1, x2, y2), ``bbox_label`` (index into the
-            classes) and ``ignore_flag``, as mmdet's ``LoadAnnotations`` wants them, and the image's ``height``
-            and ``width``.
-        data_prefix (dict, optional): Folders that differ from the layout, by key.
-        boxes_of (str, optional): ``'vi'`` or ``'ir'``: whose annotations, where either modality has its own.
-        missing_boxes (str): What an image without annotation is: an ``'error'``, or ``'empty'``, without objects.
-        class_map (dict[str, str], optional): Class of the dataset → what it is called here, such as
-            ``dict(person='pedestrian')``; several may become one.
+        split: One of ``SPLITS``.
+        with_masks: Give ``mask_vi_path`` and ``mask_ir_path``.
+        with_labels: Give ``seg_map_path``.
+        with_boxes: Give ``instances``, each a dict of ``bbox`` (x1, y1, x2, y2), ``bbox_label`` (index into the
+            classes) and ``ignore_flag``, as mmdet's ``LoadAnnotations`` wants them, and the image's ``height`` and
+            ``width``.
+        data_prefix: Folders that differ from the layout, by key.
+        boxes_of: ``'vi'`` or ``'ir'``: whose annotations, where either modality has its own.
+        missing_boxes: What an image without annotation is: an ``'error'``, or ``'empty'``, without objects.
+        class_map: Class of the dataset → what it is called here, such as ``dict(person='pedestrian')``; several may
+            become one.
         **kwargs: Those of :class:`FusionDataset`.
 
     Raises:
@@ -52,16 +55,16 @@ class LayoutDataset(FusionDataset):
 
     def __init__(
         self,
-        split=None,
-        with_masks=False,
-        with_labels=False,
-        with_boxes=False,
-        data_prefix=None,
-        boxes_of=None,
-        missing_boxes='error',
-        class_map=None,
+        split: str | None = None,
+        with_masks: bool = False,
+        with_labels: bool = False,
+        with_boxes: bool = False,
+        data_prefix: dict[str, str] | None = None,
+        boxes_of: str | None = None,
+        missing_boxes: str = 'error',
+        class_map: dict[str, str] | None = None,
         **kwargs,
-    ):
+    ) -> None:
         self.split = split or self.SPLITS[0]
         if self.split not in self.SPLITS:
             raise ValueError(f'{type(self).__name__} has no split {split!r}; its splits are {", ".join(self.SPLITS)}')
@@ -95,13 +98,13 @@ class LayoutDataset(FusionDataset):
         super().__init__(data_prefix=folders, **kwargs)
         self._refuse_unknown_classes()
 
-    def _with_patterns(self, kwargs):
+    def _with_patterns(self, kwargs: dict) -> dict:
         given = {'vi_path': kwargs.pop('vi_pattern', None), 'ir_path': kwargs.pop('ir_pattern', None)}
         patterns = {**self.PATTERNS, **(kwargs.pop('patterns', None) or {}), **{k: v for k, v in given.items() if v}}
         vi, ir = (patterns.pop(key, None) for key in ('vi_path', 'ir_path'))
         return dict(kwargs, vi_pattern=vi, ir_pattern=ir, patterns=patterns)
 
-    def _with_classes(self, kwargs):
+    def _with_classes(self, kwargs: dict) -> dict:
         """Name the classes as ``class_map`` does, where ``metainfo`` does not choose among them."""
         known, metainfo = self.METAINFO['classes'], dict(kwargs.get('metainfo') or {})
         wrong = [name for name in self.class_map if known and name not in known]
@@ -126,11 +129,11 @@ class LayoutDataset(FusionDataset):
                 f'{", ".join(known)}. Other names are given by class_map=dict({known[0]}={unknown[0]!r}).'
             )
 
-    def folders(self):
+    def folders(self) -> dict[str, str]:
         """Folders of the split by key, relative to ``data_root``."""
         return {key: folder.format(split=self.split) for key, folder in self.FOLDERS.items()}
 
-    def _refuse_missing(self, stems):
+    def _refuse_missing(self, stems: Sequence[str]) -> None:
         super()._refuse_missing(stems)
         folder = self.data_prefix.get('ann_path')
         if folder:
@@ -140,7 +143,7 @@ class LayoutDataset(FusionDataset):
                 absent = [f'{stem}{suffix}' for stem in stems if not self._boxes.has(stem)]
                 self._report_missing('ann_path', absent, len(stems))
 
-    def _advice(self, key):
+    def _advice(self, key: str) -> str:
         if key == 'ann_path':
             return (
                 'Add them, name in a list (ann_file) the images that have one, or, where no file means no object, set '
@@ -148,7 +151,7 @@ class LayoutDataset(FusionDataset):
             )
         return super()._advice(key)
 
-    def parse_pair(self, stem, vi, ir):
+    def parse_pair(self, stem: str, vi: Path, ir: Path) -> dict:
         """As in the base class, with ``instances`` where boxes were asked for."""
         info = super().parse_pair(stem, vi, ir)
         info['label_map'] = self._label_map()
@@ -158,7 +161,7 @@ class LayoutDataset(FusionDataset):
         return info
 
     @staticmethod
-    def _size(vi, ir):
+    def _size(vi: Path, ir: Path) -> tuple[int, int]:
         """Height and width of a pair; of the infrared image where the visible one is damaged, and may not be needed."""
         try:
             return read_size(vi)
@@ -173,7 +176,7 @@ class LayoutDataset(FusionDataset):
             return None
         return {k: wanted.index(name) if name in wanted else 255 for k, name in enumerate(names)}
 
-    def _read_boxes(self, stem, image):
+    def _read_boxes(self, stem: str, image: Path) -> list[dict]:
         wanted = list(self.metainfo['classes'])
         known = list(self.METAINFO['classes']) or [*self.class_map, *wanted]
         if not self._boxes.has(stem):

@@ -35,7 +35,7 @@ class M3FDDataset(LayoutDataset):
     )
     SPLITS = ('detection', 'fusion')
 
-    def folders(self):
+    def folders(self) -> dict[str, str]:
         """The folders of either part; only ``detection`` has annotations."""
         root = f'M3FD_{self.split.capitalize()}'
         folders = dict(
@@ -64,14 +64,14 @@ class M3FDSegDataset(M3FDDataset):
         palette=[[0, 0, 0], *M3FDDataset.METAINFO['palette']],
     )
 
-    def folders(self):
+    def folders(self) -> dict[str, str]:
         """As M3FD's, with label maps in the place of boxes."""
         folders = super().folders()
         if folders.pop('ann_path', None):
             folders['seg_map_path'] = 'M3FD_Detection/Label'
         return folders
 
-    def load_data_list(self):
+    def load_data_list(self) -> list[dict]:
         """Find the pairs, after a look at how their label maps were made."""
         folder = self.data_prefix.get('seg_map_path')
         record = Path(folder or '', 'masks.json')
@@ -79,7 +79,7 @@ class M3FDSegDataset(M3FDDataset):
             self._check_record(record)
         return super().load_data_list()
 
-    def _check_record(self, record):
+    def _check_record(self, record: Path) -> None:
         cure = self._cure(' --overwrite')
         classes = read_record(record, cure)['settings'].get('classes')
         if not isinstance(classes, list):
@@ -90,10 +90,10 @@ class M3FDSegDataset(M3FDDataset):
                 f'{", ".join(self.METAINFO["classes"])}. {cure}'
             )
 
-    def _advice(self, key):
+    def _advice(self, key: str) -> str:
         return f'M3FD comes with boxes only. {self._cure()}' if key == 'seg_map_path' else super()._advice(key)
 
-    def _cure(self, option=''):
+    def _cure(self, option: str = '') -> str:
         root, out = (shlex.quote(str(path)) for path in (self.data_root, self.data_prefix['seg_map_path']))
         command = f'python tools/dataset_converters/boxes_to_masks.py M3FDDataset {root} --out {out}{option}'
         return f'Make the label maps: {command}'

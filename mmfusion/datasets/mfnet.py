@@ -1,5 +1,7 @@
 """MFNet: urban scenes in four-channel files with segmentation labels (IROS 2017)."""
 
+from pathlib import Path
+
 from mmfusion.registry import DATASETS
 from mmfusion.utils import pair_images
 
@@ -27,9 +29,9 @@ class MFNetDataset(LayoutDataset):
     Source: https://www.mi.t.u-tokyo.ac.jp/static/projects/mil_multispectral/
 
     Args:
-        split (str): Name of an official list without suffix.
-        keep_flipped (bool): Keep the names that end in ``_flip``: mirrored copies which the dataset's own script
-            makes and lists. They are left out by default, as ``RandomFlip`` does the same.
+        split: Name of an official list without suffix.
+        keep_flipped: Keep the names that end in ``_flip``: mirrored copies which the dataset's own script makes and
+            lists. They are left out by default, as ``RandomFlip`` does the same.
         **kwargs: Those of :class:`LayoutDataset`.
     """
 
@@ -38,7 +40,7 @@ class MFNetDataset(LayoutDataset):
     FOLDERS = dict(vi_path='images', ir_path='images', seg_map_path='labels', mask_vi_path='mask_vi',
                    mask_ir_path='mask_ir')  # fmt: skip
 
-    def __init__(self, split='train', keep_flipped=False, ann_file=None, **kwargs):
+    def __init__(self, split: str = 'train', keep_flipped: bool = False, ann_file: str | None = None, **kwargs) -> None:
         self.keep_flipped = keep_flipped
         super().__init__(split=split, ann_file=f'{split}.txt' if ann_file is None else ann_file, **kwargs)
 
@@ -47,6 +49,6 @@ class MFNetDataset(LayoutDataset):
             self.data_prefix.get('rgbt_path') or self.data_prefix['vi_path'], vi_pattern=self.patterns['vi_path']
         )
 
-    def _names(self, file):
+    def _names(self, file: Path) -> list[str]:
         names = super()._names(file)
         return names if self.keep_flipped else [n for n in names if not n.endswith('_flip')]

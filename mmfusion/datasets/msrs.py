@@ -1,5 +1,7 @@
 """MSRS: aligned and enhanced pairs of MFNet with segmentation labels (PIAFusion, 2022)."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 
@@ -40,23 +42,23 @@ class MSRSComponentsDataset(MSRSDataset):
     label maps are coarse at borders. Numbers from them rank inputs of one detector, and nothing more.
 
     Args:
-        least_area (int): Least pixels of a component; smaller ones are ignored (``ignore_flag``), neither found nor missed.
+        least_area: Least pixels of a component; smaller ones are ignored (``ignore_flag``), neither found nor missed.
         **kwargs: Those of :class:`MSRSDataset`.
     """
 
     METAINFO = dict(classes=('car', 'person', 'bike'), palette=[[0, 0, 142], [220, 20, 60], [119, 11, 32]])
 
-    def __init__(self, least_area=100, **kwargs):
+    def __init__(self, least_area: int = 100, **kwargs) -> None:
         self.least_area = least_area
         super().__init__(**{**kwargs, 'with_labels': True})
 
-    def parse_pair(self, stem, vi, ir):
+    def parse_pair(self, stem: str, vi: Path, ir: Path) -> dict:
         """As in the base class, with ``instances``."""
         info = super().parse_pair(stem, vi, ir)
         info['instances'] = self._components(read_label_map(info['seg_map_path']))
         return info
 
-    def _components(self, labels):
+    def _components(self, labels: np.ndarray) -> list[dict]:
         """Boxes of components that touch by a side or a corner, as mmdet's ``LoadAnnotations`` wants them."""
         instances = []
         for index, name in enumerate(self.metainfo['classes']):
@@ -89,5 +91,5 @@ class MSRSDetectionDataset(LayoutDataset):
     )
     BOX_SUFFIX = '.txt'
 
-    def __init__(self, with_boxes=True, **kwargs):
+    def __init__(self, with_boxes: bool = True, **kwargs) -> None:
         super().__init__(with_boxes=with_boxes, **kwargs)

@@ -12,12 +12,12 @@ class OCCODataset(LayoutDataset):
     Masks are 0 and 255. Any pairs can be brought into this layout by ``mmfusion masks``.
 
     Args:
-        with_masks (bool): As in :class:`LayoutDataset`, but True by default.
+        with_masks: As in :class:`LayoutDataset`, but True by default.
         **kwargs: Those of :class:`LayoutDataset`.
     """
 
     SPLITS = ('train',)
     FOLDERS = dict(vi_path='vi', ir_path='ir', mask_vi_path='mask_vi', mask_ir_path='mask_ir')
 
-    def __init__(self, with_masks=True, **kwargs):
+    def __init__(self, with_masks: bool = True, **kwargs) -> None:
         super().__init__(with_masks=with_masks, **kwargs)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from mmengine.dataset import DefaultSampler
 
+from mmfusion.datasets.fusion_dataset import FusionDataset
 from mmfusion.registry import DATA_SAMPLERS
 
 
@@ -20,7 +21,7 @@ class PatchSampler(DefaultSampler):
         **kwargs: Those of :class:`mmengine.dataset.DefaultSampler`.
     """
 
-    def __init__(self, dataset, repeats: int = 2, **kwargs) -> None:
+    def __init__(self, dataset: FusionDataset, repeats: int = 2, **kwargs) -> None:
         super().__init__(dataset, **kwargs)
         self.repeats = repeats
 

@@ -1,12 +1,14 @@
 """Boxes of our datasets as COCO JSON."""
 
+from collections.abc import Callable
 from pathlib import Path
 
+from mmfusion.datasets.fusion_dataset import FusionDataset
 from mmfusion.datasets.synthetic import BOX_CLASSES, RenderSyntheticPair
 from mmfusion.utils import read_size
 
 
-def to_coco(dataset, file_name=None):
+def to_coco(dataset: FusionDataset, file_name: Callable[[dict], str] | None = None) -> dict:
     """The boxes of a dataset in COCO's form.
 
     Image ids, annotation ids and category ids count from 1: images in the order of the dataset, categories in that of its
@@ -14,12 +16,11 @@ def to_coco(dataset, file_name=None):
     VOC) gets ``iscrowd=1``, as mmdet reads and writes it. Coordinates are the dataset's own, unrounded.
 
     Args:
-        dataset (FusionDataset): Built with its boxes (``with_boxes=True``).
-        file_name (callable, optional): Sample (dict) → name of its image in the result; default the visible image's
-            name, without folder.
+        dataset: Built with its boxes (``with_boxes=True``).
+        file_name: Sample (dict) → name of its image in the result; default the visible image's name, without folder.
 
     Returns:
-        dict: ``info``, ``images``, ``categories``, ``annotations``.
+        ``info``, ``images``, ``categories``, ``annotations``.
 
     Raises:
         ValueError: The dataset has no boxes, or its classes are not those of the boxes.
@@ -47,7 +48,7 @@ def to_coco(dataset, file_name=None):
     return dict(info=info, licenses=[], images=images, categories=categories, annotations=annotations)
 
 
-def instances_of(dataset, info):
+def instances_of(dataset: FusionDataset, info: dict) -> list[dict]:
     """The boxes of one sample of a dataset: a list of dicts of ``bbox``, ``bbox_label``, ``ignore_flag``.
 
     Raises:
@@ -67,7 +68,7 @@ def instances_of(dataset, info):
     return render(dict(info))['instances']
 
 
-def image_size(info):
+def image_size(info: dict) -> tuple[int, int]:
     """Height and width of a sample's image, from the header of its file; as it is read, that is, turned as EXIF says."""
     if 'synthetic' in info:
         return tuple(info['synthetic']['size'])

@@ -2,12 +2,18 @@
 
 import copy
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import numpy as np
+
 from mmfusion.datasets import to_coco
+from mmfusion.datasets.fusion_dataset import FusionDataset
 from mmfusion.datasets.transforms import LoadSegLabels
 from mmfusion.utils import IMG_SUFFIXES, remove_unfinished, track, write_bytes, write_image
 from mmfusion.utils.run_record import CURE, RECORD, check_record, plain, write_record
+
+from .parts import DatasetPart
 
 # Folder of the images of a part, and the snippet for a stock config, by task.
 IMAGES = dict(seg='img_dir', det='images')
@@ -25,18 +31,20 @@ class FusedDataset:
     How they were made is in ``fuse.json``.
 
     Args:
-        out (str | Path): The folder.
-        task (str): ``'seg'`` or ``'det'``.
-        parts (dict[str, DatasetPart]): By name, such as ``train`` and ``test``.
-        settings (dict): How the images are made.
-        overwrite (bool): Make images anew that are there.
+        out: The folder.
+        task: ``'seg'`` or ``'det'``.
+        parts: By name, such as ``train`` and ``test``.
+        settings: How the images are made.
+        overwrite: Make images anew that are there.
 
     Raises:
         ValueError: ``out`` would overwrite what is read; images are there that were made in another way, or that do not
             belong to the dataset.
     """
 
-    def __init__(self, out, task, parts, settings, overwrite=False):
+    def __init__(
+        self, out: str | Path, task: str, parts: Mapping[str, DatasetPart], settings: dict, overwrite: bool = False
+    ) -> None:
         self.out, self.task, self.parts, self.overwrite = Path(out), task, parts, overwrite
         self.settings = plain(dict(settings, task=task, parts={name: part.settings for name, part in parts.items()}))
         self.infos = {name: _infos(part.dataset) for name, part in parts.items()}
@@ -71,7 +79,7 @@ class FusedDataset:
                 f'it: {", ".join(f.name for f in others[:10])}. Move them away, or choose another --out.'
             )
 
-    def todo(self):
+    def todo(self) -> list[tuple[str, dict]]:
         """list[tuple[str, dict]]: Part and sample of each image that is still to be made."""
         return [
             (name, info)
@@ -80,15 +88,15 @@ class FusedDataset:
             if self.overwrite or not self.targets[name][info['img_id']].is_file()
         ]
 
-    def write(self, make, show_progress=True):
+    def write(self, make: Callable[[np.ndarray, str], np.ndarray], show_progress: bool = True) -> tuple[int, int]:
         """Make and write what is not there.
 
         Args:
-            make (callable): (pair H×W×4 uint8, its name) → H×W×3 uint8.
-            show_progress (bool): Whether to draw a progress bar.
+            make: (pair H×W×4 uint8, its name) → H×W×3 uint8.
+            show_progress: Whether to draw a progress bar.
 
         Returns:
-            tuple[int, int]: Numbers of images made, and of images that were there.
+            Numbers of images made, and of images that were there.
         """
         todo = self.todo()
         if todo:
@@ -113,7 +121,7 @@ class FusedDataset:
         write_bytes(self.out / SNIPPETS[self.task], text.encode())
         return len(todo), sum(map(len, self.infos.values())) - len(todo)
 
-    def _load(self, name, info):
+    def _load(self, name: str, info: dict) -> dict:
         """A sample with its image; labels are looked at, so that mmseg meets none that does not fit."""
         results = copy.deepcopy(info)
         if 'synthetic' in info:
@@ -124,11 +132,11 @@ class FusedDataset:
             LoadSegLabels()(copy.copy(results))
         return results
 
-    def _label_file(self, name, info):
+    def _label_file(self, name: str, info: dict) -> Path:
         suffix = Path(info.get('seg_map_path', '.png')).suffix or '.png'
         return self.out / 'ann_dir' / name / f'{info["img_id"]}{suffix}'
 
-    def _label_suffix(self, name):
+    def _label_suffix(self, name: str) -> str:
         """The one suffix of a part's label files, which mmseg's class wants."""
         suffixes = sorted({self._label_file(name, info).suffix for info in self.infos[name]})
         if len(suffixes) > 1:
@@ -145,7 +153,7 @@ class FusedDataset:
                     if not target.is_file() or target.read_bytes() != data:
                         write_bytes(target, data)
 
-    def _head(self, library, what):
+    def _head(self, library: str, what: str) -> tuple[FusionDataset, list[str]]:
         """First lines of a snippet."""
         dataset = next(iter(self.parts.values())).dataset
         classes, palette = dataset.metainfo['classes'], [list(c) for c in dataset.metainfo.get('palette') or []]
@@ -159,7 +167,7 @@ class FusedDataset:
         ]
         return dataset, lines
 
-    def _tail(self, lines, evaluator):
+    def _tail(self, lines: list[str], evaluator: Callable[[str], str]) -> str:
         """The dataloaders and evaluators of the parts that are called as in a config."""
         names = list(self.parts)
         val = next((n for n in ('val', 'test') if n in names), None)
@@ -204,5 +212,5 @@ class FusedDataset:
         return self._tail(lines, metric.format)
 
 
-def _infos(dataset):
+def _infos(dataset: FusionDataset) -> list[dict]:
     return [dataset.get_data_info(k) for k in range(len(dataset))]

@@ -1,5 +1,6 @@
 """Datasets for tools that read them once: by class and folder, or by the dataloaders of a config."""
 
+from argparse import ArgumentParser, Namespace
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,7 +35,7 @@ class DatasetPart:
     settings: dict
 
 
-def add_dataset_arguments(parser):
+def add_dataset_arguments(parser: ArgumentParser) -> None:
     """The arguments by which a tool takes a dataset; :func:`open_parts` reads them."""
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument('--dataset', help='class of the dataset, such as MSRSDataset')
@@ -59,17 +60,18 @@ def add_dataset_arguments(parser):
     parser.add_argument('--task', choices=TASKS, help='labels or boxes; default: what the dataset has')
 
 
-def open_parts(args, task=None, reading=None):
+def open_parts(
+    args: Namespace, task: str | None = None, reading: dict | None = None
+) -> tuple[str, dict[str, DatasetPart]]:
     """The parts of the dataset that the arguments name.
 
     Args:
-        args (Namespace): With the arguments of :func:`add_dataset_arguments`.
-        task (str, optional): ``'seg'`` or ``'det'``; default ``args.task``, or what the dataset has.
-        reading (dict, optional): How images become 8 bits (:func:`mmfusion.utils.check_reading`); default as
-            the config says.
+        args: With the arguments of :func:`add_dataset_arguments`.
+        task: ``'seg'`` or ``'det'``; default ``args.task``, or what the dataset has.
+        reading: How images become 8 bits (:func:`mmfusion.utils.check_reading`); default as the config says.
 
     Returns:
-        tuple[str, dict[str, DatasetPart]]: The task, and name → part.
+        The task, and name → part.
 
     Raises:
         ValueError: No such dataset or part; images without annotation, by name; a task that the dataset has not.
@@ -87,7 +89,7 @@ def open_parts(args, task=None, reading=None):
     return task, parts
 
 
-def _from_class(args):
+def _from_class(args: Namespace) -> dict[str, dict]:
     """Configs of the parts of ``--dataset``."""
     cls = _class_of(args.dataset)
     common = dict(type=args.dataset, **(args.dataset_options or {}))
@@ -112,7 +114,7 @@ def _from_class(args):
     return {split: dict(common, split=split) for split in splits}
 
 
-def _from_config(args):
+def _from_config(args: Namespace) -> dict[str, dict]:
     """Configs of the datasets in the dataloaders of ``--dataset-config``."""
     if args.lists or args.data_root or args.dataset_options:
         raise ValueError(
@@ -131,7 +133,7 @@ def _from_config(args):
     return {name: _unwrapped(found[name]['dataset'].to_dict(), args.dataset_config) for name in names}
 
 
-def _unwrapped(cfg, file):
+def _unwrapped(cfg: dict, file: str | Path) -> dict:
     """The dataset inside of RepeatDataset, MultiImageMixDataset and the like."""
     while isinstance(cfg.get('dataset'), dict):
         cfg = cfg['dataset']
@@ -142,7 +144,7 @@ def _unwrapped(cfg, file):
     return cfg
 
 
-def _class_of(name):
+def _class_of(name: str) -> type[FusionDataset]:
     """A dataset class of mmfusion, or of a scope that the name tells."""
     cls = DATASETS.get(name)
     if not (isinstance(cls, type) and issubclass(cls, FusionDataset)):
@@ -154,7 +156,7 @@ def _known():
     return sorted(name for name, cls in DATASETS.module_dict.items() if issubclass(cls, FusionDataset))
 
 
-def _bare(cfg):
+def _bare(cfg: dict) -> dict:
     """The dataset of a config without annotations and pipeline."""
     cls = _class_of(cfg['type'])
     cfg = {
@@ -171,7 +173,7 @@ def _bare(cfg):
     return cfg
 
 
-def _task_of(cfg):
+def _task_of(cfg: dict) -> str:
     """What a dataset is annotated for.
 
     Raises:
@@ -189,7 +191,7 @@ def _task_of(cfg):
     return tasks[0]
 
 
-def _folders(cfg):
+def _folders(cfg: dict) -> dict[str, str]:
     """Folders of annotations that a dataset may have, by key, as its config or class gives them."""
     cls, prefix = _class_of(cfg['type']), dict(cfg.get('data_prefix') or {})
     if not issubclass(cls, LayoutDataset):
@@ -197,7 +199,7 @@ def _folders(cfg):
     return DATASETS.build(dict(_bare(cfg), lazy_init=True)).folders() | prefix
 
 
-def _open(cfg, task, reading):
+def _open(cfg: dict, task: str, reading: dict | None) -> DatasetPart:
     """One part, with the annotations of the task."""
     cls, full = _class_of(cfg['type']), _bare(cfg)
     if issubclass(cls, SyntheticDataset):
@@ -223,7 +225,7 @@ def _open(cfg, task, reading):
     return DatasetPart(dataset, TRANSFORMS.build(load), dict(settings, load=load))
 
 
-def _check_complete(cfg, task):
+def _check_complete(cfg: dict, task: str) -> None:
     """All images must be annotated.
 
     Raises:
@@ -251,7 +253,7 @@ def _check_complete(cfg, task):
         )
 
 
-def _loader(cfg, cls, reading):
+def _loader(cfg: dict, cls: type[FusionDataset], reading: dict | None) -> dict:
     """Config of the transform that gives the pair as an array."""
     given = next(iter(cfg.get('pipeline') or []), {})
     kind = str(given.get('type')).split('.')[-1]

@@ -16,11 +16,11 @@ class SyntheticDataset(FusionDataset):
     ``seg_fields``.
 
     Args:
-        num (int): Number of scenes.
-        seed (int): Which set of scenes.
-        size (tuple[int, int]): Height and width.
-        start (int): Index of the first scene: a validation set takes up where the training set ends.
-        task (str): Whose classes ``metainfo`` tells the metrics: ``'seg'`` (:data:`CLASSES`) or ``'det'``
+        num: Number of scenes.
+        seed: Which set of scenes.
+        size: Height and width.
+        start: Index of the first scene: a validation set takes up where the training set ends.
+        task: Whose classes ``metainfo`` tells the metrics: ``'seg'`` (:data:`CLASSES`) or ``'det'``
             (:data:`BOX_CLASSES`, which the boxes' labels count). The samples are the same.
         **kwargs: Those of :class:`FusionDataset`.
 
@@ -30,7 +30,16 @@ class SyntheticDataset(FusionDataset):
 
     METAINFO = dict(classes=CLASSES, palette=PALETTE)
 
-    def __init__(self, num=64, seed=0, size=(480, 640), start=0, task='seg', metainfo=None, **kwargs):
+    def __init__(
+        self,
+        num: int = 64,
+        seed: int = 0,
+        size: tuple[int, int] = (480, 640),
+        start: int = 0,
+        task: str = 'seg',
+        metainfo: dict | None = None,
+        **kwargs,
+    ) -> None:
         if num < 1:
             raise ValueError(f'SyntheticDataset needs at least one scene, got num={num}')
         if task not in ('seg', 'det'):
@@ -41,11 +50,11 @@ class SyntheticDataset(FusionDataset):
         self.num, self.seed, self.size, self.start = num, seed, tuple(size), start
         super().__init__(metainfo=metainfo, **kwargs)
 
-    def load_data_list(self):
+    def load_data_list(self) -> list[dict]:
         """The recipes of the scenes; nothing is rendered here."""
         return [self._recipe(index) for index in range(self.start, self.start + self.num)]
 
-    def _recipe(self, index):
+    def _recipe(self, index: int) -> dict:
         name = scene_name(self.seed, index)
         return dict(
             synthetic=dict(seed=self.seed, index=index, size=self.size),

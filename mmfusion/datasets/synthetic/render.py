@@ -11,6 +11,7 @@ import zipfile
 from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -18,6 +19,7 @@ import numpy as np
 from mmfusion.utils import write_bytes
 
 from .scene import compose_scene, sense_infrared, sense_visible, smoke_map
+from .scene.canvas import Canvas
 
 PALETTE = [[0, 0, 0], [128, 64, 128], [60, 140, 40], [40, 60, 200], [220, 20, 60], [250, 200, 30]]
 BOX_CLASSES = ('person', 'car')
@@ -59,23 +61,23 @@ class SyntheticScene:
     seen: np.ndarray = field(default=None, repr=False)  # N×2 bool: seen in vi, in ir
 
 
-def scene_name(seed, index):
+def scene_name(seed: int, index: int) -> str:
     """Name of a scene without rendering it, e.g. ``'00012D'``."""
     return f'{index:05d}{"N" if (seed + index) % 2 else "D"}'
 
 
-def render_scene(seed, index, size=(480, 640)):
+def render_scene(seed: int, index: int, size: tuple[int, int] = (480, 640)) -> SyntheticScene:
     """Render one street scene.
 
     The same arguments give the same arrays. Every second scene is at night.
 
     Args:
-        seed (int): Which set of scenes; not negative.
-        index (int): Which scene of the set; not negative.
-        size (tuple[int, int]): Height and width in pixels, at least 32 each.
+        seed: Which set of scenes; not negative.
+        index: Which scene of the set; not negative.
+        size: Height and width in pixels, at least 32 each.
 
     Returns:
-        SyntheticScene: Images, labels, boxes and masks.
+        Images, labels, boxes and masks.
 
     Raises:
         ValueError: A negative seed or index, or a size under 32 pixels.
@@ -96,18 +98,18 @@ def render_scene(seed, index, size=(480, 640)):
     )
 
 
-def cached_scene(folder, seed, index, size=(480, 640)):
+def cached_scene(folder: str | Path, seed: int, index: int, size: tuple[int, int] = (480, 640)) -> SyntheticScene:
     """What :func:`render_scene` gives, rendered once and then read from a file.
 
     Rendering takes longer than one training step of a small network. Several workers and processes may share the folder;
     scenes of another version of the generator are not taken for those of this one.
 
     Args:
-        folder (str | Path): Where the scenes are kept; it may be deleted at any time when nothing runs.
+        folder: Where the scenes are kept; it may be deleted at any time when nothing runs.
         seed, index, size: Those of :func:`render_scene`.
 
     Returns:
-        SyntheticScene: The same arrays.
+        The same arrays.
 
     Raises:
         ValueError: A file of the folder cannot be read.
@@ -130,7 +132,7 @@ def cached_scene(folder, seed, index, size=(480, 640)):
 
 
 @cache
-def generator_version():
+def generator_version() -> str:
     """Hash of the generator's source: scenes of two versions may differ."""
     digest = hashlib.sha256(Path(__file__).read_bytes())
     for file in sorted((Path(__file__).parent / 'scene').glob('*.py')):
@@ -138,7 +140,9 @@ def generator_version():
     return digest.hexdigest()[:12]
 
 
-def _annotate(canvas, scene, smoke, contrast_vi, contrast_ir):
+def _annotate(
+    canvas: Canvas, scene: SimpleNamespace, smoke: np.ndarray, contrast_vi: np.ndarray, contrast_ir: np.ndarray
+) -> tuple[np.ndarray, ...]:
     """Boxes of the objects, and the masks of those that each camera shows."""
     h, w = canvas.size
     mask_vi, mask_ir = np.zeros((h, w), np.uint8), np.zeros((h, w), np.uint8)

@@ -1,5 +1,7 @@
 """Rendering of synthetic scenes inside a pipeline."""
 
+from pathlib import Path
+
 import numpy as np
 from mmcv.transforms import BaseTransform
 
@@ -23,11 +25,11 @@ class RenderSyntheticPair(BaseTransform):
     (int64), ``gt_ignore_flags`` (bool), and ``instances``, the boxes as a dataset gives them that reads them from files.
 
     Args:
-        with_masks (bool): Give the masks of salient objects.
-        with_seg (bool): Give the segmentation labels.
-        with_bbox (bool): Give the boxes.
-        box_type (str): ``'hbox'`` as mmdet's transforms want them, or ``'array'``: a plain N×4 float32 array.
-        cache_dir (str, optional): Folder in which rendered scenes are kept for later epochs and runs
+        with_masks: Give the masks of salient objects.
+        with_seg: Give the segmentation labels.
+        with_bbox: Give the boxes.
+        box_type: ``'hbox'`` as mmdet's transforms want them, or ``'array'``: a plain N×4 float32 array.
+        cache_dir: Folder in which rendered scenes are kept for later epochs and runs
             (:func:`~mmfusion.datasets.synthetic.cached_scene`). By default each is rendered whenever it is asked for.
 
     Raises:
@@ -35,13 +37,20 @@ class RenderSyntheticPair(BaseTransform):
         ValueError: ``box_type`` is neither of the two.
     """
 
-    def __init__(self, with_masks=True, with_seg=True, with_bbox=True, box_type='hbox', cache_dir=None):
+    def __init__(
+        self,
+        with_masks: bool = True,
+        with_seg: bool = True,
+        with_bbox: bool = True,
+        box_type: str = 'hbox',
+        cache_dir: str | Path | None = None,
+    ) -> None:
         if box_type not in ('hbox', 'array'):
             raise ValueError(f"box_type must be 'hbox' or 'array', got {box_type!r}")
         self.with_masks, self.with_seg, self.with_bbox, self.box_type = with_masks, with_seg, with_bbox, box_type
         self.cache_dir = cache_dir
 
-    def transform(self, results):
+    def transform(self, results: dict) -> dict:
         """Render one scene."""
         if 'synthetic' not in results:
             raise KeyError(
@@ -72,14 +81,14 @@ class RenderSyntheticPair(BaseTransform):
             ]
         return results
 
-    def _boxes(self, bboxes):
+    def _boxes(self, bboxes: np.ndarray):
         if self.box_type == 'array':
             return bboxes
         from mmdet.structures.bbox import HorizontalBoxes
 
         return HorizontalBoxes(bboxes)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return (
             f'{type(self).__name__}(with_masks={self.with_masks}, with_seg={self.with_seg}, '
             f'with_bbox={self.with_bbox}, box_type={self.box_type!r}, cache_dir={self.cache_dir!r})'

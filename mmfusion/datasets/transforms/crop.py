@@ -1,12 +1,15 @@
 """Patches that hold salient objects."""
 
 import warnings
+from collections.abc import Iterable, Sequence
 
 import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 
 from mmfusion.registry import TRANSFORMS
+
+_Place = tuple[slice, slice]
 
 
 @TRANSFORMS.register_module()
@@ -18,21 +21,28 @@ class ForegroundCrop(BaseTransform):
     Required keys: ``img``, ``gt_mask_vi``, ``gt_mask_ir``. Changed keys: ``img``, ``img_shape``, ``seg_fields``'.
 
     Args:
-        crop_size (tuple[int, int]): Height and width.
-        draw (str): ``'pixel'``: a salient pixel is drawn uniformly from the union of the masks, then the patch uniformly
+        crop_size: Height and width.
+        draw: ``'pixel'``: a salient pixel is drawn uniformly from the union of the masks, then the patch uniformly
             among those that hold it; large objects are seen more often. ``'patch'`` (public code of OCCO): patches are
             drawn uniformly until one holds a salient pixel.
-        attempts (int): How many patches ``'patch'`` draws; a pair of which none holds a salient pixel counts as one
-            without any. The public code draws 20 for the two patches of a pair.
-        empty (str): What to do with a pair without a salient pixel: ``'skip'``, as OCCO does (another pair takes its
-            place; said in a warning), ``'random'``, any patch, or ``'error'``.
-        max_skips (int): Skipping this many pairs in a row is an error: the masks are then wrong.
+        attempts: How many patches ``'patch'`` draws; a pair of which none holds a salient pixel counts as one without
+            any. The public code draws 20 for the two patches of a pair.
+        empty: What to do with a pair without a salient pixel: ``'skip'``, as OCCO does (another pair takes its place;
+            said in a warning), ``'random'``, any patch, or ``'error'``.
+        max_skips: Skipping this many pairs in a row is an error: the masks are then wrong.
 
     Raises:
         ValueError: If there is no salient patch, as ``empty`` and ``max_skips`` say, or boxes, which would not be cut.
     """
 
-    def __init__(self, crop_size=(256, 256), empty='skip', max_skips=100, draw='pixel', attempts=20):
+    def __init__(
+        self,
+        crop_size: tuple[int, int] = (256, 256),
+        empty: str = 'skip',
+        max_skips: int = 100,
+        draw: str = 'pixel',
+        attempts: int = 20,
+    ) -> None:
         if empty not in ('skip', 'random', 'error'):
             raise ValueError(f"empty must be 'skip', 'random' or 'error', got {empty!r}")
         if draw not in ('pixel', 'patch'):
@@ -42,7 +52,7 @@ class ForegroundCrop(BaseTransform):
         self.empty, self.max_skips = empty, max_skips
         self._skipped = 0
 
-    def transform(self, results):
+    def transform(self, results: dict) -> dict | None:
         """Cut one sample; None where it is skipped."""
         if 'gt_bboxes' in results:
             raise ValueError('ForegroundCrop does not cut boxes; use mmdet.RandomCrop in pipelines with boxes')
@@ -60,7 +70,7 @@ class ForegroundCrop(BaseTransform):
         results['img_shape'] = self.crop_size
         return results
 
-    def _around_a_pixel(self, salient, shape):
+    def _around_a_pixel(self, salient: np.ndarray, shape: Sequence[int]) -> _Place | None:
         """A patch that holds a salient pixel, which is drawn first; None where there is none."""
         rows, cols = np.nonzero(salient)
         if len(rows) == 0:
@@ -71,7 +81,7 @@ class ForegroundCrop(BaseTransform):
             for p, c, n in zip((rows[k], cols[k]), self.crop_size, shape, strict=True)
         )
 
-    def _first_salient(self, salient, shape):
+    def _first_salient(self, salient: np.ndarray, shape: Sequence[int]) -> _Place | None:
         """The first of some uniform patches that holds a salient pixel; None where none does."""
         for _ in range(self.attempts if salient.any() else 0):
             place = self._anywhere(shape)
@@ -79,13 +89,13 @@ class ForegroundCrop(BaseTransform):
                 return place
         return None
 
-    def _anywhere(self, shape):
+    def _anywhere(self, shape: Sequence[int]) -> _Place:
         return self._place(np.random.randint(n - c + 1) for n, c in zip(shape, self.crop_size, strict=True))
 
-    def _place(self, corner):
+    def _place(self, corner: Iterable[int]) -> _Place:
         return tuple(slice(p, p + c) for p, c in zip(corner, self.crop_size, strict=True))
 
-    def _no_patch(self, results):
+    def _no_patch(self, results: dict) -> None:
         name = f'{results["img_path"]}: neither mask has a salient pixel'
         if self.draw == 'patch':
             name += f' in {self.attempts} random patches'
@@ -102,12 +112,12 @@ class ForegroundCrop(BaseTransform):
         warnings.warn(f'{name}; another pair takes its place, as in OCCO', stacklevel=2)
         return None
 
-    def _extend(self, results):
+    def _extend(self, results: dict) -> None:
         height, width = results['img'].shape[:2]
         bottom, right = max(0, self.crop_size[0] - height), max(0, self.crop_size[1] - width)
         if bottom or right:
             for key in ('img', *results.get('seg_fields', ())):
                 results[key] = cv2.copyMakeBorder(results[key], 0, bottom, 0, right, cv2.BORDER_REFLECT_101)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f'{type(self).__name__}(crop_size={self.crop_size}, empty={self.empty!r}, draw={self.draw!r})'

@@ -1,5 +1,7 @@
 """Packing of pipeline results into tensors and a data sample."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from mmcv.transforms import BaseTransform, to_tensor
@@ -41,22 +43,24 @@ class PackFusionInputs(BaseTransform):
     these is refused.
 
     Args:
-        channels (int): 4 for pairs; 3 for single images (B, G, R), as an auto-encoder trains on.
-        meta_keys (Sequence[str]): Keys kept as meta information where present.
-        labels_at_ori_shape (bool): The segmentation labels were loaded after a resize and have the size of the file,
-            at which mmseg scores predictions: so do mmseg's own test pipelines.
+        channels: 4 for pairs; 3 for single images (B, G, R), as an auto-encoder trains on.
+        meta_keys: Keys kept as meta information where present.
+        labels_at_ori_shape: The segmentation labels were loaded after a resize and have the size of the file, at which
+            mmseg scores predictions: so do mmseg's own test pipelines.
 
     Raises:
         ValueError: If the image has another number of channels, is not uint8, a map has another size than the image, or
             there are annotations that cannot be packed.
     """
 
-    def __init__(self, meta_keys=META_KEYS, labels_at_ori_shape=False, channels=4):
+    def __init__(
+        self, meta_keys: Sequence[str] = META_KEYS, labels_at_ori_shape: bool = False, channels: int = 4
+    ) -> None:
         self.meta_keys = tuple(meta_keys)
         self.labels_at_ori_shape = labels_at_ori_shape
         self.channels = channels
 
-    def transform(self, results):
+    def transform(self, results: dict) -> dict:
         """Pack one sample."""
         img = results['img']
         if img.ndim != 3 or img.shape[2] != self.channels:
@@ -96,7 +100,7 @@ class PackFusionInputs(BaseTransform):
         inputs = torch.from_numpy(np.ascontiguousarray(img.transpose(2, 0, 1)))
         return dict(inputs=inputs, data_samples=sample)
 
-    def _check_annotations(self, results):
+    def _check_annotations(self, results: dict) -> None:
         name = results.get('img_path')
         size, packed = results['img'].shape[:2], {'img', *_MAPS, *(results.get('companions') or ())}
         loose = [k for k, v in results.items() if isinstance(v, np.ndarray) and v.shape[:2] == size and k not in packed]
@@ -120,7 +124,7 @@ class PackFusionInputs(BaseTransform):
                 raise ValueError(f'{name}: {key} is {results[key].shape} but the {what} {size} (height, width). {hint}')
 
     @staticmethod
-    def _pack_boxes(results, sample):
+    def _pack_boxes(results: dict, sample: FusionDataSample) -> None:
         bboxes = results['gt_bboxes']
         bboxes = (
             bboxes.tensor if hasattr(bboxes, 'tensor') else to_tensor(np.asarray(bboxes, np.float32).reshape(-1, 4))
@@ -131,12 +135,12 @@ class PackFusionInputs(BaseTransform):
         sample.gt_instances = InstanceData(bboxes=bboxes[keep], labels=labels[keep])
         sample.ignored_instances = InstanceData(bboxes=bboxes[~keep], labels=labels[~keep])
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return (
             f'{type(self).__name__}(meta_keys={self.meta_keys}, labels_at_ori_shape={self.labels_at_ori_shape}, '
             f'channels={self.channels})'
         )
 
 
-def _map(array):
+def _map(array: np.ndarray) -> PixelData:
     return PixelData(data=to_tensor(array[None].astype(np.int64)))

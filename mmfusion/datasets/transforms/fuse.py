@@ -15,16 +15,16 @@ from mmfusion.utils.run_record import model_settings, plain
 SOURCES = ('fused', 'visible', 'infrared', 'average')
 
 
-def plain_image(pair, source):
+def plain_image(pair: np.ndarray, source: str) -> np.ndarray:
     """A picture of three channels from a pair, without any model: what fusion is compared with.
 
     Args:
-        pair (np.ndarray): H×W×4 uint8, B, G, R, IR.
-        source (str): ``'visible'``; ``'infrared'``, repeated to three channels; or ``'average'``, the mean of each colour
+        pair: H×W×4 uint8, B, G, R, IR.
+        source: ``'visible'``; ``'infrared'``, repeated to three channels; or ``'average'``, the mean of each colour
             channel and the infrared one, halves rounded up.
 
     Returns:
-        np.ndarray: H×W×3 uint8, B, G, R.
+        H×W×3 uint8, B, G, R.
 
     Raises:
         ValueError: ``source`` is none of these.
@@ -54,16 +54,15 @@ class FuseImages(BaseTransform):
     that ``img_path`` and ``ir_path`` still tell which files were fused.
 
     Args:
-        model (str | Path, optional): As :class:`~mmfusion.apis.FusionInferencer` takes it: ``'occo_fmb'``, or the
-            path of a config.
-        weights (str | Path, optional): Checkpoint, or the word ``'random'``.
-        source (str): ``'fused'``, or, without a model, ``'visible'``, ``'infrared'`` or ``'average'``: see
+        model: As :class:`~mmfusion.apis.FusionInferencer` takes it: ``'occo_fmb'``, or the path of a config.
+        weights: Checkpoint, or the word ``'random'``.
+        source: ``'fused'``, or, without a model, ``'visible'``, ``'infrared'`` or ``'average'``: see
             :func:`plain_image`.
-        device (str): Where the model runs. A GPU needs a dataloader without workers.
-        tile (tuple[int, int], optional): Fuse window by window of this height and width.
-        cfg_options (dict, optional): Overrides of the config.
-        cache_dir (str | Path, optional): Folder in which fused images are kept, under a digest of the pair's pixels and
-            of the model (its config and weights), so that a change of either is never met by an old image.
+        device: Where the model runs. A GPU needs a dataloader without workers.
+        tile: Fuse window by window of this height and width.
+        cfg_options: Overrides of the config.
+        cache_dir: Folder in which fused images are kept, under a digest of the pair's pixels and of the model (its
+            config and weights), so that a change of either is never met by an old image.
 
     Raises:
         ValueError: Something is missing or too much for this ``source``; the image is no pair; a GPU was asked for in a
@@ -72,14 +71,14 @@ class FuseImages(BaseTransform):
 
     def __init__(
         self,
-        model=None,
-        weights=None,
-        source='fused',
-        device='cpu',
-        tile=None,
-        cfg_options=None,
-        cache_dir=None,
-    ):
+        model: str | Path | None = None,
+        weights: str | Path | None = None,
+        source: str = 'fused',
+        device: str = 'cpu',
+        tile: tuple[int, int] | None = None,
+        cfg_options: dict | None = None,
+        cache_dir: str | Path | None = None,
+    ) -> None:
         if source not in SOURCES:
             raise ValueError(f'source must be one of {", ".join(SOURCES)}, got {source!r}')
         if source == 'fused' and (model is None or weights is None):
@@ -95,7 +94,7 @@ class FuseImages(BaseTransform):
         self.tile, self.cfg_options, self.cache_dir = tile, cfg_options, cache_dir
         self._inferencer = self._cache = None
 
-    def transform(self, results):
+    def transform(self, results: dict) -> dict:
         """Replace ``img``."""
         pair, name = results['img'], str(results.get('img_path', 'the pair'))
         if pair.ndim != 3 or pair.shape[2] != 4 or pair.dtype != np.uint8:
@@ -106,7 +105,7 @@ class FuseImages(BaseTransform):
         results['img'] = self._fuse(pair, name) if self.source == 'fused' else plain_image(pair, self.source)
         return results
 
-    def _fuse(self, pair, name):
+    def _fuse(self, pair: np.ndarray, name: str) -> np.ndarray:
         if self.cache_dir is None:
             return self._run(pair, name)
         digest = hashlib.sha256(f'{pair.shape}'.encode() + pair.tobytes()).hexdigest()
@@ -117,7 +116,7 @@ class FuseImages(BaseTransform):
         write_image(file, image)
         return image
 
-    def _run(self, pair, name):
+    def _run(self, pair: np.ndarray, name: str) -> np.ndarray:
         """The model on one pair; builds it first."""
         if self._inferencer is None:
             if get_worker_info() is not None and not str(self.device).startswith('cpu'):
@@ -140,11 +139,11 @@ class FuseImages(BaseTransform):
             self._cache = Path(self.cache_dir) / hashlib.sha256(text.encode()).hexdigest()[:16]
         return self._cache
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict:
         """Without the model: each process builds its own."""
         return {**self.__dict__, '_inferencer': None}
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return (
             f'{type(self).__name__}(model={self.model!r}, weights={self.weights!r}, source={self.source!r}, '
             f'device={self.device!r}, tile={self.tile}, cfg_options={self.cfg_options}, cache_dir={self.cache_dir!r})'

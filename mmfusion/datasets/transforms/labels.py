@@ -1,5 +1,7 @@
 """Loading of segmentation labels with checks that mmseg's own loader does not make."""
 
+from pathlib import Path
+
 import numpy as np
 from mmcv.transforms import BaseTransform
 
@@ -18,7 +20,7 @@ class LoadSegLabels(BaseTransform):
     (H×W uint8), listed in ``seg_fields``.
 
     Args:
-        ignore_index (int): A label that may stand in a map without being a class.
+        ignore_index: A label that may stand in a map without being a class.
 
     Raises:
         KeyError: The dataset gives no labels.
@@ -26,10 +28,10 @@ class LoadSegLabels(BaseTransform):
         ImageReadError: The file is missing or damaged.
     """
 
-    def __init__(self, ignore_index=255):
+    def __init__(self, ignore_index: int = 255) -> None:
         self.ignore_index = ignore_index
 
-    def transform(self, results):
+    def transform(self, results: dict) -> dict:
         """Read, check and map one label map."""
         path = results.get('seg_map_path')
         if path is None:
@@ -50,7 +52,7 @@ class LoadSegLabels(BaseTransform):
         results.setdefault('seg_fields', []).append('gt_seg_map')
         return results
 
-    def _check(self, seg_map, path, results):
+    def _check(self, seg_map: np.ndarray, path: str | Path, results: dict) -> None:
         # With reduce_zero_label the file counts one more: 0, the unlabelled.
         highest = results['num_classes'] - (0 if results.get('reduce_zero_label') else 1)
         labels = np.unique(seg_map)
@@ -62,20 +64,22 @@ class LoadSegLabels(BaseTransform):
                 'dataset?'
             )
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f'{type(self).__name__}(ignore_index={self.ignore_index})'
 
 
-def map_labels(seg_map, label_map=None, reduce_zero_label=False):
+def map_labels(
+    seg_map: np.ndarray, label_map: dict[int, int] | None = None, reduce_zero_label: bool = False
+) -> np.ndarray:
     """Apply ``reduce_zero_label`` (0 → 255, the others one less, 255 stays), then ``label_map`` (old → new), as mmseg.
 
     Args:
-        seg_map (np.ndarray): uint8.
-        label_map (dict[int, int], optional): Labels to replace.
-        reduce_zero_label (bool): Whether label 0 means unlabelled.
+        seg_map: uint8.
+        label_map: Labels to replace.
+        reduce_zero_label: Whether label 0 means unlabelled.
 
     Returns:
-        np.ndarray: uint8 of the same shape.
+        uint8 of the same shape.
     """
     table = np.arange(256)
     if reduce_zero_label:

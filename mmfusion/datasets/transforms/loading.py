@@ -1,5 +1,6 @@
 """Loading of image pairs and of their salient-object masks."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,23 +20,28 @@ class LoadImagePair(BaseTransform):
     Added keys: ``img``, ``img_shape``, ``ori_shape``.
 
     Args:
-        depth16 (str): How images of more than 8 bits become 8: ``'full'`` scale, or ``'stretch'`` between the image's
-            0.5 and 99.5 percentiles (raw thermal data).
-        value_range (bool): Add ``value_range``, the minimum and maximum of either image, ((vi, vi), (ir, ir)) in 0…255,
-            before anything is cut: what ``FusionDataPreprocessor(stretch=True)`` stretches by.
-        ir_range (Sequence[float | str], optional): Infrared values that become 0 and 255, or percentiles (``'1%'``).
-        ir_colormap (str, optional): Palette of infrared images in colours. With ``depth16``: see
-            :func:`mmfusion.utils.check_reading`.
+        depth16: How images of more than 8 bits become 8: ``'full'`` scale, or ``'stretch'`` between the image's 0.5 and
+            99.5 percentiles (raw thermal data).
+        value_range: Add ``value_range``, the minimum and maximum of either image, ((vi, vi), (ir, ir)) in 0…255, before
+            anything is cut: what ``FusionDataPreprocessor(stretch=True)`` stretches by.
+        ir_range: Infrared values that become 0 and 255, or percentiles (``'1%'``).
+        ir_colormap: Palette of infrared images in colours. With ``depth16``: see :func:`mmfusion.utils.check_reading`.
 
     Raises:
         ImageReadError: A file is missing or damaged.
         ValueError: The two images differ in size.
     """
 
-    def __init__(self, depth16='full', value_range=False, ir_range=None, ir_colormap=None):
+    def __init__(
+        self,
+        depth16: str = 'full',
+        value_range: bool = False,
+        ir_range: Sequence[float | str] | None = None,
+        ir_colormap: str | None = None,
+    ) -> None:
         self.reading, self.value_range = check_reading(depth16, ir_range, ir_colormap), value_range
 
-    def transform(self, results):
+    def transform(self, results: dict) -> dict:
         """Read both files and stack them."""
         vi, ir = read_pair(results['img_path'], results['ir_path'], **self.reading)
         results['img'] = stack_pair(vi, ir, results['img_path'], results['ir_path'])
@@ -44,12 +50,14 @@ class LoadImagePair(BaseTransform):
             results['value_range'] = tuple((int(image.min()), int(image.max())) for image in (vi, ir))
         return results
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         options = ', '.join(f'{key}={value!r}' for key, value in self.reading.items())
         return f'{type(self).__name__}({options}, value_range={self.value_range})'
 
 
-def stack_pair(vi, ir, vi_name='the visible image', ir_name='the infrared image'):
+def stack_pair(
+    vi: np.ndarray, ir: np.ndarray, vi_name: str = 'the visible image', ir_name: str = 'the infrared image'
+) -> np.ndarray:
     """Stack H×W×3 (B, G, R) and H×W into H×W×4.
 
     Raises:
@@ -60,7 +68,7 @@ def stack_pair(vi, ir, vi_name='the visible image', ir_name='the infrared image'
     return np.concatenate([vi, ir[..., None]], axis=2)
 
 
-def refuse_two_sizes(vi, ir, vi_name, ir_name):
+def refuse_two_sizes(vi: np.ndarray, ir: np.ndarray, vi_name: str, ir_name: str) -> None:
     """Refuse a pair whose images, H×W×3 and H×W, differ in size.
 
     Raises:
@@ -86,7 +94,7 @@ class LoadSaliencyMasks(BaseTransform):
         ValueError: A mask has another size than its image.
     """
 
-    def transform(self, results):
+    def transform(self, results: dict) -> dict:
         """Read both masks."""
         for name in ('mask_vi', 'mask_ir'):
             path = results.get(f'{name}_path')

@@ -16,11 +16,11 @@ class LoadMFNetPair(BaseTransform):
         ImageReadError: The file is missing, damaged, or has not four channels of 8 bits.
     """
 
-    def transform(self, results):
+    def transform(self, results: dict) -> dict:
         """Read one file and bring its channels into OpenCV's order."""
         results['img'] = read_four_channels(results['img_path'])
         results['img_shape'] = results['ori_shape'] = results['img'].shape[:2]
         return results
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f'{type(self).__name__}()'

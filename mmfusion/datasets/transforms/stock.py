@@ -6,6 +6,7 @@ each one, and ``tests/datasets/transforms`` tries them again.
 
 import inspect
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from mmfusion.registry import TRANSFORMS
 
@@ -93,13 +94,20 @@ COMPOSITES = {'mmcv.RandomApply', 'mmcv.RandomChoice', 'mmcv.TestTimeAug', 'mmde
 MOVE_SEG_FIELDS = {name for name in GEOMETRIC if name.startswith('mmseg.')}
 
 
-def library_name(transform):
+def library_name(transform: object) -> str:
     """The name of a transform (class or object) in the tables of this module: top package and class."""
     cls = transform if isinstance(transform, type) else type(transform)
     return f'{cls.__module__.partition(".")[0]}.{cls.__name__}'
 
 
-def adapt_pipeline(pipeline, load=None, pack=None, annotations=None, scope=None, keep=()):
+def adapt_pipeline(
+    pipeline: Sequence[dict],
+    load: dict | Sequence[dict] | None = None,
+    pack: dict | None = None,
+    annotations: dict | Sequence[dict] | None = None,
+    scope: str | None = None,
+    keep: Sequence[str] = (),
+) -> list[dict]:
     """Turn a stock pipeline of mmseg or mmdet into the same for image pairs.
 
     - ``LoadImageFromFile`` becomes ``mmfusion.LoadImagePair``, ``PackSegInputs`` and ``PackDetInputs`` become
@@ -120,17 +128,17 @@ def adapt_pipeline(pipeline, load=None, pack=None, annotations=None, scope=None,
     ``PipelineSwitchHook`` is adapted like any other.
 
     Args:
-        pipeline (Sequence[dict]): A stock pipeline, such as ``_base_.train_pipeline`` in a config. It is not changed.
-        load (dict | Sequence[dict], optional): What stands in place of ``LoadImageFromFile``.
-        pack (dict, optional): What stands in place of the packer.
-        annotations (dict | Sequence[dict], optional): What stands in place of ``LoadAnnotations``; ``()`` where ``load``
-            gives the annotations, too. By default the stock loading stays.
-        scope (str, optional): The library of names without one, ``'mmseg'`` or ``'mmdet'``. By default it is that of
-            the packer in the pipeline.
-        keep (Sequence[str]): Further transforms, with their scope, that are known to be right on H×W×4 arrays.
+        pipeline: A stock pipeline, such as ``_base_.train_pipeline`` in a config. It is not changed.
+        load: What stands in place of ``LoadImageFromFile``.
+        pack: What stands in place of the packer.
+        annotations: What stands in place of ``LoadAnnotations``; ``()`` where ``load`` gives the annotations, too. By
+            default the stock loading stays.
+        scope: The library of names without one, ``'mmseg'`` or ``'mmdet'``. By default it is that of the packer in the
+            pipeline.
+        keep: Further transforms, with their scope, that are known to be right on H×W×4 arrays.
 
     Returns:
-        list[dict]: The pipeline for pairs. Adapting it once more gives the same.
+        The pipeline for pairs. Adapting it once more gives the same.
 
     Raises:
         KeyError: No library has a transform of that name, or which one is meant is not known.
@@ -146,7 +154,7 @@ def adapt_pipeline(pipeline, load=None, pack=None, annotations=None, scope=None,
     return _Adapter(load, pack, annotations, scope, keep).sequence(pipeline)
 
 
-def _packers_library(pipeline):
+def _packers_library(pipeline: Mapping | Sequence) -> str | None:
     """``'mmseg'`` or ``'mmdet'`` where the pipeline (lists and dicts) holds the packer of one of them, or None."""
     if isinstance(pipeline, Mapping):
         for packer in PACKERS:
@@ -160,7 +168,7 @@ def _packers_library(pipeline):
     return next((found for part in parts if (found := _packers_library(part))), None)
 
 
-def _plain(cfg):
+def _plain(cfg: Any) -> Any:
     """A copy in plain dicts and lists: mmengine's ConfigDict would write its scope into them."""
     if isinstance(cfg, Mapping):
         return {key: _plain(value) for key, value in cfg.items()}
@@ -169,7 +177,7 @@ def _plain(cfg):
     return cfg
 
 
-def _as_list(cfg, default):
+def _as_list(cfg: Mapping | Sequence | None, default: Mapping | Sequence) -> list:
     if cfg is None:
         cfg = default
     return [cfg] if isinstance(cfg, Mapping) else list(cfg)
@@ -178,7 +186,14 @@ def _as_list(cfg, default):
 class _Adapter:
     """One run of :func:`adapt_pipeline`, which goes through the transforms in the order in which they will run."""
 
-    def __init__(self, load, pack, annotations, scope, keep):
+    def __init__(
+        self,
+        load: dict | Sequence[dict] | None,
+        pack: dict | None,
+        annotations: dict | Sequence[dict] | None,
+        scope: str | None,
+        keep: Sequence[str],
+    ) -> None:
         self.own_load = load is not None
         self.load = [_plain(cfg) for cfg in _as_list(load, dict(type='mmfusion.LoadImagePair'))]
         self.pack = _plain(pack or dict(type='mmfusion.PackFusionInputs'))
@@ -187,7 +202,7 @@ class _Adapter:
         self.moved = self.late_labels = False
         self.masks = ''  # where masks are loaded: what to do about it
 
-    def sequence(self, pipeline):
+    def sequence(self, pipeline: Mapping | Sequence) -> list:
         """Adapt a list of transforms, or of lists of them (``RandomChoice``, ``TestTimeAug``)."""
         adapted = []
         for cfg in [pipeline] if isinstance(pipeline, Mapping) else pipeline:
@@ -197,7 +212,7 @@ class _Adapter:
                 adapted.append(self.sequence(cfg))
         return adapted
 
-    def one(self, cfg):
+    def one(self, cfg: dict) -> list[dict]:
         """Adapt one transform; a list, since a load may be several."""
         cfg, name = self._resolve(cfg)
         if name.startswith('mmfusion.'):
@@ -226,7 +241,7 @@ class _Adapter:
             f'transform=dict(type={cfg["type"]!r}, …)); if you tried it on H×W×4 arrays, give keep=({cfg["type"]!r},).'
         )
 
-    def _resolve(self, cfg):
+    def _resolve(self, cfg: dict) -> tuple[dict, str]:
         """``cfg`` with its library before the type, and its name in the tables."""
         kind, scope = cfg['type'], cfg.pop('_scope_', None) or self.scope
         cfg['type'], cls = self._named(kind, scope)
@@ -238,7 +253,7 @@ class _Adapter:
         return cfg, library_name(cls)
 
     @classmethod
-    def _named(cls, kind, scope):
+    def _named(cls, kind: str | type, scope: str | None) -> tuple[str, type]:
         """A name by which any scope finds a transform, and its class.
 
         mmcv's transforms are in mmengine's registry. A library finds them there without a prefix, and not under its own.
@@ -258,13 +273,13 @@ class _Adapter:
         return (name if isinstance(kind, type) else kind if '.' in kind else f'{scope}.{kind}'), found
 
     @staticmethod
-    def _class(kind):
+    def _class(kind: str) -> type:
         cls = TRANSFORMS.get(kind)
         if cls is None:
             raise KeyError(f'{kind}: no such transform is registered. Is its library imported, and the name right?')
         return cls
 
-    def _loading(self, cfg):
+    def _loading(self, cfg: dict) -> list[dict]:
         # The user who says what to load has seen to the rest; the default pair loader has none of these options.
         without_effect = dict(color_type='color', ignore_empty=False)
         lost = [
@@ -282,14 +297,14 @@ class _Adapter:
         self._look_for_masks(self.load)
         return _plain(self.load)
 
-    def _look_for_masks(self, cfgs):
+    def _look_for_masks(self, cfgs: Sequence[dict]) -> None:
         for cfg in cfgs:
             if cfg['type'] == 'mmfusion.RenderSyntheticPair' and cfg.get('with_masks', True):
                 self.masks = self.masks or 'give mmfusion.RenderSyntheticPair with_masks=False'
             elif cfg['type'] == 'mmfusion.LoadSaliencyMasks':
                 self.masks = self.masks or 'take mmfusion.LoadSaliencyMasks out of this pipeline'
 
-    def _packing(self, cfg):
+    def _packing(self, cfg: dict) -> dict:
         from .formatting import META_KEYS
 
         pack = _plain(self.pack)
@@ -301,7 +316,7 @@ class _Adapter:
             pack.setdefault('labels_at_ori_shape', True)
         return pack
 
-    def _annotations(self, cfg, name):
+    def _annotations(self, cfg: dict, name: str) -> list[dict]:
         for option in ('with_mask', 'with_keypoints'):
             if cfg.get(option):
                 raise ValueError(
@@ -315,14 +330,14 @@ class _Adapter:
         return [cfg]
 
     @staticmethod
-    def _photometric(cfg, name):
+    def _photometric(cfg: dict, name: str) -> dict:
         if name == 'mmcv.RandomGrayscale' and not cfg.get('keep_channels'):
             raise ValueError(
                 f'{cfg["type"]}: without keep_channels=True it makes an image of one channel; a visible image has three.'
             )
         return dict(type='mmfusion.VisibleOnly', transforms=[cfg])
 
-    def _geometric(self, cfg, name):
+    def _geometric(self, cfg: dict, name: str) -> dict:
         self.moved = True
         moves_maps = name in MOVE_SEG_FIELDS
         if 'resize_type' in cfg:
@@ -348,14 +363,14 @@ class _Adapter:
             self._pad(cfg['pad_cfg'])
         return cfg
 
-    def _pad(self, cfg):
+    def _pad(self, cfg: dict) -> None:
         value = cfg.get('pad_val')
         # A whole number, alone or as `img`, is spread over all channels by Pad itself.
         if isinstance(value, Mapping) and not isinstance(value.get('img', 0), int):
             cfg['pad_val'] = dict(value, img=self._fill(value['img'], cfg['type']))
 
     @staticmethod
-    def _fill(value, kind):
+    def _fill(value: float | Sequence[float], kind: str) -> float | tuple[float, ...]:
         """A fill value for four channels."""
         if isinstance(value, int | float):
             if value == 0:

@@ -2,6 +2,7 @@
 
 import copy
 import random
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,14 +21,14 @@ class VisibleOnly(BaseTransform):
     give floating-point values, even beyond 0 and 255: those are rounded and clipped to uint8.
 
     Args:
-        transforms (list[dict]): Configs of the transforms, such as ``dict(type='mmdet.YOLOXHSVRandomAug')``.
+        transforms: Configs of the transforms, such as ``dict(type='mmdet.YOLOXHSVRandomAug')``.
 
     Raises:
         ValueError: A transform is known to be geometric, or changed the size or number of channels of the image; or the
             image is no pair.
     """
 
-    def __init__(self, transforms):
+    def __init__(self, transforms: list[dict]) -> None:
         self.transforms = Compose(transforms)
         for transform in self.transforms.transforms:
             if library_name(transform) in GEOMETRIC:
@@ -36,7 +37,7 @@ class VisibleOnly(BaseTransform):
                     'Use it unwrapped or, if it knows three channels only, in mmfusion.ForEachModality.'
                 )
 
-    def transform(self, results):
+    def transform(self, results: dict) -> dict | None:
         """Change the visible channels of ``img``."""
         pair = _pair(results, 'VisibleOnly')
         results['img'] = np.ascontiguousarray(pair[..., :3])
@@ -54,7 +55,7 @@ class VisibleOnly(BaseTransform):
         results['img'] = np.concatenate([_to_uint8(vi), pair[..., 3:]], axis=2)
         return results
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f'{type(self).__name__}(transforms={self.transforms})'
 
 
@@ -70,27 +71,27 @@ class ForEachModality(BaseTransform):
     ``mix_results`` work as usual.
 
     Args:
-        transform (dict): Config of one transform.
-        to_float32 (bool): The transform takes float32 only (RandomCenterCropPad); what it gives is rounded to uint8.
+        transform: Config of one transform.
+        to_float32: The transform takes float32 only (RandomCenterCropPad); what it gives is rounded to uint8.
 
     Raises:
         ValueError: The two passes gave different sizes, so the transform drew its randomness elsewhere; or an image is
             no pair.
     """
 
-    def __init__(self, transform, to_float32=False):
+    def __init__(self, transform: dict, to_float32: bool = False) -> None:
         self.to_float32 = to_float32
         # Two instances: a transform with a cache (CachedMosaic) keeps one for each modality.
         self.vi, self.ir = TRANSFORMS.build(transform), TRANSFORMS.build(transform)
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         # What to mix in is asked for under one name by mmdet's MultiImageMixDataset, under another by mmseg's. Not kept as
         # an attribute: mmcv's bound methods hold a weak reference, which cannot be sent to a worker process.
         if name in ('get_indexes', 'get_indices'):
             return getattr(self.vi, name)
         raise AttributeError(f'{type(self).__name__!r} object has no attribute {name!r}')
 
-    def transform(self, results):
+    def transform(self, results: dict) -> dict | None:
         """Run both passes and join them."""
         states = random.getstate(), np.random.get_state(), torch.get_rng_state()
         infrared = self._part(copy.copy(results), infrared=True, duplicate=True)
@@ -111,7 +112,7 @@ class ForEachModality(BaseTransform):
             vi['img'] = _to_uint8(vi['img'])
         return vi
 
-    def _part(self, results, infrared, duplicate):
+    def _part(self, results: dict, infrared: bool, duplicate: bool) -> dict:
         """One modality of ``results`` as three channels, and of the samples that are to be mixed in."""
         pair = _pair(results, 'ForEachModality')
         del results['img']
@@ -127,15 +128,15 @@ class ForEachModality(BaseTransform):
             annotations['mix_results'] = [self._part(copy.copy(m), infrared, True) for m in mixed]
         return annotations
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f'{type(self).__name__}(transform={self.vi}, to_float32={self.to_float32})'
 
 
-def _to_uint8(img):
+def _to_uint8(img: np.ndarray) -> np.ndarray:
     return img if img.dtype == np.uint8 else np.clip(np.round(img), 0, 255).astype(np.uint8)
 
 
-def _pair(results, wrapper):
+def _pair(results: dict, wrapper: str) -> np.ndarray:
     """The image of ``results``, which must have four channels."""
     img = results['img']
     if img.ndim != 3 or img.shape[2] != 4:

@@ -1,10 +1,12 @@
 """The camera of a synthetic scene and the maps that are painted, back to front."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike
 
 CLASSES = ('background', 'road', 'vegetation', 'car', 'person', 'lamp')
 BACKGROUND, ROAD, VEGETATION, CAR, PERSON, LAMP = range(6)
@@ -30,7 +32,7 @@ class Camera:
     horizon: float
     height: float
 
-    def project(self, points):
+    def project(self, points: ArrayLike) -> np.ndarray:
         """Project world points (…×3, metres) to pixels (…×2, x and y)."""
         points = np.asarray(points, np.float64)
         scale = self.focal / points[..., 2]
@@ -38,7 +40,7 @@ class Camera:
             [self.centre + points[..., 0] * scale, self.horizon + (self.height - points[..., 1]) * scale], -1
         )
 
-    def scale(self, z):
+    def scale(self, z: float) -> float:
         """Pixels a metre at distance ``z``."""
         return self.focal / z
 
@@ -53,11 +55,11 @@ class Canvas:
     - ``ground``: 1 where a surface lies on the ground and so takes shadows.
 
     Args:
-        size (tuple[int, int]): Height and width.
-        rng (np.random.Generator): Source of the texture noise.
+        size: Height and width.
+        rng: Source of the texture noise.
     """
 
-    def __init__(self, size, rng):
+    def __init__(self, size: tuple[int, int], rng: np.random.Generator) -> None:
         h, w = self.size = tuple(size)
         self.rng = rng
         self.albedo = np.zeros((h, w, 3), np.float32)
@@ -69,11 +71,18 @@ class Canvas:
         self.ground = np.zeros((h, w), np.uint8)
         self.tile = _tile()
 
-    def remember_backdrop(self):
+    def remember_backdrop(self) -> None:
         """Keep the maps as they are, before persons and cars hide parts of them, in ``backdrop``."""
         self.backdrop = {name: getattr(self, name).copy() for name in ('albedo', 'emission', 'temp', 'distance')}
 
-    def fill(self, polygons, albedo=None, temp=None, emission=None, **maps):
+    def fill(
+        self,
+        polygons: Sequence[np.ndarray],
+        albedo: np.ndarray | None = None,
+        temp: float | None = None,
+        emission: ArrayLike | None = None,
+        **maps,
+    ) -> None:
         """Fill polygons (a list of K×2 pixel coordinates) in the maps that are given a value.
 
         ``maps`` are names of further maps (``label``, ``instance``, ``distance``, ``ground``) and their values.
@@ -86,7 +95,9 @@ class Canvas:
                 for c in corners:
                     cv2.fillPoly(target, [c], value, shift=_SHIFT)
 
-    def fill_apart(self, quads, albedo, temp=None, emission=None):
+    def fill_apart(
+        self, quads: np.ndarray, albedo: np.ndarray, temp: float | None = None, emission: np.ndarray | None = None
+    ) -> None:
         """Fill N×4×2 quadrangles that do not overlap, in one call a map."""
         if len(quads):
             corners = list(self._corners(quads))
@@ -94,19 +105,27 @@ class Canvas:
                 if value is not None:
                     cv2.fillPoly(target, corners, _scalar(value), shift=_SHIFT)
 
-    def _corners(self, points):
+    def _corners(self, points: np.ndarray) -> np.ndarray:
         # Corners far outside would overflow OpenCV's fixed-point coordinates.
         limit = 8 * max(self.size)
         return np.rint(np.clip(points, -limit, limit) * (1 << _SHIFT)).astype(np.int32)
 
-    def capsule(self, start, end, width, albedo, temp, **maps):
+    def capsule(
+        self,
+        start: Sequence[float] | np.ndarray,
+        end: Sequence[float] | np.ndarray,
+        width: float,
+        albedo: np.ndarray,
+        temp: float,
+        **maps,
+    ) -> None:
         """Draw a limb: a thick line with round ends, from ``start`` to ``end`` (x, y) and ``width`` pixels wide."""
         ends = [tuple(round(float(v) * (1 << _SHIFT)) for v in p) for p in (start, end)]
         thickness = max(1, round(width))
         for name, value in dict(albedo=albedo, temp=temp, **maps).items():
             cv2.line(getattr(self, name), *ends, _scalar(value), thickness, shift=_SHIFT)
 
-    def window(self, rows, cols, side=160):
+    def window(self, rows: int, cols: int, side: int = 160) -> np.ndarray:
         """A random window of the noise tile, ``side`` cells wide, resized to rows×cols; in [-1, 1]."""
         y, x = self.rng.integers(0, len(self.tile) - side + 1, 2)
         return cv2.resize(self.tile[y : y + side, x : x + side], (cols, rows), interpolation=cv2.INTER_LINEAR)
@@ -120,23 +139,25 @@ def _tile():
     return tile
 
 
-def _scalar(value):
+def _scalar(value: float | Sequence[float] | np.ndarray) -> float | tuple[float, ...]:
     """A number or colour as OpenCV takes it."""
     return tuple(float(v) for v in value) if np.ndim(value) else float(value)
 
 
-def noise(size, rng, octaves=5, base=3, wrap=False):
+def noise(
+    size: tuple[int, int], rng: np.random.Generator, octaves: int = 5, base: int = 3, wrap: bool = False
+) -> np.ndarray:
     """Multi-octave value noise: random grids of doubling fineness, halving in amplitude.
 
     Args:
-        size (tuple[int, int]): Height and width.
-        rng (np.random.Generator): Source of randomness.
-        octaves (int): Number of grids; the finest ones are dropped when they would be finer than the pixels.
-        base (int): Cells across the image in the coarsest grid.
-        wrap (bool): Whether the result continues across opposite borders.
+        size: Height and width.
+        rng: Source of randomness.
+        octaves: Number of grids; the finest ones are dropped when they would be finer than the pixels.
+        base: Cells across the image in the coarsest grid.
+        wrap: Whether the result continues across opposite borders.
 
     Returns:
-        np.ndarray: float32, zero mean, unit maximum of the absolute value.
+        float32, zero mean, unit maximum of the absolute value.
     """
     h, w = size
     out = np.zeros(size, np.float32)
@@ -163,6 +184,6 @@ def noise(size, rng, octaves=5, base=3, wrap=False):
     return out
 
 
-def linear(r, g, b):
+def linear(r: float, g: float, b: float) -> np.ndarray:
     """A colour given as display R, G, B in 0–255, as linear B, G, R (display gamma 2)."""
     return np.square(np.array([b, g, r], np.float32) / 255)

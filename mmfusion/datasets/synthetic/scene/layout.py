@@ -9,17 +9,17 @@ from .objects import paint_car, paint_lamp, paint_person
 from .surfaces import paint_building, paint_ground, paint_plant, paint_sky, paint_skyline
 
 
-def compose_scene(seed, index, size):
+def compose_scene(seed: int, index: int, size: tuple[int, int]) -> tuple[Canvas, Camera, SimpleNamespace]:
     """Choose and paint a scene.
 
     The layout is drawn in metres from its own random stream, so that one (seed, index) gives one scene at every size.
 
     Args:
-        seed, index (int): Which scene. Every second one is a night scene.
-        size (tuple[int, int]): Height and width in pixels.
+        seed, index: Which scene. Every second one is a night scene.
+        size: Height and width in pixels.
 
     Returns:
-        tuple[Canvas, Camera, SimpleNamespace]: The painted maps, the camera, and ``weather``, ``street`` and the lists
+        The painted maps, the camera, and ``weather``, ``street`` and the lists
         ``objects`` (persons and cars; the position in the list + 1 is the number in ``canvas.instance``) and ``lamps``.
     """
     h, w = size
@@ -67,7 +67,7 @@ def compose_scene(seed, index, size):
     return canvas, camera, SimpleNamespace(weather=weather, street=street, objects=objects, lamps=lamps)
 
 
-def _weather(rng, night):
+def _weather(rng: np.random.Generator, night: bool) -> SimpleNamespace:
     """Light, heat and haze: ``body_heat``, ``sun_heat`` in kelvins above the air; for ``contrast`` see `passive_heat`."""
     hot = not night and rng.random() < 0.3
     return SimpleNamespace(
@@ -85,7 +85,7 @@ def _weather(rng, night):
     )
 
 
-def _backdrop(rng, street):
+def _backdrop(rng: np.random.Generator, street: SimpleNamespace) -> list[SimpleNamespace]:
     """Buildings on both sides, with green gaps between them."""
     items = []
     for side in (-1, 1):
@@ -122,7 +122,7 @@ def _backdrop(rng, street):
     return items
 
 
-def _props(rng, street):
+def _props(rng: np.random.Generator, street: SimpleNamespace) -> list[SimpleNamespace]:
     """Street lamps on one side and trees on the pavements."""
     side = rng.choice([-1, 1])
     colour = (255, 225, 170) if rng.random() < 0.6 else (235, 240, 255)
@@ -153,7 +153,7 @@ def _props(rng, street):
     return props
 
 
-def _cars(rng, street, weather):
+def _cars(rng: np.random.Generator, street: SimpleNamespace, weather: SimpleNamespace) -> list[SimpleNamespace]:
     """Parked cars at the kerbs and driven ones in the lanes; none overlaps another."""
     cars = []
     for _ in range(int(rng.integers(2, 7))):
@@ -187,7 +187,9 @@ def _cars(rng, street, weather):
     return cars
 
 
-def _persons(rng, street, weather, cars):
+def _persons(
+    rng: np.random.Generator, street: SimpleNamespace, weather: SimpleNamespace, cars: list[SimpleNamespace]
+) -> list[SimpleNamespace]:
     """Walkers on the pavements and some on the road, clear of the cars and of each other."""
     persons = []
     for _ in range(int(rng.integers(2, 8))):

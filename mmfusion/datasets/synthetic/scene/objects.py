@@ -1,8 +1,12 @@
 """Persons, cars and street lamps of a synthetic scene."""
 
-import numpy as np
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 
-from .canvas import CAR, LAMP, PERSON, linear
+import numpy as np
+from numpy.typing import ArrayLike
+
+from .canvas import CAR, LAMP, PERSON, Camera, Canvas, linear
 from .surfaces import passive_heat
 
 _COATS = [
@@ -19,7 +23,9 @@ _SKIN = [(220, 180, 155), (190, 145, 115), (140, 100, 75), (100, 70, 55)]
 _PAINT = [(185, 188, 190), (40, 42, 46), (150, 30, 28), (35, 60, 120), (225, 225, 222), (110, 112, 115), (60, 80, 60)]
 
 
-def paint_person(canvas, camera, person, weather, number):
+def paint_person(
+    canvas: Canvas, camera: Camera, person: SimpleNamespace, weather: SimpleNamespace, number: int
+) -> None:
     """An articulated walking figure: head, neck, torso, arms and legs of two segments each.
 
     ``person`` has ``x``, ``z`` (place, metres), ``tall`` (metres), ``phase`` (of the step), ``facing`` (−1, 0, 1: how
@@ -36,11 +42,16 @@ def paint_person(canvas, camera, person, weather, number):
     warm = weather.body_heat
     cloth = warm * person.insulation
 
-    def at(x, y):
+    def at(x: float, y: float):
         """Pixel of a body point: x to the right and y up from the feet, in metres of a 1.75 m figure."""
         return fx + x * scale, fy - y * scale
 
-    def limb(points, widths, colours, temps):
+    def limb(
+        points: Sequence[tuple[float, float]],
+        widths: Sequence[float],
+        colours: Sequence[np.ndarray],
+        temps: Sequence[float],
+    ):
         for a, b, width, colour, temp in zip(points[:-1], points[1:], widths, colours, temps, strict=True):
             canvas.capsule(at(*a), at(*b), width * scale, colour, temp, **maps)
 
@@ -80,11 +91,11 @@ def paint_person(canvas, camera, person, weather, number):
     canvas.fill([np.array([at(*p) for p in cap])], hair, warm * 0.7)
 
 
-def _box(x, y, half_x, half_y):
+def _box(x: float, y: float, half_x: float, half_y: float) -> list[tuple[float, float]]:
     return [(x - half_x, y - half_y), (x + half_x, y - half_y), (x + half_x, y + half_y), (x - half_x, y + half_y)]
 
 
-def paint_car(canvas, camera, car, weather, number):
+def paint_car(canvas: Canvas, camera: Camera, car: SimpleNamespace, weather: SimpleNamespace, number: int) -> None:
     """A car from two prisms (body and cabin) in perspective, with windows, wheels and lights.
 
     ``car`` has ``x`` (middle), ``z`` (near end), ``width``, ``length``, ``roof`` (metres), ``oncoming`` (front towards
@@ -97,10 +108,10 @@ def paint_car(canvas, camera, car, weather, number):
     hot = 6.5 if car.warm else 0.0
     belt = 0.9
 
-    def face(points, colour, temp, **more):
+    def face(points: ArrayLike, colour: np.ndarray, temp: float, **more):
         canvas.fill([camera.project(points)], colour, temp, **(maps | more))
 
-    def inset(points, amount):
+    def inset(points: ArrayLike, amount: float):
         points = np.asarray(points, float)
         middle = points.mean(0)
         return middle + (points - middle) * amount
@@ -140,7 +151,17 @@ def paint_car(canvas, camera, car, weather, number):
         canvas.temp[mask] = canvas.backdrop['temp'][mask] + car.offset
 
 
-def _paint_cabin(car, belt, seen_x, face, inset, paint, glass, hot, sheen):
+def _paint_cabin(
+    car: SimpleNamespace,
+    belt: float,
+    seen_x: float | None,
+    face: Callable[..., None],
+    inset: Callable[[ArrayLike, float], np.ndarray],
+    paint: np.ndarray,
+    glass: np.ndarray,
+    hot: float,
+    sheen: np.ndarray,
+) -> None:
     """The upper part of a car: slanted windows on each visible side, and the roof."""
     x0, x1, z0, z1 = car.x - car.width / 2 + 0.06, car.x + car.width / 2 - 0.06, car.z, car.z + car.length
     # Bonnet (towards the camera when oncoming) and boot lengths; a tall car has neither slope nor boot to speak of.
@@ -163,10 +184,18 @@ def _paint_cabin(car, belt, seen_x, face, inset, paint, glass, hot, sheen):
     face(top, paint * 1.15, 0.1 * hot, emission=sheen)
 
 
-def _paint_details(car, x0, x1, z0, face, hot, weather):
+def _paint_details(
+    car: SimpleNamespace,
+    x0: float,
+    x1: float,
+    z0: float,
+    face: Callable[..., None],
+    hot: float,
+    weather: SimpleNamespace,
+) -> None:
     """Lights, number plate, grille and bumper on the end of a car that faces the camera."""
 
-    def plate(xa, xb, ya, yb, colour, temp, **more):
+    def plate(xa: float, xb: float, ya: float, yb: float, colour: np.ndarray, temp: float, **more):
         face([(xa, ya, z0), (xb, ya, z0), (xb, yb, z0), (xa, yb, z0)], colour, temp, **more)
 
     plate(x0 + 0.06, x1 - 0.06, 0.22, 0.36, linear(35, 35, 38), 0.5 * hot)
@@ -184,7 +213,7 @@ def _paint_details(car, x0, x1, z0, face, hot, weather):
         plate(xa, xa + 0.34, 0.6, 0.76, colour, 0.5 * hot, emission=glow)
 
 
-def paint_lamp(canvas, camera, lamp, weather):
+def paint_lamp(canvas: Canvas, camera: Camera, lamp: SimpleNamespace, weather: SimpleNamespace) -> np.ndarray:
     """A street lamp: pole, arm over the road and a head that glows at night. Its head is hardly warm."""
     maps = dict(label=LAMP, distance=lamp.z, ground=0, instance=0)
     grey = linear(95, 100, 105)

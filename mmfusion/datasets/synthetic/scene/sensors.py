@@ -1,16 +1,17 @@
 """From the painted maps of a synthetic scene to what the two cameras record."""
 
 from statistics import NormalDist
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 
-from .canvas import linear, noise
+from .canvas import Camera, Canvas, linear, noise
 
 _QUANTILES = np.array([NormalDist().inv_cdf((k + 0.5) / 256) for k in range(256)], np.float32)
 
 
-def smoke_map(canvas, camera, scene, rng):
+def smoke_map(canvas: Canvas, camera: Camera, scene: SimpleNamespace, rng: np.random.Generator) -> np.ndarray:
     """Opacity in [0, 1] of the drifting smoke in front of some of the objects (H×W float32)."""
     h, w = canvas.size
     size = (max(2, h // 4), max(2, w // 4))
@@ -36,7 +37,7 @@ def smoke_map(canvas, camera, scene, rng):
     return cv2.resize(opacity, (w, h), interpolation=cv2.INTER_LINEAR)
 
 
-def _illumination(canvas, camera, scene):
+def _illumination(canvas: Canvas, camera: Camera, scene: SimpleNamespace) -> np.ndarray:
     """Light that falls on the scene at a quarter of its size: daylight, or a dim sky, lamps and headlights."""
     h, w = canvas.size
     size = (max(2, h // 4), max(2, w // 4))
@@ -45,7 +46,7 @@ def _illumination(canvas, camera, scene):
     light = np.broadcast_to(np.float32(weather.ambient) * tint, (*size, 3)).copy()
     rows, cols = np.arange(size[0], dtype=np.float32)[:, None], np.arange(size[1], dtype=np.float32)
 
-    def pool(x, y, rx, ry, colour, strength):
+    def pool(x: float, y: float, rx: float, ry: float, colour: np.ndarray, strength: float):
         spot = np.exp(-(((cols - x / 4) / (rx / 4)) ** 2) - ((rows - y / 4) / (ry / 4)) ** 2)
         light[...] += (spot * strength)[..., None] * colour
 
@@ -69,7 +70,7 @@ def _illumination(canvas, camera, scene):
     return light
 
 
-def _shadows(canvas, camera, scene):
+def _shadows(canvas: Canvas, camera: Camera, scene: SimpleNamespace) -> np.ndarray:
     """Darkness in [0, 1) on the ground under and, in sunlight, beside the objects."""
     h, w = canvas.size
     shade = np.zeros((max(2, h // 2), max(2, w // 2)), np.float32)
@@ -88,7 +89,7 @@ def _shadows(canvas, camera, scene):
     return cv2.resize(cv2.GaussianBlur(shade, (0, 0), 0.0045 * h), (w, h), interpolation=cv2.INTER_LINEAR)
 
 
-def _glare(emission, smoke):
+def _glare(emission: np.ndarray, smoke: np.ndarray) -> np.ndarray:
     """Light scattered in the lens: wide halos around what is brighter than the sensor's range."""
     h, w = emission.shape[:2]
     size = (max(2, w // 4), max(2, h // 4))
@@ -101,13 +102,15 @@ def _glare(emission, smoke):
     return cv2.resize(glare, (w, h), interpolation=cv2.INTER_LINEAR)
 
 
-def sense_visible(canvas, camera, scene, smoke, rng):
+def sense_visible(
+    canvas: Canvas, camera: Camera, scene: SimpleNamespace, smoke: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     """What the visible camera records.
 
     Reflected light and lamps, dimmed by fog and smoke, with glare, lens blur, display gamma and sensor noise.
 
     Returns:
-        tuple[np.ndarray, np.ndarray]: The image, H×W×3 uint8, B, G, R; and the contrast of the persons' and cars'
+        The image, H×W×3 uint8, B, G, R; and the contrast of the persons' and cars'
         pixels, H×W float32: by how many grey levels the pixel would differ without the object, before noise, in the
         channel where that is most (0 elsewhere).
     """
@@ -146,10 +149,18 @@ def sense_visible(canvas, camera, scene, smoke, rng):
     return cv2.merge(planes), contrast
 
 
-def _behind(canvas, weather, smoke, light, glow, glare, pixels):
+def _behind(
+    canvas: Canvas,
+    weather: SimpleNamespace,
+    smoke: np.ndarray,
+    light: np.ndarray,
+    glow: np.ndarray,
+    glare: np.ndarray | None,
+    pixels: np.ndarray,
+) -> np.ndarray:
     """What the visible camera would show at some pixels (flat indices) without persons and cars: N×3 in [0, 1]."""
 
-    def take(image):
+    def take(image: np.ndarray):
         return image.reshape(-1, 3)[pixels]
 
     opacity = 1 - _clearness(canvas.backdrop['distance'].ravel()[pixels], weather) * (1 - smoke.ravel()[pixels])
@@ -160,12 +171,12 @@ def _behind(canvas, weather, smoke, light, glow, glare, pixels):
     return np.sqrt(np.clip(radiance, 0, 1))
 
 
-def _clearness(distance, weather):
+def _clearness(distance: np.ndarray, weather: SimpleNamespace) -> np.ndarray:
     """Share of the light that comes through the haze; the sky, itself the brightest haze, keeps a tenth."""
     return np.exp(np.maximum(distance / np.float32(-weather.fog), np.float32(np.log(0.1))))
 
 
-def _digitise(image, scale, sigma, rng):
+def _digitise(image: np.ndarray, scale: float, sigma: float, rng: np.random.Generator) -> np.ndarray:
     """Multiply ``image`` by ``scale``, add Gaussian noise of ``sigma`` grey levels and round to uint8; overwrites it."""
     # Random bytes through a table of 256 quantiles are many times faster than normal numbers.
     grains = rng.integers(0, 256, image.shape, np.uint8)
@@ -174,18 +185,20 @@ def _digitise(image, scale, sigma, rng):
     return cv2.convertScaleAbs(np.maximum(image, 0, out=image))
 
 
-def sense_infrared(canvas, scene, smoke, rng):
+def sense_infrared(
+    canvas: Canvas, scene: SimpleNamespace, smoke: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     """What the infrared camera records: the temperatures, blurred, hardly dimmed by smoke, with its own noise.
 
     Returns:
-        tuple[np.ndarray, np.ndarray]: The image, H×W uint8, and the contrast as :func:`sense_visible` gives it.
+        The image, H×W uint8, and the contrast as :func:`sense_visible` gives it.
     """
     h, w = canvas.size
     weather = scene.weather
     low = np.float32(-6 if weather.night else -7.5)
     span = np.float32(max(weather.body_heat, weather.sun_heat + 2) + rng.uniform(0.2, 2.5)) - low
 
-    def display(temp, distance, smoke):
+    def display(temp: np.ndarray, distance: np.ndarray, smoke: np.ndarray):
         # Smoke absorbs a little, and distant surfaces melt into the temperature of the air.
         temp = temp * (1 - np.float32(0.12) * smoke)
         temp *= np.float32(0.25) + np.float32(0.75) * np.exp(np.minimum(distance, 200) * np.float32(-1 / 140))

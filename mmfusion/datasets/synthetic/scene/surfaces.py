@@ -1,15 +1,19 @@
 """Sky, skyline, ground, buildings and plants of a synthetic scene."""
 
+from types import SimpleNamespace
+
 import cv2
 import numpy as np
 
-from .canvas import BACKGROUND, ROAD, VEGETATION, linear, noise
+from .canvas import BACKGROUND, ROAD, VEGETATION, Camera, Canvas, linear, noise
 
 _WALLS = [(150, 120, 100), (170, 160, 145), (120, 125, 130), (165, 140, 110), (110, 80, 70), (190, 185, 175)]
 _LEAVES = [(70, 105, 45), (85, 115, 50), (55, 90, 50), (110, 115, 45)]
 
 
-def passive_heat(weather, own, sun_share):
+def passive_heat(
+    weather: SimpleNamespace, own: float | np.ndarray, sun_share: float | np.ndarray
+) -> float | np.ndarray:
     """Temperature in kelvins above the air of a surface that has no heat of its own.
 
     With ``contrast`` 1 that is ``own`` plus its share of the sun's heat; the smaller the contrast, the more all surfaces
@@ -20,7 +24,7 @@ def passive_heat(weather, own, sun_share):
     return shared + weather.contrast * (own - shared)
 
 
-def paint_sky(canvas, camera, weather):
+def paint_sky(canvas: Canvas, camera: Camera, weather: SimpleNamespace) -> None:
     """Sky with clouds down to the horizon; cold in the infrared, coldest at the zenith."""
     h, w = canvas.size
     rows = int(np.clip(np.ceil(camera.horizon) + 1, 1, h))
@@ -36,7 +40,7 @@ def paint_sky(canvas, camera, weather):
     canvas.temp[:rows] = -9 + 5 * t + 4 * clouds
 
 
-def paint_skyline(canvas, camera, weather):
+def paint_skyline(canvas: Canvas, camera: Camera, weather: SimpleNamespace) -> None:
     """Far trees and roofs along the horizon."""
     h, w = canvas.size
     rng = canvas.rng
@@ -61,7 +65,7 @@ def paint_skyline(canvas, camera, weather):
         canvas.emission[strip][roofs & lit] = linear(200, 170, 110) * 0.35
 
 
-def paint_ground(canvas, camera, street, weather):
+def paint_ground(canvas: Canvas, camera: Camera, street: SimpleNamespace, weather: SimpleNamespace) -> None:
     """Road with lane markings, kerbs and pavements, textured in world coordinates."""
     h, w = canvas.size
     first = int(np.clip(np.floor(camera.horizon) + 1, 0, h - 1))
@@ -70,7 +74,7 @@ def paint_ground(canvas, camera, street, weather):
     x = (np.arange(w, dtype=np.float32) - camera.centre) * z / camera.focal
     region = np.s_[first:]
 
-    def cover(distance_inside):
+    def cover(distance_inside: np.ndarray):
         """Share of the pixel inside, from the signed distance to an edge in metres."""
         return np.clip(distance_inside * ppm + 0.5, 0, 1)
 
@@ -111,20 +115,20 @@ def paint_ground(canvas, camera, street, weather):
     canvas.ground[region] = 1
 
 
-def _modulo(values, period):
+def _modulo(values: np.ndarray, period: float) -> np.ndarray:
     """``values`` modulo ``period``; faster than np.mod on large arrays."""
     values = values * np.float32(1 / period)
     return (values - np.floor(values)) * np.float32(period)
 
 
-def _wrapped(tile, x, y):
+def _wrapped(tile: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """The tile, repeated without end, at columns ``x`` and rows ``y`` (positive, float32)."""
     n = len(tile)
     tile = np.pad(tile, ((0, 1), (0, 1)), mode='wrap')
     return cv2.remap(tile, _modulo(x, n), _modulo(y, n), interpolation=cv2.INTER_LINEAR)
 
 
-def paint_building(canvas, camera, building, weather):
+def paint_building(canvas: Canvas, camera: Camera, building: SimpleNamespace, weather: SimpleNamespace) -> None:
     """A block with a wall along the street and a wall towards the camera, each with rows of windows.
 
     ``building`` has ``side`` (−1 left, 1 right), ``x`` (distance of the wall from the middle of the road), ``near``,
@@ -149,7 +153,9 @@ def paint_building(canvas, camera, building, weather):
         canvas.fill([camera.project(cornice)], base * light * 1.25, temp + 0.3 * weather.contrast)
 
 
-def _paint_windows(canvas, camera, wall, wall_colour, temp, weather):
+def _paint_windows(
+    canvas: Canvas, camera: Camera, wall: np.ndarray, wall_colour: np.ndarray, temp: float, weather: SimpleNamespace
+) -> None:
     """Rows of windows on a wall given by its corners (low near, low far, high far, high near)."""
     rng = canvas.rng
     length = np.linalg.norm(wall[1] - wall[0])
@@ -161,7 +167,7 @@ def _paint_windows(canvas, camera, wall, wall_colour, temp, weather):
     u, v = (a.ravel() for a in np.meshgrid(u, v))
     du, dv = rng.uniform(0.35, 0.55) / columns, rng.uniform(1.2, 1.7)
 
-    def corners(pad_u, pad_v):
+    def corners(pad_u: float, pad_v: float):
         us = np.stack([u - pad_u, u + du + pad_u, u + du + pad_u, u - pad_u], 1)
         vs = np.stack([v - pad_v, v - pad_v, v + dv + pad_v, v + dv + pad_v], 1)
         points = wall[0] + us[..., None] * (wall[1] - wall[0])
@@ -182,7 +188,7 @@ def _paint_windows(canvas, camera, wall, wall_colour, temp, weather):
         canvas.fill_apart(bright, linear(120, 110, 90), temp + 1.2, linear(235, 200, 140) * 0.5 * tone)
 
 
-def paint_plant(canvas, camera, plant, weather):
+def paint_plant(canvas: Canvas, camera: Camera, plant: SimpleNamespace, weather: SimpleNamespace) -> None:
     """A tree (``trunk`` metres high before its crown) or, with ``trunk`` 0, a bush; ``x``, ``z`` give its place.
 
     The crown is an ellipse of ``radius`` × ``tall`` metres (half axes) whose edge and leaves come from noise.
