@@ -1,29 +1,8 @@
 """Small helpers used across the package."""
 
-from .image_io import (
-    IMG_SUFFIXES,
-    WRITE_SUFFIXES,
-    frame_values,
-    image_size,
-    infrared_array,
-    infrared_values,
-    read_array,
-    read_four_channels,
-    read_infrared,
-    read_label_map,
-    read_mask,
-    read_pair,
-    read_shown,
-    read_size,
-    read_visible,
-    refuse_equal,
-    remove_unfinished,
-    rgbt_array,
-    sequence_range,
-    visible_array,
-    write_bytes,
-    write_image,
-)
+from .arrays import infrared_array, refuse_equal, rgbt_array, visible_array
+from .decoding import IMG_SUFFIXES, image_size, read_array, read_size
+from .infrared import frame_values, infrared_values, read_infrared, sequence_range
 from .outputs import check_writable
 from .pairing import (
     NamePattern,
@@ -35,8 +14,10 @@ from .pairing import (
     shorten,
 )
 from .progress import follow, track
+from .reading import read_four_channels, read_label_map, read_mask, read_pair, read_shown, read_visible
 from .scaling import DEPTH16, ImageReadError, check_reading, to_8bit, to_bgr, to_uint8
 from .text import near_files, read_names, read_text
+from .writing import WRITE_SUFFIXES, remove_unfinished, write_bytes, write_image
 
 __all__ = [
     'DEPTH16',

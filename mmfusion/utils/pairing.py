@@ -7,7 +7,8 @@ import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
-from .image_io import FOUR, IMG_SUFFIXES
+from .arrays import FOUR
+from .decoding import IMG_SUFFIXES
 
 # Characters that set the parts of a file's name apart.
 _SEPARATORS = r'_\-. /'

@@ -41,7 +41,7 @@ def palette(name: str) -> np.ndarray:
             f'ir_colormap={name!r}: no such palette; expected a colormap of matplotlib (inferno, jet, hot, gnuplot2 …), of '
             'OpenCV (cv_rainbow …), or an image file of its colours from cold to hot.'
         )
-    from .image_io import read_visible  # which reads infrared images by these palettes
+    from .reading import read_visible  # which reads infrared images by these palettes
 
     bar = read_visible(name)[..., ::-1]
     # A bar wider than a line is taken along its middle; an upright one has its hot end at the top.

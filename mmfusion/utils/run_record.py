@@ -8,7 +8,7 @@ from typing import Any
 from mmfusion.version import __version__
 
 from .checkpoint import sha256_of
-from .image_io import write_bytes
+from .writing import write_bytes
 
 RECORD = 'fuse.json'
 CURE = 'Choose another --out, or say --overwrite to fuse images of these names again (others must be moved away).'

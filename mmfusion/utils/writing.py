@@ -1,0 +1,59 @@
+"""Writing of files under a temporary name, which are renamed when they are whole."""
+
+import os
+import re
+import tempfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+# Files that can be written, and all that can be read.
+WRITE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp')
+
+
+def write_image(path: str | Path, img: np.ndarray) -> None:
+    """Write an image under a temporary name and rename it, so that a killed run leaves no half of a file.
+
+    Args:
+        path: Where to; the suffix chooses the format. Folders are made.
+        img: H×W, H×W×3 (B, G, R) or, as PNG, H×W×4 uint8.
+
+    Raises:
+        ValueError: The suffix is of no known image format, or the array is not uint8.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in WRITE_SUFFIXES:
+        raise ValueError(f'{path}: unknown image suffix {path.suffix!r}; expected one of {", ".join(WRITE_SUFFIXES)}')
+    if img.dtype != np.uint8:
+        raise ValueError(f'{path}: an image to write must be uint8, got {img.dtype}')
+    ok, buffer = cv2.imencode(path.suffix, img)
+    if not ok:
+        raise ValueError(f'{path}: an array of shape {img.shape} cannot be encoded as {path.suffix}')
+    write_bytes(path, buffer.tobytes())
+
+
+def write_bytes(path: str | Path, data: bytes) -> None:
+    """Write ``data`` (bytes) to ``path`` through a temporary file in the same folder and a rename."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fd, tmp = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.', suffix='.tmp')
+    try:
+        with os.fdopen(fd, 'wb') as f:
+            f.write(data)
+        # mkstemp makes private files; give them what an ordinary open() would.
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(tmp, 0o666 & ~umask)
+        os.replace(tmp, path)
+    except BaseException:
+        if os.path.exists(tmp):
+            os.unlink(tmp)
+        raise
+
+
+def remove_unfinished(folder: str | Path) -> None:
+    """Remove the temporary files that a killed run of :func:`write_bytes` left in a folder and below it."""
+    for file in Path(folder).rglob('.*.tmp'):
+        if re.fullmatch(r'\..+\.\w+\.[a-z0-9_]{8}\.tmp', file.name):
+            file.unlink(missing_ok=True)

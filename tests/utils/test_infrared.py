@@ -1,0 +1,115 @@
+"""Infrared images: ranges, palettes and what is said of colours."""
+
+import warnings
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from mmfusion.utils import (
+    ImageReadError,
+    check_reading,
+    palettes,
+    read_infrared,
+    read_pair,
+    read_shown,
+    sequence_range,
+    to_8bit,
+)
+
+
+def save(path, array, mode=None, **kwargs):
+    image = Image.fromarray(array)
+    (image.convert(mode) if mode else image).save(path, **kwargs)
+    return path
+
+
+def test_raw_thermal_data(tmp_path):
+    """14-bit counts around 7500: dark by full scale, with a warning; from black to white when stretched."""
+    raw = np.linspace(7000, 8000, 400).astype(np.uint16).reshape(20, 20)
+    cv2.imwrite(str(tmp_path / 'a.png'), raw)
+    with pytest.warns(UserWarning, match=r"a\.png: a 16-bit image whose highest value is 8000.*depth16='stretch'"):
+        assert read_infrared(tmp_path / 'a.png').max() == 31
+    stretched = read_infrared(tmp_path / 'a.png', depth16='stretch')
+    assert (stretched[0, 0], stretched[-1, -1]) == (0, 255)
+    assert abs(int(stretched[10, 0]) - 127) <= 2
+
+
+def test_infrared_in_a_palette_is_noticed(tmp_path, recwarn):
+    ramp = np.tile(np.arange(256, dtype=np.uint8), (32, 1))
+    cv2.imwrite(str(tmp_path / 'jet.png'), cv2.applyColorMap(ramp, cv2.COLORMAP_JET))
+    cv2.imwrite(str(tmp_path / 'grey.jpg'), np.repeat(ramp[..., None], 3, 2), [cv2.IMWRITE_JPEG_QUALITY, 50])
+    read_infrared(tmp_path / 'grey.jpg')
+    assert not recwarn.list
+    with pytest.warns(UserWarning, match=r'jet\.png: an infrared image in colours .* Export it in grey'):
+        read_infrared(tmp_path / 'jet.png')
+
+
+def test_a_constant_image_is_not_stretched_silently(tmp_path):
+    np.save(tmp_path / 'a.npy', np.full((8, 9), 293.5, np.float32))
+    with pytest.warns(UserWarning, match=r'a\.npy: nearly all values are 293\.5: stretched, the image is black'):
+        assert not read_infrared(tmp_path / 'a.npy', 'stretch').any()
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        to_8bit(np.linspace(280, 310, 100), 'a', 'stretch')
+
+
+@pytest.mark.parametrize('kind', ['tif', 'npy'])
+def test_a_fixed_range_is_the_same_in_all_images(tmp_path, kind):
+    values = np.array([[6000, 7000, 7500, 8000, 9000]], np.uint16)
+    for k, array in enumerate((values, values[:, :3])):
+        np.save(tmp_path / f'{k}.npy', array) if kind == 'npy' else cv2.imwrite(str(tmp_path / f'{k}.tif'), array)
+    read = [read_infrared(tmp_path / f'{k}.{kind}', ir_range=(7000, 8000)).tolist() for k in range(2)]
+    assert read == [[[0, 0, 128, 255, 255]], [[0, 0, 128]]]
+    percentiles = read_infrared(tmp_path / f'0.{kind}', ir_range=('25%', '75%'))
+    assert percentiles.tolist() == [[0, 0, 128, 255, 255]]
+    low, high = sequence_range([tmp_path / f'{k}.{kind}' for k in range(2)], ('0%', '50%'))
+    assert (low, high) == (6000, 7250)
+    for shown in (
+        read_shown(tmp_path / f'0.{kind}', infrared=True, ir_range=(7000, 8000)),
+        read_pair(
+            save(tmp_path / 'vi.png', np.zeros((1, 5, 3), np.uint8)), tmp_path / f'0.{kind}', ir_range=(7000, 8000)
+        )[1],
+    ):
+        assert shown.tolist() == [[0, 0, 128, 255, 255]]
+
+
+@pytest.mark.parametrize('name', ['inferno', 'jet', 'hot_r', 'cv_rainbow', 'bar.png'])
+def test_palettes_are_turned_back_into_values(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    save('bar.png', (np.arange(0, 256, 4)[None, :, None] // np.array([1, 2, 3])).repeat(5, 0).astype(np.uint8))
+    heat = np.add.outer(np.arange(32) * 4, np.arange(32) * 4).astype(np.uint8)
+    file = save(tmp_path / 'a.png', palettes.palette(name)[heat // 4 if name == 'bar.png' else heat])
+    values = read_infrared(file, ir_colormap=name).astype(int)
+    assert np.abs(values - (heat // 4 * (255 / 63) if name == 'bar.png' else heat)).max() <= 4
+    stretched = read_infrared(file, ir_colormap=name, ir_range=(0, 124)).astype(int)
+    assert np.abs(stretched - np.clip(values * 255 / 124, 0, 255)).max() <= 1
+
+
+def test_palettes_are_noticed(tmp_path):
+    heat = np.add.outer(np.arange(32) * 4, np.arange(32) * 4).astype(np.uint8)
+    file = save(tmp_path / 'a.png', palettes.palette('turbo')[heat])
+    with pytest.warns(UserWarning, match=r'name the palette \(ir_colormap, --ir-colormap\): turbo'):
+        read_infrared(file)
+    with pytest.raises(
+        ImageReadError, match=r"a\.png: its colours are not those of ir_colormap='hot' .*'turbo' is near"
+    ):
+        read_infrared(file, ir_colormap='hot')
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(ir_range=(9, 3)), 'ir_range .--ir-range. is .9, 3.; expected two numbers, the lower one first'),
+        (dict(ir_range=('1%', 5)), 'or two percentiles, such as 1% 99%'),
+        (dict(ir_range=('1%', '101%')), 'two percentiles'),
+        (dict(ir_range=(1,)), 'expected two numbers'),
+        (dict(ir_range=(float('nan'), 1)), 'expected two numbers'),
+        (dict(ir_colormap='iron'), "ir_colormap='iron': no such palette; expected a colormap of matplotlib"),
+        (dict(depth16='raw'), "depth16 must be 'full' or 'stretch', got 'raw'"),
+    ],
+)
+def test_options_of_reading_are_checked(options, message):
+    with pytest.raises(ValueError, match=message):
+        check_reading(**options)

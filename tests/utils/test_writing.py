@@ -1,0 +1,51 @@
+"""Writing of images and files, which leaves no half of one."""
+
+import os
+
+import numpy as np
+import pytest
+
+from mmfusion.utils import (
+    read_visible,
+    write_bytes,
+    write_image,
+)
+
+
+@pytest.fixture
+def rgb():
+    return np.random.default_rng(0).integers(0, 256, (7, 11, 3), np.uint8)
+
+
+def test_write_and_read(tmp_path, rgb):
+    for suffix in ('png', 'bmp', 'tif'):
+        write_image(tmp_path / 'new' / f'a.{suffix}', rgb)
+        np.testing.assert_array_equal(read_visible(tmp_path / 'new' / f'a.{suffix}'), rgb)
+    assert sorted(f.name for f in (tmp_path / 'new').iterdir()) == ['a.bmp', 'a.png', 'a.tif']
+
+
+def test_write_refuses(tmp_path, rgb):
+    with pytest.raises(ValueError, match=r"unknown image suffix '\.xyz'"):
+        write_image(tmp_path / 'a.xyz', rgb)
+    with pytest.raises(ValueError, match='must be uint8, got float32'):
+        write_image(tmp_path / 'a.png', rgb.astype(np.float32))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+    write_bytes(tmp_path / 'a.txt', b'old')
+
+    def fail(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, 'replace', fail)
+    with pytest.raises(KeyboardInterrupt):
+        write_bytes(tmp_path / 'a.txt', b'new')
+    assert [f.name for f in tmp_path.iterdir()] == ['a.txt']
+    assert (tmp_path / 'a.txt').read_bytes() == b'old'
+
+
+def test_written_files_have_ordinary_permissions(tmp_path):
+    write_bytes(tmp_path / 'a', b'')
+    (tmp_path / 'b').touch()
+    assert (tmp_path / 'a').stat().st_mode == (tmp_path / 'b').stat().st_mode
