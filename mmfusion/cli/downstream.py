@@ -17,20 +17,10 @@ import fnmatch
 import sys
 from functools import partial
 
-from mmfusion.comparison.cells import (
-    DEFAULT_METRICS,
-    KINDS,
-    ZERO_SHOT_METRICS,
-    CellError,
-    cell_config,
-    evaluate_cell,
-    fuse_for,
-    open_folder,
-    parse_variant,
-    run_cell,
-    task_of,
-    without_training,
-)
+from mmfusion.comparison.cell_config import cell_config, task_of, without_training
+from mmfusion.comparison.cells import DEFAULT_METRICS, ZERO_SHOT_METRICS, CellError, open_folder
+from mmfusion.comparison.running import evaluate_cell, fuse_for, run_cell
+from mmfusion.comparison.variants import KINDS, parse_variant
 from mmfusion.utils import check_writable
 from mmfusion.utils.configs import find_config, override, read_config
 

@@ -15,7 +15,7 @@ from mmfusion.utils import write_bytes
 from mmfusion.utils.tables import Table
 from mmfusion.version import __version__
 
-from .cells import SINGLES
+from .variants import SINGLES
 
 _TITLES = {'mAP50': 'mAP@.5', 'mAP': 'mAP@.5:.95'}
 _FAMILIES = {'IoU': 'IoU', 'AP50': 'AP@.5', 'AP': 'AP@.5:.95'}
@@ -26,7 +26,7 @@ class Comparison:
     """Values of variants over seeds.
 
     Attributes:
-        kinds (dict[str, str]): Variant → what kind it is (:data:`mmfusion.comparison.cells.KINDS`), in the order of rows.
+        kinds (dict[str, str]): Variant → what kind it is (:data:`mmfusion.comparison.variants.KINDS`), in the order of rows.
         values (dict[str, dict[int, dict[str, float]]]): Variant → seed → metric → value. Cells without result are absent.
         columns (list[str]): Metrics, in the order of columns; the last one decides.
         seeds (list[int]): Those asked for.

@@ -10,7 +10,7 @@ from mmengine.config import Config
 
 from mmfusion import cli
 from mmfusion.cli import downstream
-from mmfusion.comparison import cells
+from mmfusion.comparison import cells, running
 from mmfusion.registry import MODELS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -71,7 +71,7 @@ class Trainings:
 @pytest.fixture
 def trainings(monkeypatch):
     runs = Trainings()
-    monkeypatch.setattr(cells, 'run_tool', runs)
+    monkeypatch.setattr(running, 'run_tool', runs)
     return runs
 
 
@@ -185,7 +185,7 @@ def test_two_real_cells(compare, tmp_path, monkeypatch):
     fuser = MODELS.build(Config.fromfile(config).model.fuser).state_dict()
     torch.save(fuser, tmp_path / 'fuser.pth')
     monkeypatch.setattr(
-        cells,
+        running,
         'run_tool',
         lambda command, arguments, log, claim: cli.main([*command[2:], *map(str, arguments)]),
     )

@@ -20,7 +20,8 @@ from torchvision.transforms.v2.functional import center_crop, horizontal_flip, r
 
 from mmfusion.apis import find_config, init_model, load_model_config
 from mmfusion.cli.common import Overrides, report, without_sync_bn
-from mmfusion.comparison.cells import named_metrics, per_class_evaluators, task_of
+from mmfusion.comparison.cell_config import per_class_evaluators, task_of
+from mmfusion.comparison.cells import named_metrics
 from mmfusion.utils import to_uint8, track
 from mmfusion.utils.configs import read_config
 
