@@ -13,7 +13,7 @@ from mmengine.dataset import pseudo_collate
 
 from mmfusion.datasets.transforms.loading import stack_pair
 from mmfusion.export import ExportedModel
-from mmfusion.models.hub import RANDOM, build_model, find_device, init_model, load_model_config
+from mmfusion.models.hub import RANDOM, build_model, compile_network, find_device, init_model, load_model_config
 from mmfusion.registry import INFERENCERS
 from mmfusion.structures import FusionDataSample
 from mmfusion.utils import (
@@ -64,11 +64,14 @@ class FusionInferencer:
         task: ``'seg'`` or ``'det'``, for the config of a cascade: what it finds is drawn on the fused images
             (:meth:`predict` gives it as data). By default a cascade only fuses.
         score_thr: With ``'det'``: boxes of a lower score are not drawn.
+        compile: Whether torch.compile speeds up the network. Compiling takes up to minutes, at the first image and at the
+            first of another size, and needs a C++ compiler on a CPU; docs/inference.md says for which methods it pays.
 
     Raises:
         FileNotFoundError: No such config.
         CheckpointError: The checkpoint cannot be read, or does not belong to the config.
         ValueError: ``task`` is not one of the config's model.
+        RuntimeError: With ``compile``: there is no C++ compiler, or the network cannot be compiled.
 
     Examples:
         >>> import numpy as np
@@ -94,12 +97,13 @@ class FusionInferencer:
         score_thr: float = 0.3,
         ir_range: Sequence[float | str] | None = None,
         ir_colormap: str | None = None,
+        compile: bool = False,
     ) -> None:
         exported = is_exported(model)
         given = dict(depth16=depth16, ir_range=ir_range, ir_colormap=ir_colormap)
         given = {key: value for key, value in given.items() if value is not None}
         if exported:
-            options = dict(weights=weights, cfg_options=cfg_options, tile=tile, task=task)
+            options = dict(weights=weights, cfg_options=cfg_options, tile=tile, task=task, compile=compile or None)
             _refuse_with_exported(model, [name for name, value in options.items() if value is not None])
             graph = ExportedModel(model, find_device(device))
             given.setdefault('depth16', graph.info['depth16'])
@@ -111,6 +115,9 @@ class FusionInferencer:
         self.task_results = TaskResults(self.cfg, task, meta, score_thr) if task else None
         self.device = str(find_device(device))
         self.model = graph if exported else init_model(self.cfg, weights, device)
+        self.compile = compile
+        if compile:
+            compile_network(self.model)
         self.show_progress = show_progress
 
     @property
@@ -133,6 +140,8 @@ class FusionInferencer:
         self.model = build_model(self.cfg)
         self.model.load_state_dict(state['model'])
         self.model.to(find_device(self.device)).eval()
+        if self.compile:
+            compile_network(self.model)
 
     def __call__(
         self,
@@ -257,6 +266,13 @@ class FusionInferencer:
                 samples = self.model(**data, mode='predict')
         except ValueError as e:  # such as an image too small for the network, which knows no file names
             raise ValueError(f'{", ".join(names)}: {e}') from e
+        except RuntimeError as e:
+            if not self.compile or not type(e).__module__.startswith(('torch._dynamo', 'torch._inductor')):
+                raise
+            reason = str(e).strip().partition('\n')[0]
+            raise RuntimeError(
+                f'compile=True (--compile): torch.compile cannot compile this network here ({reason}). Leave compile out.'
+            ) from e
         for name, sample in zip(names, samples, strict=True):
             if not torch.isfinite(sample.fused.data).all():
                 raise ValueError(f'{name}: the fused image holds NaN or infinite values. Did the training diverge?')

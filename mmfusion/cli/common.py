@@ -140,6 +140,9 @@ def add_inference_arguments(parser: argparse.ArgumentParser, task: bool = False,
         metavar=('H', 'W'),
         help='fuse window by window: for images too large for the memory',
     )
+    parser.add_argument(
+        '--compile', action='store_true', help='speed up the network by torch.compile, which pays for many images'
+    )
     add_reading_arguments(parser, sequence)
     parser.add_argument('--cfg-options', nargs='+', action=Overrides, help='overrides of the config')
     if task:
@@ -335,7 +338,7 @@ def inference_options(args: argparse.Namespace, files: Callable[[], Sequence[str
         args: The arguments.
         files: See :func:`reading_options`.
     """
-    keys = ('device', 'tile', 'cfg_options', 'task', 'score_thr')
+    keys = ('device', 'tile', 'cfg_options', 'task', 'score_thr', 'compile')
     given = {key: getattr(args, key) for key in keys if key in args}
     return dict(model=args.config, weights=weights_of(args), **given, **reading_options(args, files))
 

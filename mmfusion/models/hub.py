@@ -2,6 +2,8 @@
 
 import logging
 import os
+import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -129,6 +131,28 @@ def build_model(cfg: Config) -> nn.Module:
             raise ValueError(
                 f'{cfg.filename}: the model cannot be built: {e}. Check its options; see docs/configs.md.'
             ) from e
+
+
+def compile_network(model: nn.Module) -> None:
+    """Put a fuser's network under torch.compile, in place; its parameters keep their names.
+
+    It is compiled when it first runs, again at a second size of images, and then fits all sizes.
+
+    Args:
+        model: Fuser or cascade, on its device.
+
+    Raises:
+        RuntimeError: If a CPU's code would need a C++ compiler that is not there.
+    """
+    network = getattr(model, 'fuser', model).network
+    if next(model.parameters(), torch.empty(0)).is_cpu:
+        compiler = os.environ.get('CXX') or {'win32': 'cl', 'darwin': 'clang++'}.get(sys.platform, 'g++')
+        if shutil.which(compiler) is None:
+            raise RuntimeError(
+                f'compile=True (--compile): on a CPU torch.compile needs a C++ compiler, and {compiler!r} is not found. '
+                'Install one (on Debian: apt-get install g++), name it by the variable CXX, or leave compile out.'
+            )
+    network.compile()
 
 
 def find_device(device: str | int | torch.device | None) -> torch.device:

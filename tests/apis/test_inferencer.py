@@ -1,12 +1,18 @@
 """FusionInferencer: forms of input, equality with the model, and refusals."""
 
+import os
 import pickle
+import shutil
+import sys
+from functools import partial, partialmethod
 
 import cv2
 import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from torch import nn
+from torch._inductor.exc import InductorError
 
 from mmfusion.apis import FusionInferencer, find_config, init_model, list_models, load_model_config
 from mmfusion.utils import read_visible, write_image
@@ -244,6 +250,41 @@ def test_pickled(model, arrays):
     assert (copy.depth16, copy.show_progress, copy.model.training) == ('stretch', False, False)
     vi, ir = arrays[0][3], arrays[1][3]
     assert close(copy(vi, ir), inferencer(vi, ir), 0)
+
+
+@pytest.mark.parametrize('backend', ['eager', pytest.param('inductor', marks=pytest.mark.slow)])
+def test_compiled(backend, arrays, monkeypatch):
+    """The same images; a copy of the inferencer is compiled, too."""
+    compiler = os.environ.get('CXX') or 'g++'
+    if backend == 'inductor' and (sys.platform != 'linux' or shutil.which(compiler) is None):
+        pytest.skip(f'torch.compile needs a C++ compiler, and {compiler} is not found')
+    monkeypatch.setattr(shutil, 'which', lambda name: name)
+    monkeypatch.setattr(nn.Module, 'compile', partialmethod(nn.Module.compile, backend=backend))
+    plain, compiled = (
+        FusionInferencer('mmdrfuse_llvip', 'random', 'cpu', compile=compile, show_progress=False)
+        for compile in (False, True)
+    )
+    for vi, ir in list(zip(*arrays, strict=True))[: None if backend == 'eager' else 1]:  # each size takes seconds
+        assert close(compiled(vi, ir), plain(vi, ir))
+    assert pickle.loads(pickle.dumps(compiled)).model.network._compiled_call_impl is not None
+    assert plain.model.network._compiled_call_impl is None
+
+
+def test_compiled_without_a_compiler(arrays, monkeypatch):
+    build = partial(FusionInferencer, 'mmdrfuse_llvip', 'random', 'cpu', compile=True, show_progress=False)
+    monkeypatch.setenv('CXX', 'no-compiler')
+    with pytest.raises(RuntimeError, match="needs a C\\+\\+ compiler, and 'no-compiler' is not found. Install one"):
+        build()
+    monkeypatch.delenv('CXX')
+    monkeypatch.setattr(shutil, 'which', lambda name: name)
+
+    def fails(*args, **kwargs):
+        raise InductorError(RuntimeError('Python.h: No such file\nand much more'), None)
+
+    inferencer = build()
+    inferencer.model.network._compiled_call_impl = fails
+    with pytest.raises(RuntimeError, match=r'cannot compile this network here \(.*Python.h: No such file\). Leave'):
+        inferencer(arrays[0][0], arrays[1][0])
 
 
 def test_checkpoint_of_nan(weights, arrays, tmp_path):
