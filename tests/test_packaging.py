@@ -100,7 +100,7 @@ def test_metadata(site):
     version = (ROOT / 'mmfusion' / 'version.py').read_text().split("__version__ = '")[1].split("'")[0]
     assert f'\nVersion: {version}\n' in text
     requirements = [Requirement(line[15:]) for line in text.splitlines() if line.startswith('Requires-Dist: ')]
-    by_extra = {extra: set() for extra in ('', 'lite', 'masks', 'export', 'tests', 'thermal', 'all')}
+    by_extra = {extra: set() for extra in ('', 'lite', 'masks', 'export', 'tests', 'thermal', 'view', 'docs', 'all')}
     for requirement in requirements:
         for extra, group in by_extra.items():
             if requirement.marker is None or requirement.marker.evaluate({'extra': extra}):
@@ -115,6 +115,7 @@ def test_metadata(site):
     ]
     assert by_extra['lite'] - by_extra[''] == {'mmcv-lite'}
     assert by_extra['export'] - by_extra[''] == {'onnx', 'onnxruntime', 'onnxscript', 'openvino'}
+    assert by_extra['view'] - by_extra[''] == {'gradio'}
     assert {'pytest', 'ruff', 'segment-anything'} <= by_extra['tests'] & by_extra['all']
 
 

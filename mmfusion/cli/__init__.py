@@ -15,6 +15,7 @@ VERBS = {
     'video': 'fuse two videos, folders of frames, cameras or streams',
     'compare': 'fuse with several methods, measure images and costs, and write a report',
     'evaluate': 'measure folders of fused images: table, CSV, JSON and report',
+    'view': 'look at pairs, fused by several methods, in the browser',
     'train': 'train a fusion network, or a cascade',
     'test': 'test a checkpoint on the dataset of a config',
     'downstream': 'train a segmenter or detector on visible, infrared and fused images, and compare',

@@ -1,0 +1,69 @@
+"""Look at pairs in a page of the browser: sliders between visible, infrared and fused image, methods side by side.
+
+    mmfusion view --vi VI --ir IR --methods lite seafusion mine=mine.py:mine.pth
+    mmfusion view --data tno --methods lite other=DIR
+
+A method is [NAME=]METHOD[:WEIGHTS], or NAME=DIR, a folder of images that were fused before, as in mmfusion compare. An
+image is fused when it is looked at. Ctrl-C ends.
+"""
+
+import argparse
+from collections.abc import Sequence
+
+from mmfusion.comparison.entrants import open_data, parse_entrants
+
+from .common import (
+    add_pattern_arguments,
+    add_reading_arguments,
+    at_least,
+    reading_options,
+    refuse_missing_weights,
+    report,
+    source_patterns,
+)
+
+
+def make_parser(prog: str | None = None) -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('--methods', nargs='+', default=['lite'], metavar='METHOD', help='see above; default: lite')
+    parser.add_argument('--data', help='tno, roadscene, msrs…, or a folder with folders vi and ir in it')
+    parser.add_argument('--vi', help='folder of visible images, in the place of --data')
+    parser.add_argument('--ir', help='folder of infrared images, of the same names')
+    add_pattern_arguments(parser)
+    parser.add_argument(
+        '--fused-pattern', metavar='PATTERN', help="names of images in the folders of NAME=DIR, such as '{name}_fused'"
+    )
+    add_reading_arguments(parser)
+    parser.add_argument('--device', help='cpu, cuda, cuda:1 or the number of a GPU; default: a GPU where there is one')
+    parser.add_argument('--port', type=at_least(1), help='of the page; default: the first free one from 7860 on')
+    parser.add_argument(
+        '--host', default='127.0.0.1', help='address that the page listens at; 0.0.0.0 shows it to other machines'
+    )
+    parser.add_argument('--no-browser', action='store_true', help='open no window; the address is printed')
+    return parser
+
+
+def view(args: argparse.Namespace) -> None:
+    """Show the page, until it is interrupted."""
+    entrants = parse_entrants(args.methods)
+    for entrant in entrants:
+        if isinstance(entrant.weights, str):
+            refuse_missing_weights(entrant.weights)
+    pairs = open_data(args.data, args.vi, args.ir, **source_patterns(args))
+    reading = reading_options(args, lambda: pairs.ir.values())
+
+    from mmfusion.comparison.methods import prepare
+    from mmfusion.comparison.viewer import PairViewer, build_page, require_gradio
+
+    require_gradio()
+    viewer = PairViewer(pairs, prepare(entrants), args.device, args.fused_pattern, **reading)
+    page = build_page(viewer)
+    page.launch(server_name=args.host, server_port=args.port, inbrowser=not args.no_browser, show_api=False)
+
+
+def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
+    """Run; returns the exit code."""
+    return report(view, make_parser(prog).parse_args(argv))
