@@ -16,6 +16,7 @@ from mmengine.logging import print_log
 from mmfusion.datasets.transforms.loading import refuse_two_sizes
 from mmfusion.utils import (
     IMG_SUFFIXES,
+    WriteError,
     check_reading,
     frame_values,
     infrared_values,
@@ -26,6 +27,7 @@ from mmfusion.utils import (
     refuse_equal,
     refuse_overwriting,
     track,
+    write_bytes,
 )
 from mmfusion.utils.pairing import other_files
 
@@ -336,6 +338,17 @@ def _batches(items: Iterable[_Pair], size: int) -> Iterator[list[_Pair]]:
         yield batch
 
 
+def _refuse_incomplete(unfinished, out):
+    """Notice what OpenCV's writer does not say: that the disk was full."""
+    write_bytes(out.with_name(f'.{out.stem}.space'), bytes(2**16))
+    out.with_name(f'.{out.stem}.space').unlink()
+    video = cv2.VideoCapture(str(unfinished))
+    whole = video.isOpened() and video.read()[0]
+    video.release()
+    if not whole:
+        raise WriteError(f'{out}: the video that was written cannot be read. Is the disk full?')
+
+
 @contextmanager
 def video_writer(out: Path, fps: float) -> Iterator[Callable[[np.ndarray], None]]:
     """A function that appends frames to a video, which gets its name when all were written."""
@@ -373,6 +386,7 @@ def video_writer(out: Path, fps: float) -> Iterator[Callable[[np.ndarray], None]
         yield write
         if state['writer'] is not None:
             state['writer'].release()
+            _refuse_incomplete(unfinished, out)
             unfinished.replace(out)
     finally:
         if state['writer'] is not None:

@@ -2,6 +2,7 @@
 
 import argparse
 import difflib
+import logging
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -28,6 +29,7 @@ VERBS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a verb; returns the exit code."""
+    logging.raiseExceptions = False  # a log that a full disk does not take prints no tracebacks
     argv = list(sys.argv[1:] if argv is None else argv)
     verbs = '\n'.join(f'  {verb:<12}{text}' for verb, text in VERBS.items())
     parser = argparse.ArgumentParser(

@@ -19,6 +19,7 @@ from mmengine.logging import MMLogger, print_log
 from mmfusion.registry import MODELS
 from mmfusion.utils import DEPTH16, check_reading, near_files, sequence_range
 from mmfusion.utils.configs import OPTION_ERRORS, find_config, override, read_config
+from mmfusion.utils.outputs import is_write_error, system_sentence
 
 from .setup_errors import check_numbers, setup_message
 
@@ -377,7 +378,8 @@ def report_own(run: Callable[..., object], *args) -> int:
         run(*args)
     except Exception as e:
         chain = list(_chain(e))
-        own = next(filter(None, map(_package_message, chain)), None)
+        own = next((message_of(error) for error in chain if is_write_error(error)), None)
+        own = own or next(filter(None, map(_package_message, chain)), None)
         own = own or setup_message(e, chain) or next(filter(None, map(_stock_message, chain)), None)
         if own is None and isinstance(e, (*ERRORS, *_OF_VALUES)):
             return _report_overrides(args, e)
@@ -404,9 +406,8 @@ def message_of(error: BaseException) -> str:
     """The text of an error for users: without a KeyError's quotation marks or a number of the system."""
     if isinstance(error, KeyError) and error.args:
         return str(error.args[0])
-    if isinstance(error, OSError) and error.strerror and error.filename is not None:
-        file = error.filename if error.filename2 is None else error.filename2  # of renaming, which is told of both
-        return f'{file}: {error.strerror[0].lower()}{error.strerror[1:]}. Check the path and its permissions.'
+    if isinstance(error, OSError) and error.strerror:
+        return system_sentence(error)
     return str(error)
 
 

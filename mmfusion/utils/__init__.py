@@ -3,7 +3,7 @@
 from .arrays import infrared_array, refuse_equal, rgbt_array, visible_array
 from .decoding import IMG_SUFFIXES, image_size, read_array, read_size
 from .infrared import frame_values, infrared_values, read_infrared, sequence_range
-from .outputs import check_writable
+from .outputs import WriteError, check_writable
 from .pairing import (
     NamePattern,
     list_images,
@@ -25,6 +25,7 @@ __all__ = [
     'WRITE_SUFFIXES',
     'ImageReadError',
     'NamePattern',
+    'WriteError',
     'check_reading',
     'check_writable',
     'follow',

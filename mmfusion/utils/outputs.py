@@ -1,8 +1,42 @@
 """Checks of where results go, before hours of work that would end in an error of the system."""
 
 import contextlib
+import errno
 import tempfile
+import traceback
 from pathlib import Path
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# What libraries call the file that they write; some of their errors do not name it.
+_NAMES = ('filepath', 'filename', 'file', 'path', 'out_file', 'save_path', 'f')
+
+
+def is_write_error(error: BaseException) -> bool:
+    """Whether an error is that of a full disk, or of a place that may not be written."""
+    kinds = (*_FULL, errno.EROFS, errno.EACCES, errno.EPERM)
+    return isinstance(error, WriteError) or (isinstance(error, OSError) and error.errno in kinds)
+
+
+class WriteError(OSError):
+    """A file that cannot be written; the text says which, why, and what to do."""
+
+
+def system_sentence(error: OSError, file: str | Path | None = None) -> str:
+    """Say an error of the system in one sentence: the file, what is wrong, and what to do.
+
+    Args:
+        error: The error, with a number of the system.
+        file: The file; by default the one that the error names, or that the functions in its traceback do.
+    """
+    if file is None:  # a renaming is told of both
+        file = error.filename if error.filename2 is None else error.filename2
+    if file is None:
+        frames = [frame.f_locals for frame, _ in traceback.walk_tb(error.__traceback__)]
+        found = [frame[name] for frame in frames for name in _NAMES if isinstance(frame.get(name), str | Path)]
+        file = found[-1] if found else None
+    what = f'{error.strerror[0].lower()}{error.strerror[1:]}'
+    cure = 'Free some space, or write to another disk' if error.errno in _FULL else 'Check the path and its permissions'
+    return f'{"a file" if file is None else file}: {what}. {cure}.'
 
 
 def check_writable(path: str | Path, option: str = '--out', folder: bool = True) -> None:
