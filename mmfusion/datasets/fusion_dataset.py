@@ -142,7 +142,9 @@ class FusionDataset(BaseDataset):
                 f'data_prefix of {type(self).__name__} has {", ".join(given) or "no images"}; expected vi_path and '
                 'ir_path, or rgbt_path (files whose four channels are R, G, B and thermal).'
             )
-        return pair_images(prefix['vi_path'], prefix['ir_path'], self.patterns['vi_path'], self.patterns['ir_path'])
+        patterns = self.patterns['vi_path'], self.patterns['ir_path']
+        # Of a list only its names need both images: a folder of fused ones may hold no more.
+        return pair_images(prefix['vi_path'], prefix['ir_path'], *patterns, allow_missing=bool(self.ann_file))
 
     def _images(self):
         """A folder of images, for messages."""

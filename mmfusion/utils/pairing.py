@@ -159,6 +159,7 @@ def pair_images(
     ir_dir: str | Path | None = None,
     vi_pattern: str | None = None,
     ir_pattern: str | None = None,
+    allow_missing: bool = False,
 ) -> list[tuple[str, Path, Path]]:
     """Pair the images of two folders by name.
 
@@ -166,6 +167,7 @@ def pair_images(
         vi_dir, ir_dir: Folders of visible and of infrared images; without ``ir_dir``, one folder of files whose four
             channels are R, G, B and thermal. One folder for both needs two patterns.
         vi_pattern, ir_pattern: Where the names differ: see :class:`NamePattern`.
+        allow_missing: Leave out images without a counterpart, as long as one has one.
 
     Returns:
         Name, visible file, infrared file (the same one, for four channels) of each, in natural order. A name is as
@@ -190,6 +192,8 @@ def pair_images(
         )
     if vi_pattern == ir_pattern:
         refuse_same(vi_dir, ir_dir)
+    if allow_missing and not vi.keys().isdisjoint(ir):
+        return [(stem, file, ir[stem]) for stem, file in vi.items() if stem in ir]
     unpaired = []
     for here, there, here_dir, there_dir in ((vi, ir, vi_dir, ir_dir), (ir, vi, ir_dir, vi_dir)):
         names = [stem for stem in here if stem not in there]

@@ -375,6 +375,9 @@ def test_unpaired_images_are_named(fmb):
     (fmb / 'train' / 'Infrared' / '00002D.png').unlink()
     with pytest.raises(ValueError, match=r'no counterpart in .*Infrared: 00002D.*no counterpart in .*Visible: 00001N'):
         FMBDataset(data_root=str(fmb))
+    # Of a list only its names count: folders of fused images may hold no more.
+    (fmb / 'names.txt').write_text('00000D\n')
+    assert len(FMBDataset(data_root=str(fmb), ann_file='names.txt')) == 1
 
 
 def test_empty_and_missing_folders(tmp_path, fmb):
