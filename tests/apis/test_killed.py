@@ -1,5 +1,6 @@
 """Runs that are killed at any moment leave no half of a file, and a second call goes on."""
 
+import json
 import os
 import signal
 import time
@@ -7,12 +8,17 @@ import time
 import numpy as np
 import pytest
 
+from mmfusion.apis import init_model, load_model_config
 from mmfusion.apis.folder import fuse_folder
+from mmfusion.comparison.entrants import Entrant, open_data
+from mmfusion.comparison.methods import Comparison
 from mmfusion.datasets import MSRSDetectionDataset
 from mmfusion.datasets.export.fused_dataset import FusedDataset
 from mmfusion.datasets.export.parts import DatasetPart
 from mmfusion.datasets.transforms import LoadImagePair
 from mmfusion.evaluation.report import evaluate_folders
+from mmfusion.export import ExportedModel
+from mmfusion.export import export as write_export
 from mmfusion.utils import list_images, pair_images, read_visible, write_image
 
 COUNT = 24
@@ -74,6 +80,40 @@ def evaluate(data):
     return evaluate_folders(
         data / 'detection' / 'ir', data / 'detection' / 'vi', folders, ['EN', 'SF'], out_dir=data / 'out'
     )
+
+
+def compare(data):
+    """Fused by a method, measured, and written as tables and a report."""
+    config = data / 'average.py'
+    config.write_text("model = dict(type='mmfusion.ImageFuser', network=dict(type='mmfusion.AverageNetwork'))")
+    pairs = open_data(vi=data / 'detection' / 'vi', ir=data / 'detection' / 'ir')
+    comparison = Comparison([Entrant('average', str(config), 'random')], pairs, data / 'out', 'cpu', lambda text: None)
+    comparison.fuse(None)
+    return comparison.write(comparison.evaluate(['EN', 'SF'], workers=1), 2)
+
+
+def export_model(data):
+    config = data / 'average.py'
+    config.write_text("model = dict(type='mmfusion.ImageFuser', network=dict(type='mmfusion.AverageNetwork'))")
+    fuser = init_model(load_model_config(str(config)), 'random', 'cpu')
+    return write_export(fuser, data / 'out' / 'average.torchscript', 'average')
+
+
+@pytest.mark.parametrize(('run', 'files'), [(compare, 6 + COUNT), (export_model, 1)])
+def test_comparison_and_export_killed_at_any_moment(data, run, files, one_thread):
+    """What has its name is whole; a second call ends with what an uninterrupted one writes."""
+    for seconds in (0.02, 0.05, 0.1, 0.2, 0.4):
+        killed_after(seconds, lambda: run(data))
+        for file in (data / 'out').rglob('[!.]*.*'):
+            if file.suffix == '.png':
+                assert read_visible(file).shape == (48, 64, 3)
+            elif file.suffix == '.json':
+                assert json.loads(file.read_text())
+            elif file.suffix == '.torchscript':
+                assert ExportedModel(file).info
+    assert run(data)
+    written = [file for file in (data / 'out').rglob('*') if file.is_file() and file.name[0] != '.']
+    assert len(written) == files, written
 
 
 @pytest.mark.parametrize('run', [fuse, export, evaluate])
