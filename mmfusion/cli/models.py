@@ -136,7 +136,7 @@ def describe(method: str) -> str:
             '–': 'none published',
         }.get(state, state),
         'licence': (authors or entry).get('License'),
-        'page': authors.get('Page'),
+        'page': ', '.join(authors[key] for key in ('Page', 'Note') if key in authors),
     }
     text = [f'{key:<11} {value}' for key, value in lines.items() if value]
     from mmfusion.models.hub import local_files

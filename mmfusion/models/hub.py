@@ -210,9 +210,10 @@ def find_weights(cfg: Config) -> dict[str, Path] | str:
     missing = [item['Name'] for item in authors['Files'] if item['Name'] not in found]
     if missing:
         folder = plain(os.environ.get('MMFUSION_WEIGHTS', ''))
+        note = f', {authors["Note"]}' if 'Note' in authors else ''
         place = f'put it into {folder}' if folder else 'put it into a folder and set MMFUSION_WEIGHTS to that'
         raise FileNotFoundError(
-            f"{name}: the authors' weights are not here. Fetch {', '.join(missing)} from {authors['Page']} (licence: "
+            f"{name}: the authors' weights are not here. Fetch {', '.join(missing)} from {authors['Page']}{note} (licence: "
             f'{authors["License"]}), and {place}, or give the file by --weights.'
         )
     # Of TensorFlow's two files the index stands for both.

@@ -273,7 +273,7 @@ def test_compiled(backend, arrays, monkeypatch):
 def test_compiled_without_a_compiler(arrays, monkeypatch):
     build = partial(FusionInferencer, 'mmdrfuse_llvip', 'random', 'cpu', compile=True, show_progress=False)
     monkeypatch.setenv('CXX', 'no-compiler')
-    with pytest.raises(RuntimeError, match="needs a C\\+\\+ compiler, and 'no-compiler' is not found. Install one"):
+    with pytest.raises(RuntimeError, match=r"needs a C\+\+ compiler, and 'no-compiler' is not found\. Install one"):
         build()
     monkeypatch.delenv('CXX')
     monkeypatch.setattr(shutil, 'which', lambda name: name)

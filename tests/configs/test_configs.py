@@ -163,3 +163,13 @@ def test_paths_come_from_the_environment(monkeypatch):
 @pytest.mark.parametrize('path', sorted((ROOT / 'configs/occo/ablations').glob('*.py')), ids=lambda p: p.stem)
 def test_ablations_are_short(path):
     assert len(path.read_text().splitlines()) < 15
+
+
+def test_training_of_every_published_method_is_tested():
+    """Each config with an optimizer stands in a test: as `train` of a `PublishedMethod`, or by name in one of its own."""
+    tests = '\n'.join(path.read_text() for path in (ROOT / 'tests').rglob('test_*.py'))
+    own = ('cascades', 'gffusion', 'mgfusion', 'occo')  # many configs of a few models
+    names = [str(path.relative_to(ROOT / 'configs')) for path in CONFIGS if 'optim_wrapper' in path.read_text()]
+    names = [name for name in names if not name.startswith(own)]
+    assert len(names) > 30
+    assert [name for name in names if f"'{name}'" not in tests and f'configs/{name}' not in tests] == []

@@ -10,6 +10,8 @@ from mmfusion.registry import MODELS
 from mmfusion.utils import configs
 
 ENTRIES = configs.published()
+# Of a commit: its files stay as they are.
+PINNED = re.compile(r'https://raw\.githubusercontent\.com/[\w.-]+/[\w.-]+/[0-9a-f]{40}/\S+')
 PUBLISHED = {name: entry for name, entry in ENTRIES.items() if 'Authors Weights' in entry}
 
 
@@ -31,13 +33,14 @@ def test_published_weights_are_described(name):
     assert entry['Collection']['Code']['URL'].startswith('https://')
     weights, values = entry['Authors Weights'], entry['Metadata']
     assert weights['License']
-    assert weights['Page'].startswith('https://')
+    assert re.fullmatch(r'https://\S+', weights['Page'])
     assert weights['Files']
     for item in weights['Files']:
         assert set(item) <= {'Name', 'URL', 'Bytes', 'SHA256'}
         assert ('SHA256' in item) == ('Bytes' in item)
         assert re.fullmatch('[0-9a-f]{64}', item.get('SHA256', '0' * 64))
         assert 'SHA256' in item or 'URL' not in item  # what is fetched is checked
+        assert 'URL' not in item or PINNED.fullmatch(item['URL'])
     assert isinstance(values['FLOPs'], int)
     network = MODELS.build(hub.load_model_config(name).model.network)
     assert values['Parameters'] == count_parameters(network)

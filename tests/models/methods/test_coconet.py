@@ -26,6 +26,15 @@ class TestCoCoNet(PublishedMethod):
         return [FusionDataSample(gt_saliency=PixelData(vi=mask, ir=mask)) for mask in masks]
 
 
+class TestMainStage(PublishedMethod):
+    name = 'coconet'
+    config = 'coconet/coconet_tno.py'
+    train = 'coconet/coconet_roadscene.py'
+    narrow = {'network.channels': 4, 'network.pretrained': None}
+    unlearned = TestCoCoNet.unlearned
+    test_public_code_by_stand_in_weights = None  # as above
+
+
 def test_norm_by_each_image_or_as_learned():
     x, norm = torch.rand(2, 3, 8, 8), Norm(3)
     by_image = torch.cat([norm(x[:1]), norm(x[1:])])  # in training, a batch of one

@@ -40,6 +40,14 @@ class TestRFNNest(Published):
             RFNNest.from_authors({**state, 'net.conv9.conv2d.weight': torch.zeros(1)})
 
 
+class TestRFNNestOnKAIST(PublishedMethod):
+    name = 'rfnnest'
+    config = 'rfnnest/rfnnest_tno.py'
+    train = 'rfnnest/rfnnest_kaist.py'
+    narrow = NARROW
+    test_public_code_by_stand_in_weights = None  # as above
+
+
 class TestRFNNestContrastive(PublishedMethod):
     name = 'rfnnest'
     config = 'rfnnest/rfnnest_tno.py'
