@@ -338,7 +338,7 @@ def _batches(items: Iterable[_Pair], size: int) -> Iterator[list[_Pair]]:
         yield batch
 
 
-def _refuse_incomplete(unfinished, out):
+def _refuse_incomplete(unfinished: Path, out: Path) -> None:
     """Notice what OpenCV's writer does not say: that the disk was full."""
     write_bytes(out.with_name(f'.{out.stem}.space'), bytes(2**16))
     out.with_name(f'.{out.stem}.space').unlink()

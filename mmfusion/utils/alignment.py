@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from .image_io import write_bytes
+from .writing import write_bytes
 
 _KEYS = ('homography', 'visible_size', 'infrared_size')
 _EXPECTED = 'expected what CameraPair.save writes'
