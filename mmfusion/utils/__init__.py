@@ -16,7 +16,7 @@ from .pairing import (
 from .progress import follow, track
 from .reading import read_four_channels, read_label_map, read_mask, read_pair, read_shown, read_visible
 from .scaling import DEPTH16, ImageReadError, check_reading, to_8bit, to_bgr, to_uint8
-from .text import near_files, read_names, read_text
+from .text import near_files, read_names, read_text, replace_all
 from .writing import WRITE_SUFFIXES, remove_unfinished, write_bytes, write_image
 
 __all__ = [
@@ -52,6 +52,7 @@ __all__ = [
     'refuse_overwriting',
     'refuse_same',
     'remove_unfinished',
+    'replace_all',
     'rgbt_array',
     'sequence_range',
     'shorten',

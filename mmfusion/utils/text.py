@@ -1,7 +1,8 @@
-"""Reading of text files that people wrote: lists, labels, texts."""
+"""Text files that people wrote: lists, labels, texts; and names in them."""
 
 import codecs
 import difflib
+from collections.abc import Mapping
 from pathlib import Path
 
 _BOMS = {codecs.BOM_UTF8: 'utf-8-sig', codecs.BOM_UTF16_LE: 'utf-16', codecs.BOM_UTF16_BE: 'utf-16'}
@@ -46,3 +47,10 @@ def near_files(path: str | Path) -> str:
     beside = [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
     near = difflib.get_close_matches(path.name, beside, n=2, cutoff=0.7)
     return f' Did you mean {" or ".join(str(path.with_name(name)) for name in near)}?' if near else ''
+
+
+def replace_all(text: str, replacements: Mapping[str, str]) -> str:
+    """Replace parts of a text, such as a parameter's name, one after the other in the order of a dict."""
+    for old, new in replacements.items():
+        text = text.replace(old, new)
+    return text

@@ -6,7 +6,7 @@ import pytest
 
 from mmfusion.datasets.boxes import read_yolo
 from mmfusion.registry import DATASETS
-from mmfusion.utils import read_names, read_text, write_image
+from mmfusion.utils import read_names, read_text, replace_all, write_image
 
 NAMES = '00001D\nstreet/东门.png\n'
 
@@ -46,3 +46,9 @@ def test_lists_and_labels_of_datasets_are_read_so(tmp_path):
     assert [dataset.get_data_info(i)['img_id'] for i in range(len(dataset))] == ['b']
     (tmp_path / 'b.txt').write_bytes(codecs.BOM_UTF8 + b'0 0.5 0.5 0.5 0.5\n')
     assert read_yolo(tmp_path / 'b.txt', ('person',), tmp_path / 'vi/b.png')[0][0] == 'person'
+
+
+def test_parts_of_names_are_replaced_in_the_order_given():
+    names = {'encoder.0.': 'first.', 'encoder.': 'rest.', 'first.conv': 'first.head'}
+    assert replace_all('encoder.0.conv.weight', names) == 'first.head.weight'
+    assert replace_all('encoder.1.conv.weight', names) == 'rest.1.conv.weight'

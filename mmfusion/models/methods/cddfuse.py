@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 from mmfusion.models.layers import RestormerBlock
 from mmfusion.registry import MODELS
+from mmfusion.utils import replace_all
 
 
 class BaseBlock(RestormerBlock):
@@ -155,12 +156,7 @@ class CDDFuse(nn.Module):
             'bottleneckBlock.5.': '4.',
             'bottleneckBlock.': '',
         }
-        renamed = {}
-        for name, value in state.items():
-            for theirs, ours in names.items():
-                name = name.replace(theirs, ours)
-            renamed[name] = value
-        return renamed
+        return {replace_all(name, names): value for name, value in state.items()}
 
 
 @MODELS.register_module()

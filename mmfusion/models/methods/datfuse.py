@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 from mmfusion.models.layers import sobel
 from mmfusion.registry import MODELS
+from mmfusion.utils import replace_all
 
 from .ydtr import TokenTransformer, conv_bn_relu
 
@@ -94,8 +95,7 @@ class DATFuse(nn.Module):
             if name.startswith('patch_embed.') or 'relative_position' in name:
                 continue
             name, value = TokenTransformer.rename(name, value)
-            for theirs, ours in names.items():
-                name = name.replace(theirs, ours)
+            name = replace_all(name, names)
             renamed[name] = value
         return renamed
 

@@ -24,6 +24,7 @@ from mmfusion.models.priors import FrozenPrior, PriorHolder
 from mmfusion.models.priors.frozen import load_exactly, seeded
 from mmfusion.models.priors.weights import read_weights
 from mmfusion.registry import MODELS
+from mmfusion.utils import replace_all
 
 from .mufusion import ms_ssim
 
@@ -232,8 +233,7 @@ class GIFNet(nn.Module):
         for name, value in state.items():
             if name.endswith(('relative_positions', 'weights.1', 'weights_mfif.1')):
                 continue
-            for theirs, ours in names.items():
-                name = name.replace(theirs, ours)
+            name = replace_all(name, names)
             found = re.fullmatch(
                 r'(cross|shifted)\.(?:attn\.)?(QK|V|proj|conv|mlp|norm1)(_mfif)?\.(?:mlp\.)?(.+)', name
             )

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from mmfusion.models.layers import min_max_normalize
 from mmfusion.models.priors import PriorHolder
 from mmfusion.registry import MODELS
+from mmfusion.utils import replace_all
 
 
 def conv(in_channels: int, out_channels: int) -> nn.Conv2d:
@@ -112,8 +113,7 @@ class LRRNet(nn.Module):
         }
         renamed = {}
         for name, value in state.items():
-            for theirs, ours in names.items():
-                name = name.replace(theirs, ours)
+            name = replace_all(name, names)
             renamed[name] = value[..., None, None] if value.ndim == 2 else value
         return renamed
 

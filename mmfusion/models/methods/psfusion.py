@@ -25,6 +25,7 @@ from torchvision.models.resnet import BasicBlock
 from mmfusion.models.layers import sobel
 from mmfusion.models.priors.weights import read_weights
 from mmfusion.registry import MODELS
+from mmfusion.utils import replace_all
 
 
 def _conv(cin: int, cout: int, size: int = 3, **kwargs) -> nn.Conv2d:
@@ -377,14 +378,12 @@ class PSFusion(nn.Module):
         names |= {'semantic_conv2': 'semantic', 'boundary_conv': 'boundary'}
         names |= {'pred_fusion.conv_block.0': 'head', 'pred_vi': 'source.vi', 'pred_ir': 'source.ir'}
         names |= {'mask.conv_block': 'norm', '.mask.': '.', 'conv_block.0': 'conv'}
-        renamed = {}
-        for name, value in state.items():
-            if name.startswith('optimizer.') or 'boundary_conv1.' in name or 'boundary_conv2.' in name:
-                continue
-            for theirs, ours in names.items():
-                name = name.replace(theirs, ours)
-            renamed[name] = value
-        return renamed
+        state = {
+            name: value
+            for name, value in state.items()
+            if not (name.startswith('optimizer.') or 'boundary_conv1.' in name or 'boundary_conv2.' in name)
+        }
+        return {replace_all(name, names): value for name, value in state.items()}
 
 
 @MODELS.register_module()

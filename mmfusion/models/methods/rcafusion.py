@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmfusion.registry import MODELS
+from mmfusion.utils import replace_all
 
 
 def conv_act(in_channels: int, out_channels: int) -> nn.Sequential:
@@ -152,14 +153,8 @@ class RCAFusion(nn.Module):
             'exchanges.0.conv.': 'exchanges.0.project.',
             'exchanges.1.conv.': 'exchanges.1.project.',
         }
-        renamed = {}
-        for name, value in state.items():
-            if '.bn.' in name or '.se.' in name:
-                continue
-            for theirs, ours in names.items():
-                name = name.replace(theirs, ours)
-            renamed[name] = value
-        return renamed
+        state = {name: value for name, value in state.items() if not ('.bn.' in name or '.se.' in name)}
+        return {replace_all(name, names): value for name, value in state.items()}
 
 
 @MODELS.register_module()

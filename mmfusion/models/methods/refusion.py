@@ -25,6 +25,7 @@ from mmfusion.models.fusers import ImageFuser
 from mmfusion.models.fusers.color import luminance
 from mmfusion.models.layers import MDTA, RestormerBlock, sobel
 from mmfusion.registry import MODELS
+from mmfusion.utils import replace_all
 
 
 def _depthwise(cin: int, cout: int) -> nn.Sequential:
@@ -119,12 +120,7 @@ class ReFusion(nn.Module):
             }
         names |= {'FM.project_E_d': 'fusion.gate.1', 'FM.project_E': 'fusion.gate.0'}
         names |= {'qkv_dwconv': 'depthwise', 'dwconv': 'depthwise'}
-        renamed = {}
-        for name, value in state.items():
-            for theirs, ours in names.items():
-                name = name.replace(theirs, ours)
-            renamed[name] = value
-        return renamed
+        return {replace_all(name, names): value for name, value in state.items()}
 
 
 @MODELS.register_module()

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmfusion.registry import MODELS
+from mmfusion.utils import replace_all
 
 from .mufusion import ms_ssim
 
@@ -130,8 +131,7 @@ class Res2Fusion(nn.Module):
         for name, value in state.items():
             if name.startswith('conv'):
                 name = f'decoder.{int(name[4]) - 1}.0{name.removeprefix(name[:5]).removeprefix(".conv2d")}'
-            for theirs, ours in names.items():
-                name = name.replace(theirs, ours)
+            name = replace_all(name, names)
             renamed[name] = value
         return renamed
 

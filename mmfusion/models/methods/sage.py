@@ -24,6 +24,7 @@ from mmfusion.models.priors import FrozenPrior, PriorHolder
 from mmfusion.models.priors.frozen import load_exactly, seeded
 from mmfusion.models.priors.weights import SAM_URLS, read_weights
 from mmfusion.registry import MODELS
+from mmfusion.utils import replace_all
 
 
 def _convs(*channels: int, size: int = 3) -> nn.Sequential:
@@ -68,12 +69,7 @@ class SAGE(nn.Module):
         names = {f'module{k + 1}.': f'encoder.{k}.' for k in range(3)}
         names |= {f'module{k + 4}.': f'decoder.{k}.' for k in range(2)}
         names |= {f'adjust_channels{k + 4}.': f'joint.{k}.' for k in range(2)} | {'final_decoder.0.': 'head.'}
-        renamed = {}
-        for name, value in state.items():
-            for theirs, ours in names.items():
-                name = name.replace(theirs, ours)
-            renamed[name] = value
-        return renamed
+        return {replace_all(name, names): value for name, value in state.items()}
 
 
 @MODELS.register_module()

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from mmfusion.models.layers import ChannelLayerNorm, at_least_float32, visual_saliency
 from mmfusion.registry import MODELS
+from mmfusion.utils import replace_all
 
 
 def _pair(channels: int) -> nn.Sequential:
@@ -264,8 +265,7 @@ class SHIP(nn.Module):
         names |= {f'reconstruction.process.{k}': f'head.{k + 1}' for k in range(2)}
         renamed = {}
         for name, value in state.items():
-            for theirs, ours in names.items():
-                name = name.replace(theirs, ours)
+            name = replace_all(name, names)
             renamed[name] = value.squeeze(2) if name.endswith(('.cross', '.diagonal')) else value
         return renamed
 

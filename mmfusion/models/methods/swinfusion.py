@@ -21,6 +21,7 @@ from torchvision.ops import StochasticDepth
 
 from mmfusion.models.layers import sobel_magnitude
 from mmfusion.registry import MODELS
+from mmfusion.utils import replace_all
 
 
 class WindowAttention(nn.Module):
@@ -244,8 +245,7 @@ class SwinFusion(nn.Module):
             for letter, modality in (('A', 'ir'), ('B', 'vi')):
                 if 'residual_group.blocks.' in name and f'_{letter}.' in name.rpartition('blocks.')[2]:
                     name = name.replace('residual_group.blocks.', f'cross_{modality}.').replace(f'_{letter}.', '.')
-            for theirs, ours in names.items():
-                name = name.replace(theirs, ours)
+            name = replace_all(name, names)
             if '.attn.qkv.' in name:
                 query, key, content = value.chunk(3)
                 renamed[name.replace('qkv', 'query')] = query

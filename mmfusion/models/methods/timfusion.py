@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmfusion.registry import MODELS
+from mmfusion.utils import replace_all
 
 from .coconet import Norm
 
@@ -265,8 +266,7 @@ class TIMFusion(nn.Module):
             part, name = re.fullmatch(r'(?:weights_([12])\w*\.)?(.*)', name).groups()
             if name.endswith('.filt') or name.startswith(('stem_out2', 'stem_out3')):
                 continue
-            for theirs, ours in names.items():
-                name = name.replace(theirs, ours)
+            name = replace_all(name, names)
             if part == '1' and name == 'stem.0.weight':  # this one sees the infrared image first
                 value = value.flip(1)
             elif name == 'mask.weight':

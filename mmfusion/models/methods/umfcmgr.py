@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from mmfusion.models.layers import visual_saliency
 from mmfusion.registry import MODELS
+from mmfusion.utils import replace_all
 
 
 def _conv(cin: int, cout: int) -> nn.Conv2d:
@@ -96,12 +97,7 @@ class UMFCMGR(nn.Module):
             names |= {f'conv{k}_1.0': f'encoder.{name}.0', f'{name}_path.0': f'encoder.{name}.2'}
             names |= {f'fuse.gamma{k}': f'fusion.gate.{name}'}
         names |= {'dense_layers': 'layers', '.conv.weight': '.weight', 'conv_1x1': 'merge'}
-        renamed = {}
-        for name, value in state.items():
-            for theirs, ours in names.items():
-                name = name.replace(theirs, ours)
-            renamed[name] = value
-        return renamed
+        return {replace_all(name, names): value for name, value in state.items()}
 
 
 @MODELS.register_module()

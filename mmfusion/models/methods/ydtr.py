@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmfusion.registry import MODELS
+from mmfusion.utils import replace_all
 
 
 def conv_bn_relu(in_channels: int, out_channels: int, kernel_size: int) -> nn.Sequential:
@@ -131,8 +132,7 @@ class YDTR(nn.Module):
             if name.startswith(unused) or 'relative_position' in name:
                 continue
             name, value = TokenTransformer.rename(name, value)
-            for theirs, ours in names.items():
-                name = name.replace(theirs, ours)
+            name = replace_all(name, names)
             renamed[name] = value
         return renamed
 
