@@ -68,10 +68,10 @@ class FusionInferencer:
             first of another size, and needs a C++ compiler on a CPU; docs/inference.md says for which methods it pays.
 
     Raises:
-        FileNotFoundError: No such config.
-        CheckpointError: The checkpoint cannot be read, or does not belong to the config.
-        ValueError: ``task`` is not one of the config's model.
-        RuntimeError: With ``compile``: there is no C++ compiler, or the network cannot be compiled.
+        FileNotFoundError: If there is no such config.
+        CheckpointError: If the checkpoint cannot be read, or does not belong to the config.
+        ValueError: If ``task`` is not one of the config's model.
+        RuntimeError: If, with ``compile``, there is no C++ compiler, or the network cannot be compiled.
 
     Examples:
         >>> import numpy as np
@@ -173,9 +173,9 @@ class FusionInferencer:
             input, where the input is a folder or a sequence. For more images than fit the memory use :meth:`fuse_pairs`.
 
         Raises:
-            ValueError: Unpaired inputs, by name or number; a pair of two sizes; an array of another kind.
-            ImageReadError: A file is missing or damaged.
-            FileNotFoundError: A folder does not exist, or holds no image.
+            ValueError: If inputs do not pair by name or number, a pair has two sizes, or an array is of another kind.
+            ImageReadError: If a file is missing or damaged.
+            FileNotFoundError: If a folder does not exist, or holds no image.
         """
         pairs, names, single = collect_pairs(vi, ir, vi_pattern, ir_pattern)
         targets = None if out_dir is None else _targets(pairs, names, Path(out_dir), suffix)
@@ -333,9 +333,9 @@ def collect_pairs(
         channels; their names; and whether a single pair was given by itself.
 
     Raises:
-        ValueError: The two inputs are of different kinds, differ in number, or folders hold unpaired images, by name.
-        FileNotFoundError: A folder holds no image.
-        TypeError: An input that is none of the kinds.
+        ValueError: If the two inputs are of different kinds, differ in number, or folders hold unpaired images, by name.
+        FileNotFoundError: If a folder holds no image.
+        TypeError: If an input is of another kind.
     """
     kinds = _kind(vi, 'vi'), _kind(vi if ir is None else ir, 'ir')
     if kinds[0] != kinds[1]:

@@ -27,7 +27,7 @@ class TaskResults:
         score_thr: Boxes of a lower score are not drawn.
 
     Raises:
-        ValueError: Unknown task, the config's model is no cascade of this task, or its classes are not known.
+        ValueError: If the task is unknown, the config's model is no cascade of it, or its classes are not known.
     """
 
     def __init__(self, cfg: Config, task: str, dataset_meta: dict | None = None, score_thr: float = 0.3) -> None:

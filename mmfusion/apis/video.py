@@ -57,8 +57,8 @@ class Frames:
         files (list[Path] | None): Images of a folder; None for a video.
 
     Raises:
-        FileNotFoundError: No such file or folder, or a folder without images.
-        ValueError: The file is no video that OpenCV reads.
+        FileNotFoundError: If there is no such file or folder, or the folder holds no image.
+        ValueError: If the file is no video that OpenCV reads.
     """
 
     def __init__(self, source: str | Path, infrared: bool = False, four: bool = False, **reading) -> None:
@@ -237,8 +237,8 @@ def fuse_video(
         Number of frames written.
 
     Raises:
-        ValueError: Unknown suffix, unpaired frames, frames of two sizes, or a codec that this OpenCV lacks.
-        FileNotFoundError: No such video.
+        ValueError: If the suffix is unknown, frames do not pair or have two sizes, or this OpenCV lacks the codec.
+        FileNotFoundError: If there is no such video.
     """
     out = Path(out)
     check_video(out, fps)

@@ -19,7 +19,7 @@ def task_of(cfg):
     """Which attribute of a cascade's config holds the task model: ``'segmentor'`` or ``'detector'``.
 
     Raises:
-        ValueError: It is no config of a cascade.
+        ValueError: If it is no config of a cascade.
     """
     model = cfg.get('model') or {}
     if not isinstance(model, dict):
@@ -52,7 +52,7 @@ def cell_config(base, variant, seed, folder, weights='last'):
         Config: To be dumped.
 
     Raises:
-        ValueError: The config is none of a cascade, has no evaluator that is understood, or not what the variant needs.
+        ValueError: If the config is no cascade's, has no known evaluator, or lacks what the variant needs.
     """
     task = task_of(base)
     cfg = deepcopy(base.to_dict())
@@ -174,7 +174,7 @@ def per_class_evaluators(evaluators, task):
         list[dict]: As in a config.
 
     Raises:
-        ValueError: There is neither of these metrics for the task.
+        ValueError: If there is neither of these metrics for the task.
     """
     evaluators = [evaluators] if isinstance(evaluators, dict) else list(evaluators or ())
     stock = dict(segmentor='IoUMetric', detector='CocoMetric')[task]

@@ -77,7 +77,7 @@ def open_folder(out, base, config_name, variants, seeds, weights='last'):
         list[Cell]: Seed by seed, so that early results are of all variants.
 
     Raises:
-        ValueError: The folder has cells of another config, or a variant of the same name that is another.
+        ValueError: If the folder has cells of another config, or a variant of the same name that is another.
     """
     from mmfusion.utils.run_record import changes, plain, read_record, write_record
 

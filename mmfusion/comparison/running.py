@@ -29,7 +29,7 @@ def fuse_for(cell, base, say=print):
         say (Callable): Gets a line about each folder.
 
     Raises:
-        CellError: The weights are missing, or a pair cannot be fused.
+        CellError: If the weights are missing, or a pair cannot be fused.
     """
     from mmfusion.apis import FusionInferencer
     from mmfusion.apis.folder import fuse_folder
@@ -68,7 +68,7 @@ def run_cell(cell, cfg, tools=None, weights='last', say=print):
         say (Callable): Gets a line about each step.
 
     Raises:
-        CellError: Training or testing failed (with the last lines of the log), gave no metrics, or another process is at
+        CellError: If training or testing failed (with the last lines of the log), gave no metrics, or another process is at
             this cell.
     """
     train, metrics = cell.folder / 'train', cell.folder / METRICS_FILE
@@ -102,7 +102,7 @@ def evaluate_cell(cell, cfg, say=print):
         say (Callable): Gets a line about it.
 
     Raises:
-        CellError: The test failed, gave no metrics, or another process is at this cell.
+        CellError: If the test failed, gave no metrics, or another process is at this cell.
     """
     import torch
     from mmengine.runner import Runner
@@ -140,7 +140,7 @@ def run_tool(command, arguments, log, claim):
             cell is not begun a second time while the first still trains.
 
     Raises:
-        CellError: It failed.
+        CellError: If it failed.
     """
     with open(log, 'ab') as file:
         done = subprocess.run(

@@ -71,7 +71,7 @@ def choose_columns(patterns, values):
         list[str]: Names.
 
     Raises:
-        ValueError: A pattern that nothing matches; what there is, is listed.
+        ValueError: If nothing matches a pattern; the metrics that there are, are listed.
     """
     known = list(dict.fromkeys(name for cells in values.values() for cell in cells.values() for name in cell))
     columns = []

@@ -52,9 +52,9 @@ def parse_variant(text):
     """Read ``[NAME=]KIND[:SOURCE]``, such as ``visible`` or ``OCCO=frozen:occo.pth``.
 
     Raises:
-        ValueError: An unknown kind (those known are listed); a name that is no name of a folder; a source that is missing,
-            or too many.
-        FileNotFoundError: No such checkpoint or folder.
+        ValueError: If the kind is unknown (those known are listed), the name is no name of a folder, or a source is missing or
+            not wanted.
+        FileNotFoundError: If there is no such checkpoint or folder.
     """
     name, sep, spec = text.partition('=')
     if not sep or ':' in name:  # the '=' of a path

@@ -19,7 +19,7 @@ def setup() -> None:
     """Check what is installed and apply the compatibility points; a second call changes nothing.
 
     Raises:
-        ImportError: if mmcv is missing, or a version of transformers is installed that breaks mmpretrain.
+        ImportError: If mmcv is missing, or a version of transformers is installed that breaks mmpretrain.
     """
     requirements.check_mmcv()
     requirements.check_transformers()

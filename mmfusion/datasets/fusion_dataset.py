@@ -54,8 +54,8 @@ class FusionDataset(BaseDataset):
         **kwargs: Those of :class:`mmengine.dataset.BaseDataset`.
 
     Raises:
-        FileNotFoundError: A folder, list or file is missing, or holds nothing.
-        ValueError: Images without a counterpart; a name in ``ann_file`` without images; no pair left by ``filter_cfg``.
+        FileNotFoundError: If a folder, list or file is missing, or holds nothing.
+        ValueError: If images have no counterpart, a name in ``ann_file`` has no images, or ``filter_cfg`` leaves no pair.
     """
 
     METAINFO = dict(classes=(), palette=[])

@@ -40,9 +40,9 @@ class LayoutDataset(FusionDataset):
         **kwargs: Those of :class:`FusionDataset`.
 
     Raises:
-        ValueError: An unknown split; something is asked for that the dataset or the split has not; an annotation with
-            a class that is not among the dataset's.
-        FileNotFoundError: A folder, an image or an annotation is missing.
+        ValueError: If the split is unknown, the dataset or split lacks what is asked for, or an annotation has a
+            class that is not among the dataset's.
+        FileNotFoundError: If a folder, an image or an annotation is missing.
     """
 
     SPLITS = ('train', 'test')

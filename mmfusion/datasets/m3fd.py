@@ -55,8 +55,8 @@ class M3FDSegDataset(M3FDDataset):
     classes must be these ones. Boxes are not read.
 
     Raises:
-        FileNotFoundError: A label map is missing; with the command that makes it.
-        ValueError: The label maps there are of other classes.
+        FileNotFoundError: If a label map is missing; the command that makes it is named.
+        ValueError: If the label maps there are of other classes.
     """
 
     METAINFO = dict(

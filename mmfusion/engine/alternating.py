@@ -25,7 +25,7 @@ def alternating_rounds(task, rounds, fusion_epochs, task_epochs, gamma=1.0, deca
         ``task_weight``, a :class:`LossWeightHook`; and ``param_scheduler``.
 
     Raises:
-        ValueError: A number of rounds or epochs that is not positive.
+        ValueError: If a number of rounds or epochs is not positive.
     """
     if min(rounds, fusion_epochs, task_epochs) < 1:
         raise ValueError(

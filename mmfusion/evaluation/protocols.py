@@ -53,7 +53,7 @@ def evaluate_images(
         N values of each metric, and for the metrics with a NaN the reason.
 
     Raises:
-        ValueError: Sizes differ, a tensor is not uint8, or the protocol or a metric is unknown.
+        ValueError: If sizes differ, a tensor is not uint8, or the protocol or a metric is unknown.
     """
     if protocol not in PROTOCOLS:
         raise ValueError(f'unknown protocol {protocol!r}; known are {", ".join(PROTOCOLS)}')

@@ -226,7 +226,7 @@ def resolve_metrics(metrics: str | Sequence[str]) -> list[MetricSpec]:
         Without repetitions, in the order asked for.
 
     Raises:
-        ValueError: A name is unknown; the known ones are listed.
+        ValueError: If a name is unknown; the known ones are listed.
 
     Examples:
         >>> [spec.name for spec in resolve_metrics('en, ssim')]

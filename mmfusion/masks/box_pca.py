@@ -90,7 +90,7 @@ def pixel_box(box, size, name='the image'):
         tuple[int, int, int, int]: x1, y1, x2, y2; the last two exclusive.
 
     Raises:
-        ValueError: The box has no area, is not finite, or lies outside of the image.
+        ValueError: If the box has no area, is not finite, or lies outside of the image.
     """
     x1, y1, x2, y2 = (float(v) for v in box)
     height, width = size
@@ -167,7 +167,7 @@ class BoxLabeller:
             none was found, which are :data:`UNCLEAR`.
 
         Raises:
-            ValueError: A box without area or outside of the image; a class that does not fit into 8 bits.
+            ValueError: If a box has no area or lies outside of the image, or a class does not fit into 8 bits.
         """
         size = tuple(images[0].shape[1:])
         places = [pixel_box(box, size, name) for box in boxes]

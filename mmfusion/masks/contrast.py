@@ -39,7 +39,7 @@ class ContrastMasks:
         top (float): An object may not begin above this fraction of the height (sky, tree tops, lamps).
 
     Raises:
-        ValueError: A fraction outside [0, 1], or a threshold that is not positive.
+        ValueError: If a fraction is outside [0, 1], or a threshold not positive.
     """
 
     note = (

@@ -42,7 +42,7 @@ def fit_pca(points, num):
         PCA: In float64.
 
     Raises:
-        ValueError: Fewer points or dimensions than components; values that are not finite.
+        ValueError: If there are fewer points or dimensions than components, or values are not finite.
     """
     if num > min(points.shape):
         raise ValueError(f'{num} principal components need as many points and dimensions, got {tuple(points.shape)}')
@@ -101,8 +101,8 @@ def build_prior(source, device='cpu'):
         FeaturePrior: The prior.
 
     Raises:
-        FileNotFoundError: No such config file.
-        ValueError: The file says nothing about a prior, or what it names gives no patch tokens.
+        FileNotFoundError: If there is no such config file.
+        ValueError: If the file names no prior, or one that gives no patch tokens.
     """
     if not isinstance(source, dict):
         if not Path(source).is_file():

@@ -94,9 +94,9 @@ def generate_masks(
         MaskSummary: Counts.
 
     Raises:
-        ValueError: Images that do not pair; both or neither of ``out`` and ``mask_dirs``; masks made with other settings,
-            or by something unknown, stand there; what the backend raises.
-        ImageReadError: An image is missing or damaged. What was made before it stays, and is not made again.
+        ValueError: If images do not pair, both or neither of ``out`` and ``mask_dirs`` are given, masks made with other
+            settings or by something unknown stand there, or the backend raises it.
+        ImageReadError: If an image is missing or damaged; what was made before it stays.
     """
     pairs = pair_images(vi_dir, ir_dir, vi_pattern, ir_pattern)
     mask_dirs, records = _folders(out, mask_dirs)

@@ -26,7 +26,7 @@ def require(module):
     """Import an optional package.
 
     Raises:
-        ValueError: It is not installed; the message names the extra.
+        ValueError: If it is not installed; the message names the extra.
     """
     try:
         return importlib.import_module(module)
@@ -53,8 +53,8 @@ def prompt_spans(prompt, phrases=None, spans=None, whole=False):
         list | int: mmdet's ``tokens_positive``: ``[[[start, end]], …]``, one entry an entity, or -1 for ``whole``.
 
     Raises:
-        ValueError: More than one choice; a phrase that is not in the prompt; a span outside of it; a sentence
-            of which nothing is said and that is not one of OCCO's.
+        ValueError: If there is more than one choice, a phrase is not in the prompt, a span lies outside of it, or nothing is
+            said of a sentence that is not one of OCCO's.
     """
     if not prompt.strip(' .'):
         raise ValueError('The prompt is empty. Give a sentence with --prompt.')
@@ -125,7 +125,7 @@ class GroundingDinoBoxes:
         device (str): Where to run.
 
     Raises:
-        ValueError: The prompt or a threshold makes no sense. More of it comes from :meth:`load`.
+        ValueError: If the prompt or a threshold is of no use; see also :meth:`load`.
     """
 
     def __init__(
@@ -169,7 +169,7 @@ class GroundingDinoBoxes:
         """Build the detector and load its weights.
 
         Raises:
-            ValueError: A package, config, language model or weights are missing or do not fit.
+            ValueError: If a package, config, language model or weights are missing or do not fit.
         """
         require('transformers')
         from mmcv.transforms import Compose
@@ -303,7 +303,7 @@ class SamBoxMasks:
         max_boxes (int): Boxes in one pass of the decoder; more are done in several. The image encoder runs once.
 
     Raises:
-        ValueError: ``sam_type`` is unknown. More of it comes from :meth:`load`.
+        ValueError: If ``sam_type`` is unknown; see also :meth:`load`.
     """
 
     note = None
@@ -325,7 +325,7 @@ class SamBoxMasks:
         """Load SAM and whatever the boxes need.
 
         Raises:
-            ValueError: The package or the weights are missing, or the weights are another model's.
+            ValueError: If the package or the weights are missing, or the weights are another model's.
         """
         segment_anything = require('segment_anything')
         url = SAM_URLS[self.sam_type]

@@ -19,7 +19,7 @@ def named_parts(model: nn.Module, names: Sequence[str]) -> dict[str, nn.Module |
         By name, in the order given.
 
     Raises:
-        ValueError: No such part; those at the deepest level that was found are listed.
+        ValueError: If there is no such part; those at the deepest level that was found are listed.
     """
     parts = {}
     for name in names:

@@ -46,8 +46,8 @@ def load_model_config(
         Config: With the fuser's ``losses`` empty.
 
     Raises:
-        FileNotFoundError: No such config.
-        ValueError: The config has no model.
+        FileNotFoundError: If there is no such config.
+        ValueError: If the config has no model.
     """
     if isinstance(model, Config):
         cfg = Config(model.to_dict(), filename=model.filename)

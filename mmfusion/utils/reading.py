@@ -138,7 +138,7 @@ def read_mask(path: str | Path) -> np.ndarray:
         H×W uint8 of 0 and 1.
 
     Raises:
-        ImageReadError: The file is missing or damaged, with its path.
+        ImageReadError: If the file is missing or damaged.
     """
     img = open_image(path)
     # A mask of 16 bits may count to 1 only, which no scale to 8 bits would leave standing.
@@ -164,7 +164,7 @@ def read_label_map(path: str | Path) -> np.ndarray:
         H×W uint8.
 
     Raises:
-        ImageReadError: The file is missing or damaged, has colours instead of indices, or an index above 255.
+        ImageReadError: If the file is missing or damaged, has colours instead of indices, or an index above 255.
     """
     img = open_image(path)
     found = f'shape {img.shape}' if isinstance(img, np.ndarray) else f'mode {img.mode}'

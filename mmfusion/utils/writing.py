@@ -22,7 +22,7 @@ def write_image(path: str | Path, img: np.ndarray) -> None:
         img: H×W, H×W×3 (B, G, R) or, as PNG, H×W×4 uint8.
 
     Raises:
-        ValueError: The suffix is of no known image format, or the array is not uint8.
+        ValueError: If the suffix is of no known image format, or the array is not uint8.
     """
     path = Path(path)
     if path.suffix.lower() not in WRITE_SUFFIXES:

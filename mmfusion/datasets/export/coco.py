@@ -23,7 +23,7 @@ def to_coco(dataset: FusionDataset, file_name: Callable[[dict], str] | None = No
         ``info``, ``images``, ``categories``, ``annotations``.
 
     Raises:
-        ValueError: The dataset has no boxes, or its classes are not those of the boxes.
+        ValueError: If the dataset has no boxes, or its classes are not those of the boxes.
     """
     file_name = file_name or (lambda info: Path(info['img_path']).name)
     categories = [dict(id=k, name=name) for k, name in enumerate(dataset.metainfo['classes'], 1)]

@@ -38,7 +38,7 @@ class FusedDataset:
         overwrite: Make images anew that are there.
 
     Raises:
-        ValueError: ``out`` would overwrite what is read; images are there that were made in another way, or that do not
+        ValueError: If ``out`` would overwrite what is read, or images are there that were made in another way, or do not
             belong to the dataset.
     """
 

@@ -74,8 +74,8 @@ def open_parts(
         The task, and name → part.
 
     Raises:
-        ValueError: No such dataset or part; images without annotation, by name; a task that the dataset has not.
-        FileNotFoundError: A folder, list or config is missing.
+        ValueError: If there is no such dataset or part, images without annotation are there, or the dataset lacks the task.
+        FileNotFoundError: If a folder, list or config is missing.
     """
     configs = _from_config(args) if args.dataset_config else _from_class(args)
     wrong = [name for name in configs if not name.isidentifier()]
@@ -177,7 +177,7 @@ def _task_of(cfg: dict) -> str:
     """What a dataset is annotated for.
 
     Raises:
-        ValueError: It has neither labels nor boxes, or both.
+        ValueError: If it has neither labels nor boxes, or both.
     """
     cls = _class_of(cfg['type'])
     if issubclass(cls, SyntheticDataset):
@@ -229,7 +229,7 @@ def _check_complete(cfg: dict, task: str) -> None:
     """All images must be annotated.
 
     Raises:
-        ValueError: Some are not; they are named.
+        ValueError: If some are not; they are named.
     """
     key, what = _ANNOTATIONS[task]
     cls, folder = _class_of(cfg['type']), _folders(cfg).get(key)

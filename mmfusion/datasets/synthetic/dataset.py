@@ -25,7 +25,7 @@ class SyntheticDataset(FusionDataset):
         **kwargs: Those of :class:`FusionDataset`.
 
     Raises:
-        ValueError: ``num`` is not positive, or ``task`` unknown.
+        ValueError: If ``num`` is not positive, or ``task`` unknown.
     """
 
     METAINFO = dict(classes=CLASSES, palette=PALETTE)

@@ -80,7 +80,7 @@ def render_scene(seed: int, index: int, size: tuple[int, int] = (480, 640)) -> S
         Images, labels, boxes and masks.
 
     Raises:
-        ValueError: A negative seed or index, or a size under 32 pixels.
+        ValueError: If the seed or index is negative, or a side is under 32 pixels.
     """
     if seed < 0 or index < 0:
         raise ValueError(f'seed and index of a synthetic scene must not be negative, got seed={seed}, index={index}')
@@ -112,7 +112,7 @@ def cached_scene(folder: str | Path, seed: int, index: int, size: tuple[int, int
         The same arrays.
 
     Raises:
-        ValueError: A file of the folder cannot be read.
+        ValueError: If a file of the folder cannot be read.
     """
     path = Path(folder) / generator_version() / f'{seed}_{index:05d}_{size[0]}x{size[1]}.npz'
     if not path.is_file():

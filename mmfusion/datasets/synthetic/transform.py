@@ -33,8 +33,8 @@ class RenderSyntheticPair(BaseTransform):
             (:func:`~mmfusion.datasets.synthetic.cached_scene`). By default each is rendered whenever it is asked for.
 
     Raises:
-        KeyError: The sample is not of a ``SyntheticDataset``.
-        ValueError: ``box_type`` is neither of the two.
+        KeyError: If the sample is not of a ``SyntheticDataset``.
+        ValueError: If ``box_type`` is neither of the two.
     """
 
     def __init__(

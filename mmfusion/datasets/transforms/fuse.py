@@ -27,7 +27,7 @@ def plain_image(pair: np.ndarray, source: str) -> np.ndarray:
         H×W×3 uint8, B, G, R.
 
     Raises:
-        ValueError: ``source`` is none of these.
+        ValueError: If ``source`` is none of these.
     """
     visible, infrared = pair[..., :3], np.repeat(pair[..., 3:], 3, axis=2)
     if source == 'visible':
@@ -65,7 +65,7 @@ class FuseImages(BaseTransform):
             config and weights), so that a change of either is never met by an old image.
 
     Raises:
-        ValueError: Something is missing or too much for this ``source``; the image is no pair; a GPU was asked for in a
+        ValueError: If something is missing or too much for this ``source``, the image is no pair, or a GPU was asked for in a
             worker process.
     """
 

@@ -23,9 +23,9 @@ class LoadSegLabels(BaseTransform):
         ignore_index: A label that may stand in a map without being a class.
 
     Raises:
-        KeyError: The dataset gives no labels.
-        ValueError: A label outside the classes, or a map of another size than the image; with the file's name.
-        ImageReadError: The file is missing or damaged.
+        KeyError: If the dataset gives no labels.
+        ValueError: If a label is outside the classes, or the map has another size than the image; the file is named.
+        ImageReadError: If the file is missing or damaged.
     """
 
     def __init__(self, ignore_index: int = 255) -> None:

@@ -28,8 +28,8 @@ class LoadImagePair(BaseTransform):
         ir_colormap: Palette of infrared images in colours. With ``depth16``: see :func:`mmfusion.utils.check_reading`.
 
     Raises:
-        ImageReadError: A file is missing or damaged.
-        ValueError: The two images differ in size.
+        ImageReadError: If a file is missing or damaged.
+        ValueError: If the two images differ in size.
     """
 
     def __init__(
@@ -90,8 +90,8 @@ class LoadSaliencyMasks(BaseTransform):
     and mmdet do not (a flip by ``mmdet.RandomFlip`` leaves the masks behind): do not mix them with masks.
 
     Raises:
-        KeyError: The dataset gives no masks.
-        ValueError: A mask has another size than its image.
+        KeyError: If the dataset gives no masks.
+        ValueError: If a mask has another size than its image.
     """
 
     def transform(self, results: dict) -> dict:

@@ -13,7 +13,7 @@ class LoadMFNetPair(BaseTransform):
     Required keys: ``img_path``. Added keys: ``img`` (H×W×4 uint8: B, G, R, IR), ``img_shape``, ``ori_shape``.
 
     Raises:
-        ImageReadError: The file is missing, damaged, or has not four channels of 8 bits.
+        ImageReadError: If the file is missing, damaged, or has not four channels of 8 bits.
     """
 
     def transform(self, results: dict) -> dict:

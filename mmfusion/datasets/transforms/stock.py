@@ -141,8 +141,8 @@ def adapt_pipeline(
         The pipeline for pairs. Adapting it once more gives the same.
 
     Raises:
-        KeyError: No library has a transform of that name, or which one is meant is not known.
-        ValueError: A transform is not known to be right on four channels, or an option of it has no meaning here; each
+        KeyError: If no library has a transform of that name, or which one is meant is not known.
+        ValueError: If a transform is not known to be right on four channels, or an option of it has no meaning here; each
             with its name and with what to do.
 
     Examples:

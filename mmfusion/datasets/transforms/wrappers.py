@@ -24,8 +24,8 @@ class VisibleOnly(BaseTransform):
         transforms: Configs of the transforms, such as ``dict(type='mmdet.YOLOXHSVRandomAug')``.
 
     Raises:
-        ValueError: A transform is known to be geometric, or changed the size or number of channels of the image; or the
-            image is no pair.
+        ValueError: If a transform is geometric, or changed the size or number of channels of the image, or the image is no
+            pair.
     """
 
     def __init__(self, transforms: list[dict]) -> None:
@@ -75,7 +75,7 @@ class ForEachModality(BaseTransform):
         to_float32: The transform takes float32 only (RandomCenterCropPad); what it gives is rounded to uint8.
 
     Raises:
-        ValueError: The two passes gave different sizes, so the transform drew its randomness elsewhere; or an image is
+        ValueError: If the two passes gave different sizes, so that the transform drew its randomness elsewhere, or an image is
             no pair.
     """
 

@@ -24,7 +24,7 @@ class GuideHook(Hook):
         allow_random_guide (bool): Only warn.
 
     Raises:
-        ValueError: At the first step with a random guide; or the model is no cascade.
+        ValueError: If the guide is random, at the first step; if the model is no cascade.
     """
 
     # After StagedTrainingHook and LossWeightHook, which say what is trained in this step, and how.

@@ -30,8 +30,8 @@ class LossWeightHook(Hook):
         by_epoch (bool): Whether phases count epochs.
 
     Raises:
-        ValueError: A phase that is not as described, or phases that overlap.
-        KeyError: The model has no such weight.
+        ValueError: If a phase is not as described, or phases overlap.
+        KeyError: If the model has no such weight.
     """
 
     priority = 'ABOVE_NORMAL'

@@ -32,7 +32,7 @@ class PriorRecordHook(Hook):
         """Compare.
 
         Raises:
-            CheckpointError: Another prior.
+            CheckpointError: If the prior is another one.
         """
         resume = runner._resume
         if resume or not self.allow_other:

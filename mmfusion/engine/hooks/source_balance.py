@@ -56,7 +56,7 @@ class SourceBalanceHook(Hook):
         min_share (float): Between 0 and 0.5.
 
     Raises:
-        ValueError: ``min_share`` out of range.
+        ValueError: If ``min_share`` is out of range.
     """
 
     regions = ('all', 'inside', 'outside')

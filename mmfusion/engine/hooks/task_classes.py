@@ -14,7 +14,7 @@ class TaskClassesHook(Hook):
     names nothing.
 
     Raises:
-        ValueError: They differ; both are named.
+        ValueError: If they differ; both are named.
     """
 
     def before_train(self, runner):

@@ -25,7 +25,7 @@ class OfGroups:
         *args, **kwargs: Those of the schedule.
 
     Raises:
-        ValueError: The optimizer has no group of such a name.
+        ValueError: If the optimizer has no group of such a name.
     """
 
     def __init__(self, optimizer, *args, groups, **kwargs):

@@ -23,8 +23,8 @@ def prepare(
         The images as ``dtype``, N×1×H×W in 0–255.
 
     Raises:
-        TypeError: An image is no tensor.
-        ValueError: A tensor is not N×1×H×W, the shapes differ, an image is smaller than the metric's window,
+        TypeError: If an image is no tensor.
+        ValueError: If a tensor is not N×1×H×W, the shapes differ, an image is smaller than the metric's window,
             ``data_range`` is not given, neither 1 nor 255, or not that of the values, or values are NaN or infinite.
     """
     if data_range not in (None, 1, 255):

@@ -73,7 +73,7 @@ def feature_mutual_information(
         N values.
 
     Raises:
-        ValueError: An unknown feature.
+        ValueError: If the feature is unknown.
 
     Examples:
         >>> x = torch.rand(1, 1, 8, 8)

@@ -263,7 +263,7 @@ def tsallis_entropy(
         N values.
 
     Raises:
-        ValueError: ``q`` is 1, where the formula is 0 / 0 (its limit is the mutual information in nats).
+        ValueError: If ``q`` is 1, where the formula is 0 / 0 (its limit is the mutual information in nats).
     """
     if q == 1:
         raise ValueError('q must not be 1: the limit there is mutual_information(..., protocol="vifb")')

@@ -50,8 +50,8 @@ class FusionMetric(BaseMetric):
         reasons (dict[tuple[str, str], str]): (image, metric) → why that value is NaN.
 
     Raises:
-        ValueError: An unknown metric or protocol; a fused image of another size than its sources.
-        RuntimeError: Images of the data set are missing from the gathered results.
+        ValueError: If a metric or the protocol is unknown, or a fused image has another size than its sources.
+        RuntimeError: If images of the data set are missing from the gathered results.
     """
 
     default_prefix = 'fusion'

@@ -109,8 +109,8 @@ def pair_folders(
         missing in words.
 
     Raises:
-        FileNotFoundError: A folder does not exist, or there is no image to evaluate.
-        ValueError: Images without a counterpart, by name; one folder for both sources.
+        FileNotFoundError: If a folder does not exist, or there is no image to evaluate.
+        ValueError: If images have no counterpart (they are named), or one folder is given for both sources.
     """
     folders = {'ir': vi_dir if ir_dir is None else ir_dir, 'vi': vi_dir, **fused_dirs}
     given = {name: _pattern_of(name, patterns) for name in folders}
@@ -204,7 +204,7 @@ def evaluate_files(
         Metric → value, and metric → reason where it is NaN.
 
     Raises:
-        ImageReadError: A file cannot be read.
+        ImageReadError: If a file cannot be read.
         ValueError: If the sizes differ, or both sources are one picture; the files are named.
     """
     files = dict(fused=fused, ir=ir, vi=vi)
@@ -447,7 +447,7 @@ def load(file: str | Path) -> Results:
     """Read ``metrics.json`` back.
 
     Raises:
-        ValueError: The file is none of :func:`save`'s.
+        ValueError: If the file was not written by :func:`save`.
     """
     try:
         data = json.loads(Path(file).read_text())

@@ -74,7 +74,7 @@ def write_html(
         cost_note: Of which pair, and on what machine.
 
     Raises:
-        ImageReadError: A picture cannot be read.
+        ImageReadError: If a picture cannot be read.
     """
     data = as_dict(results)
     summary = summarize(results)

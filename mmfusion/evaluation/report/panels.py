@@ -19,7 +19,7 @@ def parse_box(text: str) -> tuple[int, int, int, int]:
     """``'x,y,width,height'`` → four integers.
 
     Raises:
-        ValueError: Not four whole numbers, or an empty region.
+        ValueError: If there are not four whole numbers, or the region is empty.
 
     Examples:
         >>> parse_box('10,20,64,48')
@@ -46,7 +46,7 @@ def magnify(img: np.ndarray, boxes: Sequence[Box], share: float = 0.4) -> np.nda
         A new image of the same size.
 
     Raises:
-        ValueError: More than two boxes, or a box that leaves the image.
+        ValueError: If there are more than two boxes, or one leaves the image.
     """
     if len(boxes) > 2:
         raise ValueError(f'{len(boxes)} boxes: a panel has room for two')
@@ -101,7 +101,7 @@ def make_panel(
         The panel, uint8 (B, G, R).
 
     Raises:
-        ValueError: No row, a row that no column has, a box that leaves its image, or a width or line of nothing.
+        ValueError: If there is no row, no column has a row, a box leaves its image, or a width or line is empty.
     """
     if width < 1 or (per_line is not None and per_line < 1):
         raise ValueError(f'width and per_line must be at least 1, got {width} and {per_line}')

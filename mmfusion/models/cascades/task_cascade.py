@@ -43,8 +43,7 @@ class TaskCascade(BaseModel):
         init_cfg: As in mmengine.
 
     Raises:
-        ValueError: No such part to freeze; a task model whose preprocessor does not take images of three channels, or
-            none at all.
+        ValueError: If a part to freeze does not exist, or the task model has no preprocessor of images of three channels.
     """
 
     task_name = None  # of the attribute that holds the stock model
@@ -165,7 +164,7 @@ class TaskCascade(BaseModel):
             ``fusion.*`` and ``seg.*`` or ``det.*``.
 
         Raises:
-            FloatingPointError: A loss is not finite; the files of the batch are named.
+            FloatingPointError: If a loss is not finite; the files of the batch are named.
         """
         fused, losses = self._fuse(inputs['vi'], inputs['ir'], data_samples)
         # Before the task sees the images: with NaN a stock model fails where no file is known.

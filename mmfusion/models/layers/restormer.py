@@ -25,7 +25,7 @@ class MDTA(nn.Module):
         bias: Bias in the convolutions.
 
     Raises:
-        ValueError: C is no multiple of the heads.
+        ValueError: If C is no multiple of the heads.
     """
 
     def __init__(self, channels: int, num_heads: int = 1, bias: bool = False) -> None:

@@ -39,7 +39,7 @@ def sobel_magnitude(x: Tensor, norm: int = 1, padding_mode: str = 'zeros') -> Te
         N×C×H×W, not negative.
 
     Raises:
-        ValueError: Another norm.
+        ValueError: If the norm is neither 1 nor 2.
     """
     dx, dy = sobel(x, padding_mode)
     if norm == 1:

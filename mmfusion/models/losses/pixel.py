@@ -31,7 +31,7 @@ class SSIMLoss(nn.Module):
         """Loss of N×1×H×W images in [0, 1].
 
         Raises:
-            ValueError: Without padding, an image is smaller than the window.
+            ValueError: If an image is smaller than the window, without padding.
         """
         if not self.padding and min(fused.shape[2:]) < 11:
             raise ValueError(
@@ -93,7 +93,7 @@ class TextureLoss(nn.Module):
         gain: Factor on the sources' gradients; above 1 the fused image is somewhat sharper than they are.
 
     Raises:
-        ValueError: Another norm.
+        ValueError: If the norm is neither 1 nor 2.
     """
 
     def __init__(

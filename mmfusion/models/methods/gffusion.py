@@ -65,7 +65,7 @@ class GroupConvMerge(nn.Module):
         num_groups (int): N.
 
     Raises:
-        ValueError: N is not between 1 and L.
+        ValueError: If N is not between 1 and L.
     """
 
     def __init__(self, num_layers, channels, num_groups=1):

@@ -37,8 +37,8 @@ class CachedPrior(FeaturePrior):
         max_versions: Contents a file may come with in one process: 2 allow for a flip, 4 for flips both ways.
 
     Raises:
-        TypeError: The prior is none that gives :class:`PriorFeatures`.
-        ValueError: The prior is differentiable.
+        TypeError: If the prior gives no :class:`PriorFeatures`.
+        ValueError: If the prior is differentiable.
     """
 
     def __init__(self, prior: dict, cache_dir: str | Path, half: bool = False, max_versions: int = 2) -> None:
@@ -86,8 +86,8 @@ class CachedPrior(FeaturePrior):
             Of the N images, float32, without graph.
 
         Raises:
-            ValueError: A file comes with ever new contents.
-            RuntimeError: An entry is damaged.
+            ValueError: If a file comes with more contents than ``max_versions``.
+            RuntimeError: If an entry is damaged.
         """
         if images.ndim != 4 or images.shape[1] != 3:
             raise ValueError(f'CachedPrior: images must be N×3×H×W (R, G, B), got {tuple(images.shape)}')

@@ -51,10 +51,10 @@ class CLIPPrior(FeaturePrior):
         cache_dir: Where open_clip keeps its downloads.
 
     Raises:
-        ValueError: Unknown model, tag or layer, near ones are told; weights trained with quick-GELU in a model without, or
-            the other way round; nothing is asked for.
-        FileNotFoundError: ``pretrained`` looks like a path and is no file.
-        RuntimeError: The download failed, or the file does not fit.
+        ValueError: If the model, tag or layer is unknown (near ones are named), the weights were trained with quick-GELU and
+            the model is without, or the other way round, or nothing is asked for.
+        FileNotFoundError: If ``pretrained`` looks like a path and is no file.
+        RuntimeError: If the download failed, or the file does not fit.
     """
 
     def __init__(
@@ -228,7 +228,7 @@ def _config(model: str | dict) -> tuple[str, dict]:
     """Name and config of a model.
 
     Raises:
-        ValueError: Unknown name, or an incomplete config.
+        ValueError: If the name is unknown, or the config incomplete.
     """
     import open_clip
 
@@ -259,9 +259,9 @@ def _find_weights(
         File (None for random weights), and open_clip's entry of the tag if it is one.
 
     Raises:
-        ValueError: Unknown tag; a tag of the other activation.
-        FileNotFoundError: A path that is no file.
-        RuntimeError: The download failed.
+        ValueError: If the tag is unknown, or of the other activation.
+        FileNotFoundError: If a path is no file.
+        RuntimeError: If the download failed.
     """
     from open_clip.pretrained import get_pretrained_cfg
 
@@ -321,7 +321,7 @@ def _download(name: str, pretrained: str | Path | None, tag: dict, cache_dir: st
     """File of a tag's weights, downloaded unless it is there.
 
     Raises:
-        RuntimeError: With addresses, cache and option.
+        RuntimeError: If it fails; addresses, cache and option are named.
     """
     from huggingface_hub.constants import HF_HUB_CACHE
     from open_clip.pretrained import download_pretrained
@@ -367,7 +367,7 @@ def _read(path: str) -> tuple[dict[str, Tensor], bool]:
     """State dict of a file, and whether the file is a TorchScript archive, as OpenAI's are.
 
     Raises:
-        RuntimeError: Neither, or damaged.
+        RuntimeError: If it is neither, or damaged.
     """
     archive = False
     if zipfile.is_zipfile(path):

@@ -58,7 +58,7 @@ def from_original(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     mask token, which only pre-training uses, is left out.
 
     Raises:
-        ValueError: It is not DINOv2, has register tokens, which mmpretrain's class has not, or is incomplete.
+        ValueError: If it is not DINOv2, has register tokens, which mmpretrain's class has not, or is incomplete.
     """
     state = {name.removeprefix('backbone.'): value for name, value in state.items()}
     if not is_original(state):
@@ -78,7 +78,7 @@ def to_original(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """State dict of mmpretrain's VisionTransformer → of the original DINOv2, without mask token.
 
     Raises:
-        ValueError: It is no DINOv2 of mmpretrain's.
+        ValueError: If it is no DINOv2 of mmpretrain's.
     """
     state = {name.removeprefix('backbone.'): value for name, value in state.items()}
     _check_complete(state)
@@ -127,9 +127,9 @@ class FrozenViT(FrozenPrior):
             mmpretrain, or ``'random'`` (the same random numbers in every run and on every rank; the log warns of them).
 
     Raises:
-        ValueError: There are no original weights for this architecture.
-        FileNotFoundError: ``weights`` is no file.
-        RuntimeError: The file does not fit, or the download failed.
+        ValueError: If there are no original weights for this architecture.
+        FileNotFoundError: If ``weights`` is no file.
+        RuntimeError: If the file does not fit, or the download failed.
     """
 
     def __init__(self, backbone: dict, weights: str | Path) -> None:
@@ -236,7 +236,7 @@ class DINOv2Prior(FeaturePrior):
         grad: Whether features can be differentiated with respect to the images.
 
     Raises:
-        ValueError: No such layer.
+        ValueError: If there is no such layer.
     """
 
     def __init__(

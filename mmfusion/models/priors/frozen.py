@@ -106,7 +106,7 @@ def load_exactly(module: nn.Module, state: Mapping[str, Tensor], source: str | P
     """Load a state dict that must fit in every name and shape.
 
     Raises:
-        RuntimeError: It does not; the first differences are told.
+        RuntimeError: If it does not; the first differences are named.
     """
     try:
         module.load_state_dict(state)

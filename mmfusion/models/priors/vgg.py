@@ -55,9 +55,9 @@ class VGGPrior(FrozenPrior):
             0…255, as some public code does.
 
     Raises:
-        ValueError: Unknown architecture or layer; ``width`` with real weights.
-        FileNotFoundError: ``weights`` is no file.
-        RuntimeError: The file does not fit, or the download failed.
+        ValueError: If the architecture or a layer is unknown, or ``width`` is given with real weights.
+        FileNotFoundError: If ``weights`` is no file.
+        RuntimeError: If the file does not fit, or the download failed.
     """
 
     def __init__(

@@ -55,7 +55,7 @@ def from_official(state):
         dict[str, Tensor]: The same values; 1×1 convolutions that FIFN computes as linear maps lose their last two axes.
 
     Raises:
-        KeyError: A name that the public implementation does not have.
+        KeyError: If the public implementation has no such name.
     """
     out = {}
     for name, value in state.items():
@@ -68,7 +68,7 @@ def to_official(state):
     """State dict of :class:`FIFN` (``variant='official'``, all parts on) → of the public implementation.
 
     Raises:
-        KeyError: A name that has no counterpart there, as those of the paper variant, or parts are missing.
+        KeyError: If a name has no counterpart there, as those of the paper variant, or parts are missing.
     """
     official = official_names()
     missing = sorted(official.keys() - state.keys())
