@@ -52,8 +52,8 @@ def parse_variant(text):
     """Read ``[NAME=]KIND[:SOURCE]``, such as ``visible`` or ``OCCO=frozen:occo.pth``.
 
     Raises:
-        ValueError: If the kind is unknown (those known are listed), the name is no name of a folder, or a source is missing or
-            not wanted.
+        ValueError: If the kind is unknown (those known are listed), the name is no name of a folder, or a source is missing
+            or not wanted.
         FileNotFoundError: If there is no such checkpoint or folder.
     """
     name, sep, spec = text.partition('=')

@@ -65,8 +65,8 @@ class FuseImages(BaseTransform):
             config and weights), so that a change of either is never met by an old image.
 
     Raises:
-        ValueError: If something is missing or too much for this ``source``, the image is no pair, or a GPU was asked for in a
-            worker process.
+        ValueError: If something is missing or too much for this ``source``, the image is no pair, or a GPU was asked for
+            in a worker process.
     """
 
     def __init__(

@@ -75,8 +75,8 @@ class ForEachModality(BaseTransform):
         to_float32: The transform takes float32 only (RandomCenterCropPad); what it gives is rounded to uint8.
 
     Raises:
-        ValueError: If the two passes gave different sizes, so that the transform drew its randomness elsewhere, or an image is
-            no pair.
+        ValueError: If the two passes gave different sizes, so that the transform drew its randomness elsewhere, or an image
+            is no pair.
     """
 
     def __init__(self, transform: dict, to_float32: bool = False) -> None:
