@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -129,3 +130,16 @@ def pairs(tmp_path):
         write_image(tmp_path / 'vi' / f'{name}.png', rng.integers(0, 256, (*size, 3), np.uint8))
         write_image(tmp_path / 'ir' / f'{name}.bmp', rng.integers(0, 256, size, np.uint8))
     return tmp_path
+
+
+@pytest.fixture
+def refused(capsys):
+    """Function (main, arguments, pattern): asserts that a tool ends in one sentence, which the pattern is found in."""
+
+    def check(main, arguments, pattern):
+        capsys.readouterr()
+        assert main(arguments) == 1
+        (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith('error: ')]
+        assert re.search(pattern, line), line
+
+    return check

@@ -14,7 +14,7 @@ import sys
 
 from mmfusion.apis import FusionInferencer, load_model_config
 from mmfusion.apis.inferencer import reading_of
-from mmfusion.cli.common import ERRORS, Overrides, add_reading_arguments, message_of, reading_options
+from mmfusion.cli.common import Overrides, add_reading_arguments, reading_options, report
 from mmfusion.datasets.export.fused_dataset import FusedDataset
 from mmfusion.datasets.export.parts import add_dataset_arguments, open_parts
 from mmfusion.datasets.transforms.fuse import SOURCES, plain_image
@@ -83,13 +83,7 @@ def run(args):
 
 def main(argv=None):
     """Run; returns the exit code."""
-    args = make_parser().parse_args(argv)
-    try:
-        print(run(args))
-    except ERRORS as e:
-        print(f'error: {message_of(e)}', file=sys.stderr)
-        return 1
-    return 0
+    return report(run, make_parser().parse_args(argv))
 
 
 if __name__ == '__main__':

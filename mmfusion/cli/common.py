@@ -19,9 +19,10 @@ from mmengine.logging import MMLogger, print_log
 from mmfusion.registry import MODELS
 from mmfusion.utils import DEPTH16, check_reading, near_files, sequence_range
 from mmfusion.utils.configs import OPTION_ERRORS, find_config, override, read_config
+from mmfusion.utils.metric_names import METRIC_NAMES, metric_names
 from mmfusion.utils.outputs import is_write_error, system_sentence
 
-from .setup_errors import check_numbers, setup_message
+from .setup_errors import check_numbers, check_phases, setup_message
 
 _STOCK_HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint')
 
@@ -33,7 +34,9 @@ _LAUNCHERS = {
     'mpi': ('OMPI_COMM_WORLD_LOCAL_RANK', 'mpirun'),
 }
 # What a user can mend.
-ERRORS = (ValueError, OSError, RuntimeError, KeyError)
+ERRORS = (ValueError, OSError, RuntimeError, KeyError, MemoryError)
+# Exit code of a shell for a program that Ctrl-C ended, and one whose reader ended, such as ``head``.
+_INTERRUPTED, _READER_ENDED = 130, 141
 # What a class raises that a config gives a value of another type.
 _OF_VALUES = (TypeError, AttributeError, AssertionError, IndexError, ArithmeticError)
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -271,21 +274,8 @@ def source_folders(args: argparse.Namespace) -> tuple[str, str | None]:
     return (args.rgbt, None) if args.rgbt else (args.vi, args.ir)
 
 
-class _KnownMetrics:
-    """Names of metrics, looked up when help is asked for: what computes them takes seconds to import."""
-
-    def __str__(self):
-        from mmfusion.evaluation import METRIC_SPECS
-
-        return ', '.join(METRIC_SPECS)
-
-
 class _MetricNames(argparse.Action):
     """Read names of metrics, separated by spaces or commas; ``all`` alone is that word."""
-
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.known = _KnownMetrics()
 
     def __call__(self, parser, namespace, values, option_string=None):
         names = [name.strip() for part in values for name in part.split(',') if name.strip()]
@@ -293,7 +283,11 @@ class _MetricNames(argparse.Action):
             parser.error(f"{option_string}: no name in {' '.join(values)!r}; expected 'all', or names such as EN,SSIM")
         if 'all' in names and len(names) > 1:
             parser.error(f"{option_string}: 'all' stands alone, got {' '.join(values)!r}")
-        setattr(namespace, self.dest, 'all' if names == ['all'] else names)
+        try:
+            found = metric_names('all' if names == ['all'] else names)
+        except ValueError as e:
+            parser.error(f'{option_string}: {e}')
+        setattr(namespace, self.dest, 'all' if names == ['all'] else found)
 
 
 def add_metrics_arguments(parser: argparse.ArgumentParser, default: str | Sequence[str]) -> None:
@@ -304,7 +298,7 @@ def add_metrics_arguments(parser: argparse.ArgumentParser, default: str | Sequen
         nargs='+',
         action=_MetricNames,
         default=default,
-        help=f"'all', or names of: %(known)s; with spaces or commas (default: {shown})",
+        help="'all', or names of: " + ', '.join(METRIC_NAMES) + f'; with spaces or commas (default: {shown})',
     )
     parser.add_argument('--protocol', choices=('tang', 'vifb'), default='tang', help='default: %(default)s')
     parser.add_argument(
@@ -352,17 +346,21 @@ def report(run: Callable[..., str | None], *args) -> int:
         *args: What it takes.
 
     Returns:
-        The exit code: 1 after an error that a user can mend.
+        The exit code: 1 after an error that a user can mend, 130 after Ctrl-C.
     """
     try:
         text = run(*args)
+        if text is not None:
+            print(text, flush=True)
+    except KeyboardInterrupt:
+        return _interrupted()
+    except BrokenPipeError:
+        return _reader_ended()
     except ERRORS as e:
         print(f'error: {message_of(e)}', file=sys.stderr)
         return 1
     except _OF_VALUES as e:
         return _report_overrides(args, e)
-    if text is not None:
-        print(text)
     return 0
 
 
@@ -376,6 +374,8 @@ def report_own(run: Callable[..., object], *args) -> int:
     """
     try:
         run(*args)
+    except KeyboardInterrupt:
+        return _interrupted()
     except Exception as e:
         chain = list(_chain(e))
         own = next((message_of(error) for error in chain if is_write_error(error)), None)
@@ -388,6 +388,17 @@ def report_own(run: Callable[..., object], *args) -> int:
         print(f'error: {own}', file=sys.stderr)
         return 1
     return 0
+
+
+def _interrupted() -> int:
+    print('interrupted', file=sys.stderr)
+    return _INTERRUPTED
+
+
+def _reader_ended() -> int:
+    """Let the rest of the output go: Python would write it at its end, and say that it cannot."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return _READER_ENDED
 
 
 def _report_overrides(args: tuple, error: Exception) -> int:
@@ -406,6 +417,8 @@ def message_of(error: BaseException) -> str:
     """The text of an error for users: without a KeyError's quotation marks or a number of the system."""
     if isinstance(error, KeyError) and error.args:
         return str(error.args[0])
+    if isinstance(error, MemoryError):
+        return f'out of memory ({error or "no more is given"}): use smaller images, a smaller batch, or fewer workers.'
     if isinstance(error, OSError) and error.strerror:
         return system_sentence(error)
     return str(error)
@@ -472,6 +485,7 @@ def load_config(args: argparse.Namespace) -> Config:
     if not isinstance(cfg.get('model'), dict):
         raise ValueError(f'{file}: model is {cfg.get("model")!r}; expected a dict with a type. See docs/configs.md.')
     check_numbers(cfg)
+    check_phases(cfg)
     # A child config takes an inherited hook away by None; mmengine knows that of its own hooks only.
     cfg.default_hooks = {
         k: v for k, v in (cfg.get('default_hooks') or {}).items() if v is not None or k in _STOCK_HOOKS

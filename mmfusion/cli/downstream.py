@@ -24,7 +24,8 @@ from mmfusion.comparison.variants import KINDS, parse_variant
 from mmfusion.utils import check_writable
 from mmfusion.utils.configs import find_config, override, read_config
 
-from .common import ERRORS, Overrides, at_least, message_of, without_sync_bn
+from .common import Overrides, at_least, report, without_sync_bn
+from .setup_errors import check_numbers
 
 
 def make_parser(prog=None):
@@ -81,6 +82,7 @@ def prepare(args):
     base = read_config(file)
     override(base, args.cfg_options)
     task = task_of(base)
+    check_numbers(base)
     hook = (base.get('default_hooks') or {}).get('checkpoint') or {}
     if args.zero_shot:
         _check_zero_shot(args, base, variants, task)
@@ -107,11 +109,11 @@ def _check_zero_shot(args, base, variants, task):
 
 
 def run_all(base, jobs, args):
-    """Run the cells that have no result; returns the number of those that still have none."""
+    """Run the cells that have no result; returns those that still have none."""
     done = sum(cell.file.is_file() for cell, _ in jobs)
     if done:
         print(f'{done} of {len(jobs)} cells are finished and skipped')
-    failed, say = {}, partial(print, flush=True)
+    failed, say = [], partial(print, flush=True)
     for cell, cfg in jobs:
         try:
             if cell.variant.kind == 'method' and not cell.file.is_file():
@@ -121,12 +123,9 @@ def run_all(base, jobs, args):
             else:
                 run_cell(cell, cfg, weights=args.weights, say=say)
         except CellError as error:
-            failed[cell] = error
+            failed.append(cell)
             print(f'error: {cell}: {error}', file=sys.stderr, flush=True)
-    if failed:
-        names = '; '.join(map(str, failed))
-        print(f'error: {len(failed)} of {len(jobs)} cells have no result: {names}', file=sys.stderr)
-    return len(failed)
+    return failed
 
 
 def compare(task, jobs, patterns, out, zero_shot=False):
@@ -154,14 +153,19 @@ def compare(task, jobs, patterns, out, zero_shot=False):
     print('written:', *write_files(comparison, out))
 
 
+def run(args):
+    """Run all cells, and compare those that have a result.
+
+    Raises:
+        RuntimeError: If a cell has none; its own error was printed before.
+    """
+    task, base, jobs = prepare(args)
+    failed = run_all(base, jobs, args)
+    compare(task, jobs, args.metrics, args.out, args.zero_shot)
+    if failed:
+        raise RuntimeError(f'{len(failed)} of {len(jobs)} cells have no result: {"; ".join(map(str, failed))}')
+
+
 def main(argv=None, prog=None):
     """Run; returns the exit code."""
-    args = make_parser(prog).parse_args(argv)
-    try:
-        task, base, jobs = prepare(args)
-        failed = run_all(base, jobs, args)
-        compare(task, jobs, args.metrics, args.out, args.zero_shot)
-    except ERRORS as error:
-        print(f'error: {message_of(error)}', file=sys.stderr)
-        return 1
-    return 1 if failed else 0
+    return report(run, make_parser(prog).parse_args(argv))

@@ -10,22 +10,12 @@ OUT gets a folder of pictures for each column, and panel.png: a row for each nam
 import argparse
 import re
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 
-import torch
-
-from mmfusion.evaluation.report import make_panel
-from mmfusion.masks.box_pca import to_picture
-from mmfusion.masks.draw import (
-    MASK_COLOURS,
-    WAYS,
-    build_extractor,
-    draw_features,
-    draw_labels,
-    draw_mask,
-    draw_regions,
-)
+from mmfusion.masks.defaults import DRAWING_WAYS
 from mmfusion.utils import (
+    check_writable,
     list_images,
     read_infrared,
     read_label_map,
@@ -85,7 +75,7 @@ def make_parser(prog: str | None = None) -> argparse.ArgumentParser:
     )
     features.add_argument(
         '--how',
-        choices=WAYS,
+        choices=DRAWING_WAYS,
         default='heat',
         help='heat: strength of the features, blue to red; pca, tsne: three components as red, green and blue. Each is over '
         'all images together; default: %(default)s',
@@ -94,7 +84,7 @@ def make_parser(prog: str | None = None) -> argparse.ArgumentParser:
         '--opacity', type=float, default=1.0, help='of the colours on the image; default: %(default)s'
     )
     features.add_argument(
-        '--device', default='cuda' if torch.cuda.is_available() else 'cpu', help='default: %(default)s'
+        '--device', help='cpu, cuda, cuda:1 or the number of a GPU; default: a GPU where there is one'
     )
     masks = kinds.add_parser(
         'masks', help='masks and regions on their images', description='Draw masks on both images, and what they share.'
@@ -180,6 +170,8 @@ class _Panel:
         self.columns.setdefault(column, {})[row] = file
 
     def write(self, width):
+        from mmfusion.evaluation.report import make_panel
+
         write_image(self.out / 'panel.png', make_panel(self.columns, self.rows, width=width))
         return str(self.out / 'panel.png')
 
@@ -189,14 +181,19 @@ def features(args: argparse.Namespace) -> str:
     priors = [parse_prior(text) for text in args.prior]
     files, rows = _chosen(_titled(args.images, '--images'), args.names)
     panel = _Panel(args.out, rows)
-    pictures = {}
+
+    from mmfusion.masks.box_pca import to_picture
+    from mmfusion.masks.draw import build_extractor, draw_features
+    from mmfusion.models.hub import find_device
+
+    device, pictures = str(find_device(args.device)), {}
     for title, found in files.items():
         for row in rows:
             image = read_visible(found[row])
             panel.add(title, row, image, found[row])
-            pictures[title, row] = to_picture(image, args.device)
+            pictures[title, row] = to_picture(image, device)
     for prior, source in priors:
-        drawn = draw_features(build_extractor(source, args.device), list(pictures.values()), args.how, args.opacity)
+        drawn = draw_features(build_extractor(source, device), list(pictures.values()), args.how, args.opacity)
         for (title, row), image in zip(pictures, drawn, strict=True):
             panel.add(f'{title}: {prior}', row, image, files[title][row])
     return panel.write(args.width)
@@ -210,14 +207,19 @@ def masks(args: argparse.Namespace) -> str:
     """
     files, rows = _chosen({'Visible': args.vi, 'Infrared': args.ir}, args.names)
     panel = _Panel(args.out, rows)
-    titled = [text if '=' in text else f'={text}' for text in args.masks]
-    for text in titled:
-        title, _, folder = text.partition('=')
+    titled = [(text if '=' in text else f'={text}').partition('=') for text in args.masks]
+    titled = [(title, dict(zip(('vi', 'ir'), _mask_folders(folder), strict=True))) for title, _, folder in titled]
+    for places in (places for _, places in titled):
+        for m, row in product(places, rows):
+            _existing(places[m] / f'mask_{row}.png')
+
+    from mmfusion.masks.draw import MASK_COLOURS, draw_labels, draw_mask, draw_regions
+
+    for title, places in titled:
         more = f' ({title})' if title else ''
-        places = dict(zip(('vi', 'ir'), _mask_folders(folder), strict=True))
         for row in rows:
             sources = {'vi': read_visible(files['Visible'][row]), 'ir': read_infrared(files['Infrared'][row])}
-            found = {m: read_mask(_existing(places[m] / f'mask_{row}.png')) for m in sources}
+            found = {m: read_mask(places[m] / f'mask_{row}.png') for m in sources}
             found = {m: mask > 0 for m, mask in found.items()}
             for name, m in (('Visible', 'vi'), ('Infrared', 'ir')):
                 drawn = draw_mask(sources[m], found[m], MASK_COLOURS[m], args.opacity)
@@ -247,10 +249,13 @@ def draw(args: argparse.Namespace) -> str:
     """Draw what the command line asks for.
 
     Raises:
-        ValueError: If the opacity lies outside [0, 1].
+        ValueError: If the opacity lies outside [0, 1], the width is below 1, or the folder cannot be written.
     """
     if not 0 <= args.opacity <= 1:
         raise ValueError(f'--opacity {args.opacity}: expected a number in [0, 1].')
+    if args.width < 1:
+        raise ValueError(f'--width {args.width}: expected a number of pixels from 1.')
+    check_writable(args.out)
     return features(args) if args.what == 'features' else masks(args)
 
 

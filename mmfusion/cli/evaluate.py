@@ -19,8 +19,8 @@ from .common import (
     add_reading_arguments,
     add_source_arguments,
     at_least,
-    message_of,
     reading_options,
+    report,
     source_folders,
 )
 
@@ -127,9 +127,5 @@ def evaluate(args):
 
 
 def main(argv=None, prog=None):
-    """Run; ends the program with a sentence where it fails."""
-    args = parse_args(argv, prog)
-    try:
-        print(evaluate(args))
-    except (ValueError, OSError, RuntimeError, MemoryError) as error:
-        sys.exit(f'error: {message_of(error)}')
+    """Run; returns the exit code."""
+    return report(evaluate, parse_args(argv, prog))

@@ -162,6 +162,14 @@ def check_numbers(cfg: Config) -> None:
     seed = (cfg.get('randomness') or {}).get('seed')
     if seed is not None:
         _check_count('randomness.seed', seed, 0, ', or None')
+
+
+def check_phases(cfg: Config) -> None:
+    """Refuse a config that has some of a phase's dataloader, loop and evaluator, and not all.
+
+    Raises:
+        ValueError: If one of the three is None, and another is not.
+    """
     for phase, others in (('train', 'optim_wrapper'), ('val', 'val_evaluator'), ('test', 'test_evaluator')):
         keys = (f'{phase}_dataloader', f'{phase}_cfg', others)
         without = [key for key in keys if not cfg.get(key) and cfg.get(key) != {}]

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from mmfusion.utils.metric_names import metric_names
+
 from .functional import feature, feature_information, information, perception, structure
 from .functional.memo import Shared
 
@@ -232,14 +234,4 @@ def resolve_metrics(metrics: str | Sequence[str]) -> list[MetricSpec]:
         >>> [spec.name for spec in resolve_metrics('en, ssim')]
         ['EN', 'SSIM']
     """
-    if isinstance(metrics, str):
-        metrics = list(METRIC_SPECS) if metrics == 'all' else metrics.split(',')
-    by_key = {_key(name): spec for name, spec in METRIC_SPECS.items()}
-    unknown = [name for name in metrics if _key(name) not in by_key]
-    if unknown or not metrics:
-        raise ValueError(f"unknown metric(s) {unknown}; known are {', '.join(METRIC_SPECS)}, or 'all'")
-    return list(dict.fromkeys(by_key[_key(name)] for name in metrics))
-
-
-def _key(name: str) -> str:
-    return name.strip().lower().replace('-', '').replace('_', '')
+    return [METRIC_SPECS[name] for name in metric_names(metrics)]

@@ -14,6 +14,7 @@ from mmfusion.models.priors import VGGPrior
 from mmfusion.registry import MODELS
 from mmfusion.utils import to_bgr
 
+from .defaults import DRAWING_WAYS
 from .feature_pca import build_prior, pca_colours, to_points
 
 REGION_COLOURS = dict(shared=(0, 220, 255), unique_vi=(80, 200, 60), unique_ir=(60, 60, 240))
@@ -102,7 +103,7 @@ def tsne_colours(maps: Sequence[Tensor], sizes: Sequence[tuple[int, int]], seed:
     return pictures
 
 
-WAYS = dict(heat=heat_maps, pca=pca_colours, tsne=tsne_colours)
+WAYS = dict(zip(DRAWING_WAYS, (heat_maps, pca_colours, tsne_colours), strict=True))
 """Ways of colouring feature maps: function of the maps and the sizes of their pictures."""
 
 

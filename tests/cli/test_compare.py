@@ -10,7 +10,6 @@ from mmfusion.evaluation import report
 @pytest.mark.parametrize(
     ('args', 'message'),
     [
-        (['--metrics', 'Nope'], "unknown metric(s) ['Nope']"),
         (['--out', '{file}'], 'file.txt: a file; expected a folder'),
         (['--out', '{file}/sub'], 'file.txt/sub: cannot be written (not a directory)'),
         (['--methods', 'A='], "'A=': expected [NAME=]METHOD[:WEIGHTS], or NAME=DIR"),
@@ -36,6 +35,7 @@ def test_compare_refuses_before_it_fuses(pairs, tmp_path, monkeypatch, capsys, a
         ('--gallery -1', "--gallery: expected a whole number of at least 0, got '-1'"),
         ('--gallery ²', "--gallery: expected a whole number of at least 0, got '²'"),
         ('--metrics all EN', "--metrics: 'all' stands alone, got 'all EN'"),
+        ('--metrics Nope', "--metrics: unknown metric(s) ['Nope']; known are EN, "),
         ('--metrics ,', "--metrics: no name in ','; expected 'all', or names such as"),
         ('--picture-size 0', "--picture-size: expected a whole number of at least 1, got '0'"),
         ('--batch-size 0', "--batch-size: expected a whole number of at least 1, got '0'"),
@@ -56,22 +56,27 @@ def test_names_of_methods_are_no_paths(capsys):
     assert "'../A' cannot be the name of a method; give another one by NAME=" in capsys.readouterr().err
 
 
-def test_what_cannot_be_written_is_said_first(pairs, tmp_path, monkeypatch):
+def test_what_cannot_be_written_is_said_first(pairs, tmp_path, monkeypatch, refused):
     """Before anything is measured, and a report that fails in one sentence, too."""
     command = f'--vi {pairs / "vi"} --ir {pairs / "ir"} --fused A={pairs / "vi"} --metrics EN --workers 1'.split()
     (tmp_path / 'file').write_text('x')
     monkeypatch.setattr(report, 'evaluate_folders', lambda *args, **kwargs: pytest.fail('too late'))
-    with pytest.raises(SystemExit, match=r'error: --out .*file/sub: cannot be written \(not a directory\)\. Choose'):
-        evaluate.main([*command, '--out', str(tmp_path / 'file/sub')])
+    refused(
+        evaluate.main,
+        [*command, '--out', str(tmp_path / 'file/sub')],
+        r'error: --out .*file/sub: cannot be written \(not a directory\)\. Choose',
+    )
     monkeypatch.undo()
     (tmp_path / 'o' / 'report.html').mkdir(parents=True)
-    with pytest.raises(SystemExit, match=r'error: .*: is a directory'):
-        evaluate.main([*command, '--out', str(tmp_path / 'o')])
+    refused(evaluate.main, [*command, '--out', str(tmp_path / 'o')], r'error: .*: is a directory')
 
 
-def test_evaluate_names_a_table_of_another_encoding(pairs, tmp_path):
+def test_evaluate_names_a_table_of_another_encoding(pairs, tmp_path, refused):
     (tmp_path / 'o').mkdir()
     (tmp_path / 'o' / 'metrics.json').write_bytes(b'\xff\xfe\x00')
     folders = ['--vi', str(pairs / 'vi'), '--ir', str(pairs / 'ir'), '--fused', f'A={pairs / "vi"}']
-    with pytest.raises(SystemExit, match=r'not a metrics\.json of mmfusion evaluate'):
-        evaluate.main([*folders, '--metrics', 'EN', '--workers', '1', '--out', str(tmp_path / 'o')])
+    refused(
+        evaluate.main,
+        [*folders, '--metrics', 'EN', '--workers', '1', '--out', str(tmp_path / 'o')],
+        r'not a metrics\.json of mmfusion evaluate',
+    )

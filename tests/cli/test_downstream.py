@@ -108,8 +108,7 @@ def test_goes_on_where_it_was_stopped(compare, trainings, capsys):
             raise KeyboardInterrupt
 
     trainings.fate = stopped
-    with pytest.raises(KeyboardInterrupt):
-        compare(*THREE)
+    assert compare(*THREE) == 130
     trainings.fate = lambda cell: None
     assert compare(*THREE) == 0
     assert trainings.calls[:3] == [
@@ -157,6 +156,11 @@ def test_without_any_result_there_is_no_table(compare, trainings, tmp_path, caps
         (('--variants', 'A=visible', 'A=infrared'), 'two have one name among A, A'),
         (('--variants', 'visible', '--seeds', '1', '1'), 'the same seed twice'),
         (('--variants', 'visible', '--weights', 'best'), 'saves no best checkpoint'),
+        (
+            ('--variants', 'visible', '--cfg-options', 'train_dataloader.batch_size=0'),
+            'train_dataloader.batch_size is 0; expected a whole number of at least 1',
+        ),
+        (('--variants', 'visible', '--cfg-options', 'randomness.seed=-1'), 'randomness.seed is -1; expected a whole'),
         (('--variants', 'visible', '--metrics', 'mAP'), "no metric 'mAP' among the results"),
     ],
 )

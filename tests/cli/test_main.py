@@ -1,15 +1,17 @@
 """The console script: verbs, near names, help, the scripts in tools/ that are the same; and the table of methods."""
 
+import re
 import runpy
 import subprocess
 import sys
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 import torch
 
 from mmfusion import cli
-from mmfusion.cli import models
+from mmfusion.cli import common, models
 from mmfusion.models import cost
 from mmfusion.models.hub import find_weights, load_model_config
 from mmfusion.utils import configs
@@ -43,33 +45,80 @@ def test_help_of_each_verb(verb, capsys):
     assert f'usage: mmfusion {verb} ' in capsys.readouterr().out
 
 
-def test_mistakes_are_said_without_torch():
+def test_help_and_mistakes_are_said_without_torch():
     """Importing torch and the libraries of models takes seconds, which nobody waits for a misspelt name."""
     mistakes = [
         ['fuse', 'nope', '--vi', 'v', '--ir', 'i', '--out', 'o'],
         ['fuse', 'seafusion', '--vi', 'no', '--ir', 'no', '--out', 'o'],
+        ['video', 'nope', '--vi', 'v', '--ir', 'i', '--out', 'o.mp4'],
         ['compare', '--methods', 'nope', '--data', 'tno', '--out', 'o'],
         ['evaluate', '--vi', 'no', '--ir', 'no', '--fused', 'A=no', '--out', 'o'],
+        ['evaluate', '--vi', 'v', '--ir', 'i', '--fused', 'A=no', '--out', 'o', '--metrics', 'EM'],
         ['models', 'nope'],
         ['convert', 'seafusion', 'no', 'o'],
         ['train', 'nope'],
         ['test', 'nope'],
         ['downstream', 'nope', '--variants', 'visible', '--out', 'o'],
         ['masks', '--vi', 'no', '--ir', 'no', '--backend', 'contrast', '--out', 'o'],
+        ['draw', 'features', '--images', 'A=no', '--out', 'o'],
+        ['draw', 'masks', '--vi', 'no', '--ir', 'no', '--masks', 'no', '--out', 'o'],
+        ['export', 'nope', '--out', 'o.onnx'],
     ]
+    assert {argv[0] for argv in mistakes} == set(cli.VERBS)
+    lines = [line for verb in cli.VERBS for line in ([verb, '--help'], [verb, '--nope'])] + mistakes
     code = (
-        'import sys\nfrom mmfusion import cli\n'
-        f'for argv in {mistakes}:\n'
-        '    try:\n        code = cli.main(argv)\n'
+        'import contextlib, io, sys\nfrom mmfusion import cli\n'
+        f'for argv in {lines}:\n'
+        '    try:\n'
+        '        with contextlib.redirect_stdout(io.StringIO()):\n            code = cli.main(argv)\n'
         '    except SystemExit as e:\n        code = e.code\n'
-        "    print(argv[0], bool(code), [m for m in ('torch', 'mmseg', 'mmdet') if m in sys.modules])\n"
+        "    print(*argv[:2], bool(code), [m for m in ('torch', 'mmseg', 'mmdet') if m in sys.modules])\n"
     )
     code += (  # what importing the package promises of torch comes with torch
         'import torch\nfrom mmengine.logging import HistoryBuffer\n'
         "print('HistoryBuffer is allowed:', HistoryBuffer in torch.serialization.get_safe_globals())\n"
     )
     out = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout
-    assert out.splitlines() == [*(f'{argv[0]} True []' for argv in mistakes), 'HistoryBuffer is allowed: True']
+    ends = [f'{" ".join(argv[:2])} {argv[1] != "--help"} []' for argv in lines]
+    assert out.splitlines() == [*ends, 'HistoryBuffer is allowed: True']
+
+
+def test_one_way_to_report_errors():
+    """Every verb and tool ends by `report` or `report_own`: no exit, no text of an error of its own."""
+    root = Path(cli.__file__).resolve().parents[2]
+    files = [*(root / 'mmfusion/cli').glob('*.py'), *(root / 'tools').rglob('*.py')]
+    assert len(files) > 30
+    for file in files:
+        text = file.read_text(encoding='utf-8')
+        main, _, script = text.partition("if __name__ == '__main__':")
+        assert not re.search(r'sys\.exit|SystemExit', main), file
+        if file.stem != '__init__':  # which runs the verbs
+            assert main.rpartition('def main(')[2].count('    return report') == ('def main(' in main), file
+        assert not script or 'sys.exit(main())' in script, file
+
+
+@pytest.mark.parametrize(
+    ('error', 'code', 'text'),
+    [
+        (ValueError('a: b'), 1, 'error: a: b'),
+        (MemoryError(), 1, 'error: out of memory'),
+        (KeyboardInterrupt(), 130, 'interrupted'),
+    ],
+)
+def test_how_tools_end(error, code, text, capsys):
+    def run(args):
+        raise error
+
+    assert common.report(run, None) == code
+    assert text in capsys.readouterr().err
+
+
+def test_output_that_nobody_reads():
+    """As of `mmfusion models | head -1`."""
+    command = f'set -o pipefail; {sys.executable} -m mmfusion models u2fusion | true'
+    ended = subprocess.run(['bash', '-c', command], capture_output=True, text=True, check=False)
+    assert ended.stderr == ''
+    assert ended.returncode in (0, 141)
 
 
 @pytest.mark.parametrize('verb', SCRIPTS)

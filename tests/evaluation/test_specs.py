@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from mmfusion.evaluation import METRIC_SPECS, PROTOCOLS, evaluate_images, resolve_metrics
+from mmfusion.utils.metric_names import METRIC_NAMES
 
 CASES = [(name, protocol) for name in METRIC_SPECS for protocol in PROTOCOLS]
 WANTED = (
@@ -183,3 +184,7 @@ def test_cuda(triple, name):
     spec = METRIC_SPECS[name]
     there = spec(*(x.cuda() for x in triple), data_range=255)
     torch.testing.assert_close(there.cpu(), spec(*triple, data_range=255), rtol=1e-6, atol=1e-9)
+
+
+def test_the_command_line_knows_the_same_names():
+    assert tuple(METRIC_SPECS) == METRIC_NAMES

@@ -43,26 +43,29 @@ def test_evaluate_writes_and_prints(evaluated):
     assert 'Rank ↓' in out
 
 
-def test_evaluate_ends_in_one_sentence(evaluated):
+def test_evaluate_ends_in_one_sentence(evaluated, refused):
     root, _ = evaluated
     (root / 'vi' / '00002N.png').unlink()
     arguments = ['--ir', f'{root}/ir', '--vi', f'{root}/vi', '--fused', f'a={root}/a', '--out', f'{root}/new']
-    with pytest.raises(SystemExit, match=r'error: .*lacks 1 of 3 images: 00002N.*--allow-missing'):
-        _main('evaluate.py')([*arguments, '--metrics', 'EN'])
+    refused(
+        _main('evaluate.py'), [*arguments, '--metrics', 'EN'], r'error: .*lacks 1 of 3 images: 00002N.*--allow-missing'
+    )
     _main('evaluate.py')([*arguments, '--metrics', 'EN', '--allow-missing', '--no-report'])
     assert len((root / 'new' / 'metrics.csv').read_text().splitlines()) == 3
 
 
-def test_fused_names_pair_by_a_pattern(fused_folders):
+def test_fused_names_pair_by_a_pattern(fused_folders, refused):
     root = fused_folders
     for file in sorted((root / 'a').iterdir()):
         file.rename(file.with_name(f'{file.stem}_fused.png'))
     arguments = ['--ir', f'{root}/ir', '--vi', f'{root}/vi', '--fused', f'a={root}/a', f'b={root}/b']
     arguments += ['--out', f'{root}/new', '--metrics', 'EN', '--no-report', '--workers', '1']
-    with pytest.raises(SystemExit, match=r"a: --fused-pattern '\{name\}_fused' would pair 3 of them"):
-        _main('evaluate.py')(arguments)
-    with pytest.raises(SystemExit, match=r"--fused-pattern c=\{name\}: no method 'c' in --fused; there are a, b"):
-        _main('evaluate.py')([*arguments, '--fused-pattern', 'c={name}'])
+    refused(_main('evaluate.py'), arguments, r"a: --fused-pattern '\{name\}_fused' would pair 3 of them")
+    refused(
+        _main('evaluate.py'),
+        [*arguments, '--fused-pattern', 'c={name}'],
+        r"--fused-pattern c=\{name\}: no method 'c' in --fused; there are a, b",
+    )
     _main('evaluate.py')([*arguments, '--fused-pattern', 'a={name}_fused'])
     assert len((root / 'new' / 'metrics.csv').read_text().splitlines()) == 7
 
@@ -74,16 +77,19 @@ def test_fused_names_pair_by_a_pattern(fused_folders):
     (dict(ir='empty'), 'empty .ir. lacks 3 of 3 images'),
     (dict(out='vi/00001D.png'), '00001D.png: a file; expected a folder'),
 ])  # fmt: skip
-def test_mistakes_end_in_one_sentence(fused_folders, changes, message):
+def test_mistakes_end_in_one_sentence(fused_folders, changes, message, refused):
     """No traceback, whatever the folders are."""
     (fused_folders / 'empty').mkdir()
     folders = dict(ir='ir', vi='vi', out='new') | changes
     arguments = [x for name, f in folders.items() if f for x in (f'--{name}', f'{fused_folders}/{f}')]
-    with pytest.raises(SystemExit, match=f'error: .*{message}'):
-        _main('evaluate.py')([*arguments, '--fused', f'a={fused_folders}/a', '--metrics', 'EN', '--workers', '1'])
+    refused(
+        _main('evaluate.py'),
+        [*arguments, '--fused', f'a={fused_folders}/a', '--metrics', 'EN', '--workers', '1'],
+        f'error: .*{message}',
+    )
 
 
-def test_tables_by_day_and_night(evaluated, capsys):
+def test_tables_by_day_and_night(evaluated, capsys, refused):
     root, _ = evaluated
     _main('analysis_tools/metric_table.py')([f'{root}/out/metrics.json', '--metrics', 'EN'])
     text = capsys.readouterr().out
@@ -93,23 +99,26 @@ def test_tables_by_day_and_night(evaluated, capsys):
     assert text.count('| Method | EN ↑ | Rank ↓ |') == 3
     _main('analysis_tools/metric_table.py')([f'{root}/out/metrics.json', '--format', 'latex', '--no-split'])
     assert capsys.readouterr().out.count(r'\begin{tabular}{lcccc}') == 1
-    with pytest.raises(SystemExit, match='has no VIF; it has EN, MSE, CC'):
-        _main('analysis_tools/metric_table.py')([f'{root}/out/metrics.json', '--metrics', 'VIF'])
-    with pytest.raises(SystemExit, match=f'{root}/out'):
-        _main('analysis_tools/metric_table.py')([f'{root}/out'])
+    refused(
+        _main('analysis_tools/metric_table.py'),
+        [f'{root}/out/metrics.json', '--metrics', 'VIF'],
+        'has no VIF; it has EN, MSE, CC',
+    )
+    refused(_main('analysis_tools/metric_table.py'), [f'{root}/out'], f'{root}/out')
 
 
-def test_panels(fused_folders):
+def test_panels(fused_folders, refused):
     root = fused_folders
     arguments = ['--ir', f'{root}/ir', '--vi', f'{root}/vi', '--fused', f'A={root}/a', f'B={root}/b', '--width', '112']
     _main('analysis_tools/figure_panels.py')(
         [*arguments, '--images', '00001D', '00002N', '--box', '5,5,10,8', '--out', f'{root}/panel.png']
     )
     assert cv2.imread(f'{root}/panel.png').shape == (2 * (96 + 4) + 16, 4 * 116, 3)
-    with pytest.raises(SystemExit, match='leaves the image'):
-        _main('analysis_tools/figure_panels.py')(
-            [*arguments, '--images', '00001D', '--box', '50,5,10,8', '--out', f'{root}/panel.png']
-        )
+    refused(
+        _main('analysis_tools/figure_panels.py'),
+        [*arguments, '--images', '00001D', '--box', '50,5,10,8', '--out', f'{root}/panel.png'],
+        'leaves the image',
+    )
     rest = [*arguments[:-2], '--out', f'{root}/p.png']
     (root / 'empty').mkdir()
     for more, message in (
@@ -122,15 +131,14 @@ def test_panels(fused_folders):
         (['--images', '00001D', '--per-line', '0'], 'width and per_line must be at least 1, got 320 and 0'),
         (['--images', '00001D', '--ir', f'{root}/vi'], 'given as the visible and as the infrared images'),
     ):
-        with pytest.raises(SystemExit, match=message):
-            _main('analysis_tools/figure_panels.py')([*rest, *more])
+        refused(_main('analysis_tools/figure_panels.py'), [*rest, *more], message)
         assert not (root / 'p.png').exists()
     more = ['--images', '00001D', '--fused', f'A={root}/a', f'C={root}/empty', '--allow-missing']
     _main('analysis_tools/figure_panels.py')([*rest, *more])
     assert (root / 'p.png').exists()
 
 
-def test_panels_read_as_the_evaluation_does(fused_folders):
+def test_panels_read_as_the_evaluation_does(fused_folders, refused):
     """Four channels give the columns of two folders; sources of more than 8 bits are stretched, fused images are not."""
     for file in (fused_folders / 'vi').iterdir():
         ir = cv2.imread(str(fused_folders / 'ir' / file.name), cv2.IMREAD_GRAYSCALE)
@@ -144,5 +152,4 @@ def test_panels_read_as_the_evaluation_does(fused_folders):
         main([*given, *rest, '--depth16', 'stretch'])
         panels.append(cv2.imread(f'{fused_folders}/{k}.png'))
     assert (panels[0] == panels[1]).all()
-    with pytest.raises(SystemExit, match='error: got --ir; expected --vi DIR and --ir DIR, or --rgbt DIR'):
-        main([*sources[0][:2], *rest])
+    refused(main, [*sources[0][:2], *rest], 'error: got --ir; expected --vi DIR and --ir DIR, or --rgbt DIR')

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from mmfusion.apis import init_model, load_model_config
-from mmfusion.cli.common import ERRORS, Overrides, at_least, message_of
+from mmfusion.cli.common import Overrides, at_least, report
 
 
 def peak_memory(device):
@@ -74,7 +74,7 @@ def measure(model, shape, batch_size=1, iterations=20, warmup=3, amp=False):
     )
 
 
-def report(result, device):
+def measurements(result, device):
     """The measurements as text."""
     what = 'allocated on the GPU' if device.type == 'cuda' else 'resident in this process'
     latency = ', '.join(f'{name} {result[f"latency_{name}"]:.1f}' for name in ('mean', 'p50', 'p90', 'p99'))
@@ -85,8 +85,8 @@ def report(result, device):
     )
 
 
-def main(argv=None):
-    """Run; returns the exit code."""
+def parse_args(argv=None):
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='config file, or the name of one of mmfusion (occo_fmb)')
     parser.add_argument('--checkpoint', default='random', help='weights; default: random ones, which are as fast')
@@ -100,21 +100,25 @@ def main(argv=None):
     parser.add_argument('--amp', action='store_true', help='autocast: float16 on a GPU, bfloat16 on a CPU')
     parser.add_argument('--device', help='default: a GPU where there is one')
     parser.add_argument('--cfg-options', nargs='+', action=Overrides, help='overrides of the config')
-    args = parser.parse_args(argv)
-    try:
-        model = init_model(load_model_config(args.config, args.cfg_options, args.tile), args.checkpoint, args.device)
-        result = measure(model, args.shape, args.batch_size, args.iterations, args.warmup, args.amp)
-    except ERRORS as e:
-        print(f'error: {message_of(e)}', file=sys.stderr)
-        return 1
+    return parser.parse_args(argv)
+
+
+def run(args):
+    """Measure; returns the measurements as text."""
+    model = init_model(load_model_config(args.config, args.cfg_options, args.tile), args.checkpoint, args.device)
+    result = measure(model, args.shape, args.batch_size, args.iterations, args.warmup, args.amp)
     device = next(model.parameters()).device
     precision = 'AMP' if args.amp else 'float32'
-    print(
+    return (
         f'{args.config}: {args.batch_size}×{args.shape[0]}×{args.shape[1]} on {device} ({torch.get_num_threads()} CPU '
-        f'threads), {precision}, {args.iterations} passes'
+        f'threads), {precision}, {args.iterations} passes\n'
+        f'{measurements(result, device)}'
     )
-    print(report(result, device))
-    return 0
+
+
+def main(argv=None):
+    """Run; returns the exit code."""
+    return report(run, parse_args(argv))
 
 
 if __name__ == '__main__':

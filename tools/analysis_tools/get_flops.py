@@ -11,7 +11,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from mmfusion.cli.common import ERRORS, Overrides, at_least, message_of
+from mmfusion.cli.common import Overrides, at_least, report
 from mmfusion.models.cost import count_flops, count_parameters
 from mmfusion.models.hub import init_model, load_model_config
 
@@ -36,28 +36,32 @@ def analyse(cfg, height, width):
     return rows, sum(p.numel() for p in model.parameters() if not p.requires_grad)
 
 
-def main(argv=None):
-    """Run; returns the exit code."""
+def parse_args(argv=None):
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='config file, or the name of one of mmfusion (occo_fmb)')
     parser.add_argument(
         '--shape', nargs=2, type=at_least(1), default=(480, 640), metavar=('H', 'W'), help='default: 480 640'
     )
     parser.add_argument('--cfg-options', nargs='+', action=Overrides, help='overrides of the config')
-    args = parser.parse_args(argv)
-    try:
-        rows, frozen = analyse(load_model_config(args.config, args.cfg_options), *args.shape)
-    except ERRORS as e:
-        print(f'error: {message_of(e)}', file=sys.stderr)
-        return 1
+    return parser.parse_args(argv)
+
+
+def run(args):
+    """Count, print the table, and return a sentence about it."""
+    rows, frozen = analyse(load_model_config(args.config, args.cfg_options), *args.shape)
     table = Table('part', title=f'{args.config}, one pair of {args.shape[0]}×{args.shape[1]} (height×width)')
     for title in ('parameters', 'GMACs', 'GFLOPs'):
         table.add_column(title, justify='right')
     for name, count, flops in rows:
         table.add_row(name, f'{count:,}', f'{flops / 2e9:.3f}', f'{flops / 1e9:.3f}', end_section=name == rows[-2][0])
     Console().print(table)
-    print(f'{frozen:,} of the parameters are not trained. Losses are not part of the model here.')
-    return 0
+    return f'{frozen:,} of the parameters are not trained. Losses are not part of the model here.'
+
+
+def main(argv=None):
+    """Run; returns the exit code."""
+    return report(run, parse_args(argv))
 
 
 if __name__ == '__main__':

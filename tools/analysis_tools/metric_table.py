@@ -7,32 +7,35 @@ import argparse
 import sys
 from dataclasses import replace
 
-from mmfusion.cli.common import message_of
+from mmfusion.cli.common import at_least, report
 from mmfusion.evaluation import resolve_metrics
 from mmfusion.evaluation.report import load, split_day_night, summarize, table_of
 
 
-def main(argv=None):
-    """Print one table, and with day and night two more."""
+def parse_args(argv=None):
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('file', help='metrics.json')
     parser.add_argument('--format', choices=('latex', 'markdown'), default='markdown')
     parser.add_argument('--metrics', help='names separated by commas (default: all that were computed)')
-    parser.add_argument('--digits', type=int, default=4, help='significant digits')
+    parser.add_argument('--digits', type=at_least(1), default=4, help='significant digits')
     parser.add_argument('--no-split', action='store_true', help='one table, whatever the names say')
-    args = parser.parse_args(argv)
-    if args.digits < 1:
-        parser.error(f'--digits must be at least 1, got {args.digits}')
-    try:
-        results = load(args.file)
-        if args.metrics:
-            names = [spec.name for spec in resolve_metrics(args.metrics)]
-            absent = [name for name in names if name not in results.metrics]
-            if absent:
-                raise ValueError(f'{args.file}: has no {", ".join(absent)}; it has {", ".join(results.metrics)}')
-            results = replace(results, metrics=names)
-    except (ValueError, OSError) as error:
-        sys.exit(f'error: {message_of(error)}')
+    return parser.parse_args(argv)
+
+
+def show(args):
+    """Print one table, and with day and night two more.
+
+    Raises:
+        ValueError: If a metric is unknown, or the file has none of it.
+    """
+    results = load(args.file)
+    if args.metrics:
+        names = [spec.name for spec in resolve_metrics(args.metrics)]
+        absent = [name for name in names if name not in results.metrics]
+        if absent:
+            raise ValueError(f'{args.file}: has no {", ".join(absent)}; it has {", ".join(results.metrics)}')
+        results = replace(results, metrics=names)
     parts = {'': results.images}
     if not args.no_split:
         parts |= split_day_night(results.images)
@@ -46,5 +49,10 @@ def main(argv=None):
         print()
 
 
+def main(argv=None):
+    """Run; returns the exit code."""
+    return report(show, parse_args(argv))
+
+
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

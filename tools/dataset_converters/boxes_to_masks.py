@@ -13,7 +13,7 @@ import sys
 
 from mmengine.logging import print_log
 
-from mmfusion.cli.common import ERRORS, add_reading_arguments, message_of, reading_options
+from mmfusion.cli.common import add_reading_arguments, reading_options, report
 from mmfusion.datasets.layout_dataset import LayoutDataset
 from mmfusion.masks.box_pca import BoxLabeller, label_files, to_picture
 from mmfusion.masks.feature_pca import build_prior
@@ -104,19 +104,18 @@ def convert(args):
     return count
 
 
-def main(argv=None):
-    """Run; returns the exit code."""
-    args = parse_args(argv)
-    try:
-        args.device = str(find_device(args.device))
-        count = convert(args)
-    except ERRORS as e:
-        print(f'error: {message_of(e)}', file=sys.stderr)
-        return 1
-    print('{made} label maps made, {kept} were there; {boxes} boxes'.format(**count))
+def run(args):
+    """Make the label maps; returns a sentence about them."""
+    args.device = str(find_device(args.device))
+    count = convert(args)
     if count['unclear']:
         print_log(f'{count["unclear"]} boxes gave no object; they are 255 (ignored).', 'current', logging.WARNING)
-    return 0
+    return '{made} label maps made, {kept} were there; {boxes} boxes'.format(**count)
+
+
+def main(argv=None):
+    """Run; returns the exit code."""
+    return report(run, parse_args(argv))
 
 
 if __name__ == '__main__':

@@ -14,9 +14,10 @@ Examples (these made the lists in configs/_base_/datasets/splits):
 
 import argparse
 import random
+import sys
 from pathlib import Path
 
-from mmfusion.cli.common import ERRORS, at_least, message_of
+from mmfusion.cli.common import at_least, report
 from mmfusion.utils import check_writable, list_images, read_names, write_bytes
 
 DEFAULT_OUT = Path(__file__).resolve().parents[2] / 'configs' / '_base_' / 'datasets' / 'splits'
@@ -60,19 +61,19 @@ def split_counted(names, num_train, num_val, seed):
     return sorted(drawn[:num_train]), sorted(drawn[num_train:])
 
 
-def _without(names, file, parser):
+def _without(names, file):
     """The names that a list does not have; a list that has none of them is another dataset's."""
     if not file.is_file():
-        parser.error(f'--without {file}: no such list. Check the path.')
+        raise ValueError(f'--without {file}: no such list. Check the path.')
     left_out = {line.name for line in read_names(file)}
     kept = [name for name in names if name not in left_out]
     if len(kept) == len(names):
-        parser.error(f'--without {file}: none of the {len(names)} names is in it. Is it of another dataset?')
+        raise ValueError(f'--without {file}: none of the {len(names)} names is in it. Is it of another dataset?')
     return kept
 
 
-def main(argv=None):
-    """Write NAME_train.txt and NAME_val.txt."""
+def parse_args(argv=None):
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('name', help='what the lists are called: NAME_train.txt and NAME_val.txt')
     source = parser.add_mutually_exclusive_group(required=True)
@@ -88,33 +89,47 @@ def main(argv=None):
     )
     parser.add_argument('--seed', type=int, default=0, help='of random lists (default: 0)')
     parser.add_argument('--out', type=Path, default=DEFAULT_OUT, help='folder of the lists')
-    args = parser.parse_args(argv)
-    try:
-        check_writable(args.out)
-        names = list(list_images(args.images)) if args.images else [f'{k:0{args.digits}d}' for k in range(args.numbers)]
-    except ERRORS as e:
-        parser.error(message_of(e))
+    return parser.parse_args(argv)
+
+
+def write_lists(args):
+    """Write NAME_train.txt and NAME_val.txt; returns a line about each.
+
+    Raises:
+        ValueError: If the names cannot be divided as asked for.
+    """
+    if args.name != Path(args.name).name or args.name in ('.', '..'):
+        raise ValueError(f'{args.name!r}: expected the name of a list without folders; --out is its folder.')
+    check_writable(args.out)
+    names = list(list_images(args.images)) if args.images else [f'{k:0{args.digits}d}' for k in range(args.numbers)]
     if not names:
-        parser.error(f'{args.images}: no image in this folder')
+        raise ValueError(f'{args.images}: no image in this folder.')
     if args.without:
-        names = _without(names, args.without, parser)
+        names = _without(names, args.without)
     if args.every is not None and not 2 <= args.every <= len(names):
-        parser.error(f'--every must be between 2 and the number of names ({len(names)}), got {args.every}')
+        raise ValueError(f'--every must be between 2 and the number of names ({len(names)}), got {args.every}')
     if args.share is not None and not 0 < args.share < 1:
-        parser.error(f'--share must be between 0 and 1, got {args.share}')
+        raise ValueError(f'--share must be between 0 and 1, got {args.share}')
     if args.num and (min(args.num) < 1 or sum(args.num) > len(names)):
-        parser.error(f'--num must be two numbers from 1 on with a sum of at most {len(names)}, got {args.num}')
+        raise ValueError(f'--num must be two numbers from 1 on with a sum of at most {len(names)}, got {args.num}')
     if args.every:
         train, val = split_every(names, args.every)
     elif args.num:
         train, val = split_counted(names, *args.num, args.seed)
     else:
         train, val = split_random(names, args.share, args.seed)
+    written = []
     for part, lines in (('train', train), ('val', val)):
         file = args.out / f'{args.name}_{part}.txt'
         write_bytes(file, ''.join(f'{line}\n' for line in lines).encode())
-        print(f'{file}: {len(lines)} names')
+        written.append(f'{file}: {len(lines)} names')
+    return '\n'.join(written)
+
+
+def main(argv=None):
+    """Run; returns the exit code."""
+    return report(write_lists, parse_args(argv))
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

@@ -13,7 +13,7 @@ import json
 import sys
 from pathlib import Path
 
-from mmfusion.cli.common import ERRORS, message_of
+from mmfusion.cli.common import report
 from mmfusion.datasets import to_coco
 from mmfusion.datasets.export.parts import add_dataset_arguments, open_parts
 from mmfusion.utils import check_writable, write_bytes
@@ -48,16 +48,15 @@ def _relative(file, root):
     return (file.relative_to(root) if file.is_relative_to(root) else file).as_posix()
 
 
+def run(args):
+    """Write the files, and print a sentence about each."""
+    for line in convert(args):
+        print(line)
+
+
 def main(argv=None):
     """Run; returns the exit code."""
-    args = make_parser().parse_args(argv)
-    try:
-        for line in convert(args):
-            print(line)
-    except ERRORS as e:
-        print(f'error: {message_of(e)}', file=sys.stderr)
-        return 1
-    return 0
+    return report(run, make_parser().parse_args(argv))
 
 
 if __name__ == '__main__':

@@ -11,7 +11,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmfusion.cli.common import ERRORS, message_of
+from mmfusion.cli.common import ERRORS, message_of, report
 from mmfusion.models.checkpoint import save_checkpoint
 from mmfusion.models.priors.dinov2 import from_original, to_original
 from mmfusion.utils.checkpoint import read_checkpoint
@@ -56,17 +56,19 @@ def parse_args(argv=None):
     return parser.parse_args(argv)
 
 
-def main(argv=None):
-    """Run; returns the exit code."""
-    args = parse_args(argv)
+def run(args):
+    """Convert, and say what was written; an error names the file."""
     try:
         width, depth, patch = convert(args.src, args.dst, args.to_original, args.overwrite)
     except ERRORS as e:
         text = message_of(e)
-        print(f'error: {text if args.src in text else f"{args.src}: {text}"}', file=sys.stderr)
-        return 1
-    print(f'{args.dst}: written; {depth} blocks of width {width}, patches of {patch}×{patch}')
-    return 0
+        raise ValueError(text if args.src in text else f'{args.src}: {text}') from e
+    return f'{args.dst}: written; {depth} blocks of width {width}, patches of {patch}×{patch}'
+
+
+def main(argv=None):
+    """Run; returns the exit code."""
+    return report(run, parse_args(argv))
 
 
 if __name__ == '__main__':

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from mmfusion.cli.common import ERRORS, message_of
+from mmfusion.cli.common import ERRORS, message_of, report
 from mmfusion.models.checkpoint import save_checkpoint
 from mmfusion.utils.checkpoint import read_checkpoint
 
@@ -140,18 +140,20 @@ def parse_args(argv=None):
     return parser.parse_args(argv)
 
 
-def main(argv=None):
-    """Run; returns the exit code."""
-    args = parse_args(argv)
+def run(args):
+    """Convert, and say what was written; an error names the file."""
     try:
         sources = convert(args.src, args.dst, args.map, args.num_classes, args.rest, args.overwrite)
     except ERRORS as e:
         text = message_of(e)
-        print(f'error: {text if args.src in text else f"{args.src}: {text}"}', file=sys.stderr)
-        return 1
+        raise ValueError(text if args.src in text else f'{args.src}: {text}') from e
     without = [new for new in range(args.num_classes) if not sources.get(new)]
-    print(f'{args.dst}: written; {args.num_classes} classes, of which {without or "none"} have no old one')
-    return 0
+    return f'{args.dst}: written; {args.num_classes} classes, of which {without or "none"} have no old one'
+
+
+def main(argv=None):
+    """Run; returns the exit code."""
+    return report(run, parse_args(argv))
 
 
 if __name__ == '__main__':
