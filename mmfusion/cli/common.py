@@ -501,27 +501,20 @@ def load_config(args: argparse.Namespace) -> Config:
     import torch
 
     torch.set_flush_denormal(True)  # numbers below 1e-38, which trained weights may give, slow a CPU down 25 times
-    wrapper = getattr(MODELS.get(cfg.model.get('type', '')), 'model_wrapper', None)
-    if wrapper and args.launcher != 'none':
-        cfg.setdefault('model_wrapper_cfg', dict(type=wrapper))
     if args.launcher == 'none' or not torch.cuda.is_available():
         without_sync_bn(cfg.get('model'))
     from mmfusion.engine.optim import without_amp
 
     without_amp(cfg.get('optim_wrapper'))
+    if args.launcher == 'none':
+        return cfg
+    wrapper = getattr(MODELS.get(cfg.model.get('type', '')), 'model_wrapper', 'mmfusion.DataParallel')
+    options = dict(broadcast_buffers=False, find_unused_parameters=cfg.get('find_unused_parameters', False))
     if args.launcher == 'pytorch' and not torch.cuda.is_available():
         # mmengine's own launcher sets a CUDA device; it leaves a process group alone that already exists.
         init_processes(args.launcher, args.local_rank)
-        unused = cfg.get('find_unused_parameters', False)
-        cfg.setdefault(
-            'model_wrapper_cfg',
-            dict(
-                type='MMDistributedDataParallel',
-                device_ids=None,
-                broadcast_buffers=False,
-                find_unused_parameters=unused,
-            ),
-        )
+        options['device_ids'] = None
+    cfg.setdefault('model_wrapper_cfg', dict(type=wrapper, **options))
     return cfg
 
 

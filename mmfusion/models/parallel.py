@@ -1,12 +1,43 @@
-"""Training in several processes of a model that has several optimizers."""
+"""Training in several processes."""
 
 from collections.abc import Iterable
+from functools import partial
 
 import torch
 from mmengine.dist import all_reduce, all_reduce_params, broadcast, get_world_size
+from mmengine.model import MMDistributedDataParallel
 from torch import Tensor, nn
 
 from mmfusion.registry import MODEL_WRAPPERS
+
+
+@MODEL_WRAPPERS.register_module()
+class DataParallel(MMDistributedDataParallel):
+    """mmengine's wrapper, with gradients in the layout of their parameters."""
+
+    def __init__(self, module: nn.Module, **kwargs) -> None:
+        match_gradient_layout(module)
+        super().__init__(module=module, **kwargs)
+
+
+def match_gradient_layout(module: nn.Module) -> None:
+    """Give gradients the strides of their parameters, where these differ along dimensions of one element alone.
+
+    Backward passes of depthwise and 1×1 convolutions give strides of channels last, which is the same order in memory,
+    but of which DistributedDataParallel warns that it slows training down.
+
+    Args:
+        module: A model; parameters that are frozen now are left out.
+    """
+    for parameter in module.parameters():
+        if parameter.requires_grad and 1 in parameter.shape:
+            parameter.register_hook(partial(_restrided, parameter.stride()))
+
+
+def _restrided(stride, gradient):
+    matters = [(a, b) for n, a, b in zip(gradient.shape, stride, gradient.stride(), strict=True) if n > 1]
+    same = gradient.stride() == stride or any(a != b for a, b in matters)
+    return gradient if same else gradient.as_strided(gradient.shape, stride)
 
 
 @MODEL_WRAPPERS.register_module()

@@ -6,7 +6,7 @@ import torch.distributed as dist
 from torch import nn
 
 from mmfusion.engine.optim import ModuleOptimWrapperConstructor
-from mmfusion.models.parallel import StepDataParallel, average_gradients
+from mmfusion.models.parallel import StepDataParallel, average_gradients, match_gradient_layout
 from mmfusion.registry import MODEL_WRAPPERS, MODELS
 
 pytestmark = pytest.mark.usefixtures('one_thread')
@@ -78,3 +78,18 @@ def test_one_process_keeps_its_gradients():
 
 def test_the_wrapper_is_found_by_name():
     assert MODEL_WRAPPERS.get(MODELS.get('mmfusion.AdversarialFuser').model_wrapper) is StepDataParallel
+
+
+@pytest.mark.parametrize(
+    'layers', [nn.Conv2d(8, 8, 3, groups=8), nn.Conv2d(8, 4, 1).to(memory_format=torch.channels_last)]
+)
+def test_gradients_have_the_strides_of_their_parameters(layers):
+    """Otherwise DistributedDataParallel warns of "Grad strides do not match bucket view strides"."""
+    images = torch.rand(2, 8, 16, 16).to(memory_format=torch.channels_last)
+    layers(images).square().sum().backward()
+    plain = layers.weight.grad.clone()
+    layers.zero_grad()
+    match_gradient_layout(layers)
+    layers(images).square().sum().backward()
+    assert layers.weight.grad.stride() == layers.weight.stride()
+    assert torch.equal(layers.weight.grad, plain)
