@@ -234,18 +234,26 @@ def test_another_error_of_the_model_stays_what_it_is(inferencer, arrays, monkeyp
 
 
 @pytest.mark.parametrize(
-    'model', ['occo_fmb', 'fusiongan_roadscene', 'gffusion_funet_demo-random-clip', 'mgfusion_demo-random-clip']
+    ('model', 'task'),
+    [
+        ('occo_fmb', None),
+        ('fusiongan_roadscene', None),
+        ('gffusion_funet_demo-random-clip', None),
+        ('mgfusion_demo-random-clip', None),
+        ('occo_deeplabv3plus_synthetic', 'seg'),
+    ],
 )
-def test_pickled(model, arrays):
+def test_pickled(model, task, arrays):
     """For joblib and spawned processes; FusionGAN's parametrized convolutions cannot be pickled as they are, and a prior
     stands outside of the model's parameters.
     """
     options = NARROW if model == 'occo_fmb' else None
     inferencer = FusionInferencer(
-        model, 'random', 'cpu', options, tile=(12, 12), depth16='stretch', show_progress=False
+        model, 'random', 'cpu', options, tile=(12, 12), task=task, depth16='stretch', show_progress=False
     )
     with torch.no_grad():
-        next(inferencer.model.network.parameters()).mul_(2)  # its parameters, not those of a new model
+        # Its parameters, not those of a new model.
+        next(getattr(inferencer.model, 'fuser', inferencer.model).network.parameters()).mul_(2)
     copy = pickle.loads(pickle.dumps(inferencer))
     assert (copy.depth16, copy.show_progress, copy.model.training) == ('stretch', False, False)
     vi, ir = arrays[0][3], arrays[1][3]
