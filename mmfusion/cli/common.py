@@ -18,7 +18,7 @@ from mmengine.logging import MMLogger, print_log
 
 from mmfusion.registry import MODELS
 from mmfusion.utils import DEPTH16, check_reading, near_files, sequence_range
-from mmfusion.utils.configs import OPTION_ERRORS, find_config, override, read_config
+from mmfusion.utils.configs import OPTION_ERRORS, find_config, is_exported, override, read_config
 from mmfusion.utils.metric_names import METRIC_NAMES, metric_names
 from mmfusion.utils.outputs import is_write_error, system_sentence
 
@@ -114,6 +114,11 @@ def refuse_missing_weights(weights: str | Sequence[str]) -> None:
         file = Path(text).expanduser()
         if not text:
             raise ValueError('weights: an empty path; expected a file, a folder, an address, or the word random.')
+        if is_exported(text):
+            raise ValueError(
+                f'{text}: an exported model, which is complete, and no weights. Give it in place of the method, to '
+                'mmfusion fuse or mmfusion video; others need a checkpoint.'
+            )
         # Of a TensorFlow checkpoint the prefix is given, which is no file.
         if text != 'random' and '://' not in text and not file.exists() and not Path(f'{file}.index').exists():
             raise FileNotFoundError(

@@ -168,8 +168,16 @@ def check_phases(cfg: Config) -> None:
     """Refuse a config that has some of a phase's dataloader, loop and evaluator, and not all.
 
     Raises:
-        ValueError: If one of the three is None, and another is not.
+        ValueError: If one of the three is None, and another is not; if an evaluator has the option of another class.
     """
+    for key in ('val_evaluator', 'test_evaluator'):
+        evaluator = cfg.get(key)
+        # Of a dict with `metrics` mmengine builds an Evaluator, and says that the metric's class is none.
+        if isinstance(evaluator, dict) and 'metrics' in evaluator and 'metric' in evaluator:
+            raise ValueError(
+                f'{key}.metrics is {evaluator["metrics"]!r}, beside {key}.metric; expected one of them: '
+                f'{evaluator.get("type")} takes {key}.metric.'
+            )
     for phase, others in (('train', 'optim_wrapper'), ('val', 'val_evaluator'), ('test', 'test_evaluator')):
         keys = (f'{phase}_dataloader', f'{phase}_cfg', others)
         without = [key for key in keys if not cfg.get(key) and cfg.get(key) != {}]

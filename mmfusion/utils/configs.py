@@ -20,6 +20,14 @@ _NAMES = '`mmfusion models --all` lists the names of configs'
 # What `mmfusion export` writes.
 EXPORTED = {'onnx': '.onnx', 'torchscript': '.torchscript', 'openvino': '.xml'}
 CONFIG_SUFFIXES = ('.py', '.yml', '.yaml', '.json')
+# What a run, or a stock model of one, reads of a config: the arguments of mmengine's Runner, and keys that it looks up.
+RUN_KEYS = {
+    'model', 'data_preprocessor', 'work_dir', 'experiment_name', 'train_dataloader', 'val_dataloader', 'test_dataloader',
+    'train_cfg', 'val_cfg', 'test_cfg', 'auto_scale_lr', 'optim_wrapper', 'param_scheduler', 'val_evaluator',
+    'test_evaluator', 'default_hooks', 'custom_hooks', 'load_from', 'resume', 'launcher', 'env_cfg', 'log_processor',
+    'log_level', 'visualizer', 'default_scope', 'randomness', 'runner_type', 'custom_imports', 'find_unused_parameters',
+    'model_wrapper_cfg', 'sync_bn', 'compile', 'cfg', 'tta_model', 'tta_cfg',
+}  # fmt: skip
 
 
 def config_folder() -> Path:
@@ -117,8 +125,10 @@ def override(cfg: Config, options: dict | None) -> None:
     """Write overrides into a config, in place.
 
     Raises:
-        ValueError: If they do not fit it.
+        ValueError: If they do not fit it, or one is of a key that no run reads.
     """
+    for name in options or {}:
+        _refuse_unread(cfg, name)
     try:
         cfg.merge_from_dict(options or {})
     except (TypeError, KeyError, IndexError, AttributeError) as e:
@@ -126,6 +136,38 @@ def override(cfg: Config, options: dict | None) -> None:
             f'--cfg-options {" ".join(options)}: do not fit {cfg.filename} ({e}). Items of a list are named by number, such '
             'as test_evaluator.0.type=…'
         ) from e
+
+
+def _refuse_unread(cfg, name):
+    """Refuse an override that would change nothing: of no key, or of a variable from which values were built already."""
+    key = name.partition('.')[0]
+    if key in RUN_KEYS:
+        return
+    if key not in cfg:
+        near = difflib.get_close_matches(key, [*cfg, *RUN_KEYS], n=1)
+        hint = f' Did you mean {name.replace(key, near[0], 1)}?' if near else ''
+        raise ValueError(
+            f'--cfg-options {name}: {cfg.filename or "the config"} has no {key}, and no run reads one.{hint} See '
+            'docs/configs.md.'
+        )
+    places = [path for part in sorted(RUN_KEYS & set(cfg)) for path in _places(cfg[part], key, cfg[key], part)]
+    if places:  # otherwise a custom hook may read it
+        rest = name[len(key) :]
+        shown = ' '.join(f'{place}{rest}=…' for place in places[:4]) + (' …' if len(places) > 4 else '')
+        raise ValueError(
+            f'--cfg-options {name}: {key} is a variable of the config file, from which other values were built already: '
+            f'it would change nothing. Set them: {shown}'
+        )
+
+
+def _places(node, key, value, path):
+    """Keys inside of a part of a config that have this name, or hold the same dict or list."""
+    items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list | tuple) else ()
+    for name, part in items:
+        if name == key or (value and isinstance(value, dict | list) and part == value):
+            yield f'{path}.{name}'
+        else:
+            yield from _places(part, key, value, f'{path}.{name}')
 
 
 def _letters(name: str) -> str:

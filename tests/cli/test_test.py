@@ -138,7 +138,14 @@ def test_a_config_that_cannot_be_used(tmp_path, capsys, text, message):
         (['--work-dir', '{file}'], 'file.txt: cannot be made (File exists); expected a folder'),
         (['--launcher', 'slurm'], '--launcher slurm: the variable SLURM_PROCID is not set; start the command by srun.'),
         (['--launcher', 'pytorch'], '--launcher pytorch: the variable RANK is not set'),
-        (['--cfg-options', 'val_evaluator.metrics=EN', 'train_pipeline.x=1'], 'train_pipeline.x: do not fit'),
+        (
+            ['--cfg-options', 'val_evaluator.metrics=EN', 'train_dataloader.dataset.pipeline.x=1'],
+            'pipeline.x: do not fit',
+        ),
+        (
+            ['--cfg-options', 'train_pipeline.0.x=1'],
+            'would change nothing. Set them: train_dataloader.dataset.pipeline.0.x=…',
+        ),
         (['--cfg-options', 'model.network.nope=1'], "unexpected keyword argument 'nope'"),
     ],
 )

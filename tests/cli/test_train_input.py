@@ -9,7 +9,8 @@ from mmengine.runner import checkpoint as stock
 
 from mmfusion.apis import find_config
 from mmfusion.cli import train
-from mmfusion.cli.setup_errors import check_numbers
+from mmfusion.cli.common import refuse_missing_weights
+from mmfusion.cli.setup_errors import check_numbers, check_phases
 
 TINY = (
     'train_dataloader.dataset.num=2',
@@ -69,6 +70,7 @@ def test_one_sentence(run, option, words):
             dict(test_dataloader={}, test_cfg=None),
             'test_cfg, test_evaluator of the config is None, and test_dataloader not',
         ),
+        (dict(val_evaluator=dict(type='M', metric='EN', metrics='SF')), r'M takes val_evaluator\.metric\.'),
         (dict(train_dataloader='x'), "train_dataloader is 'x'; expected a dict"),
         (dict(train_dataloader=dict(batch_size='a')), r"train_dataloader\.batch_size is 'a'"),
         (
@@ -82,8 +84,9 @@ def test_one_sentence(run, option, words):
     ids=lambda value: '-'.join(value) if isinstance(value, dict) else '',
 )
 def test_numbers(options, message):
+    check = check_phases if {'test_cfg', 'val_evaluator'} & set(options) else check_numbers
     with pytest.raises(ValueError, match=message):
-        check_numbers(Config(options))
+        check(Config(options))
 
 
 def test_weights_that_cannot_be_fetched(run, monkeypatch):
@@ -104,3 +107,9 @@ def test_weights_that_are_not_numbers(run, checkpoint, tmp_path):
     error = run('--cfg-options', f'load_from={tmp_path / "nan.pth"}')
     assert 'nan.pth: 1 of its' in error
     assert 'tensors hold NaN or infinity: network.final.bias. ' in error
+
+
+@pytest.mark.parametrize('name', ['m.onnx', 'm.torchscript', 'm.xml'])
+def test_an_exported_model_is_no_weights(name):
+    with pytest.raises(ValueError, match=f'{name}: an exported model, which is complete, and no weights'):
+        refuse_missing_weights(name)
