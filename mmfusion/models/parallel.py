@@ -34,7 +34,7 @@ def match_gradient_layout(module: nn.Module) -> None:
             parameter.register_hook(partial(_restrided, parameter.stride()))
 
 
-def _restrided(stride, gradient):
+def _restrided(stride: tuple[int, ...], gradient: Tensor) -> Tensor:
     matters = [(a, b) for n, a, b in zip(gradient.shape, stride, gradient.stride(), strict=True) if n > 1]
     same = gradient.stride() == stride or any(a != b for a, b in matters)
     return gradient if same else gradient.as_strided(gradient.shape, stride)

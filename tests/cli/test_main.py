@@ -63,6 +63,7 @@ def test_help_and_mistakes_are_said_without_torch():
         ['draw', 'features', '--images', 'A=no', '--out', 'o'],
         ['draw', 'masks', '--vi', 'no', '--ir', 'no', '--masks', 'no', '--out', 'o'],
         ['export', 'nope', '--out', 'o.onnx'],
+        ['view', 'no'],
     ]
     assert {argv[0] for argv in mistakes} == set(cli.VERBS)
     lines = [line for verb in cli.VERBS for line in ([verb, '--help'], [verb, '--nope'])] + mistakes
