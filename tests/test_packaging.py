@@ -100,7 +100,8 @@ def test_metadata(site):
     version = (ROOT / 'mmfusion' / 'version.py').read_text().split("__version__ = '")[1].split("'")[0]
     assert f'\nVersion: {version}\n' in text
     requirements = [Requirement(line[15:]) for line in text.splitlines() if line.startswith('Requires-Dist: ')]
-    by_extra = {extra: set() for extra in ('', 'lite', 'masks', 'export', 'tests', 'thermal', 'view', 'docs', 'all')}
+    extras = ('draw', 'lite', 'masks', 'export', 'tests', 'thermal', 'view', 'docs')
+    by_extra = {extra: set() for extra in ('', *extras, 'all')}
     for requirement in requirements:
         for extra, group in by_extra.items():
             if requirement.marker is None or requirement.marker.evaluate({'extra': extra}):
@@ -114,6 +115,7 @@ def test_metadata(site):
         'mmfusion.cli:main',
     ]
     assert by_extra['lite'] - by_extra[''] == {'mmcv-lite'}
+    assert by_extra['draw'] - by_extra[''] == {'scikit-learn'}
     assert by_extra['export'] - by_extra[''] == {'onnx', 'onnxruntime', 'onnxscript', 'openvino'}
     assert by_extra['view'] - by_extra[''] == {'gradio'}
     assert {'pytest', 'ruff', 'segment-anything'} <= by_extra['tests'] & by_extra['all']

@@ -77,8 +77,8 @@ def make_parser(prog: str | None = None) -> argparse.ArgumentParser:
         '--how',
         choices=DRAWING_WAYS,
         default='heat',
-        help='heat: strength of the features, blue to red; pca, tsne: three components as red, green and blue. Each is over '
-        'all images together; default: %(default)s',
+        help='heat: strength of the features, blue to red; pca, tsne: three components as red, green and blue, tsne by '
+        'scikit-learn (the extra draw). Each is over all images together; default: %(default)s',
     )
     features.add_argument(
         '--opacity', type=float, default=1.0, help='of the colours on the image; default: %(default)s'
@@ -183,9 +183,10 @@ def features(args: argparse.Namespace) -> str:
     panel = _Panel(args.out, rows)
 
     from mmfusion.masks.box_pca import to_picture
-    from mmfusion.masks.draw import build_extractor, draw_features
+    from mmfusion.masks.draw import build_extractor, check_way, draw_features
     from mmfusion.models.hub import find_device
 
+    check_way(args.how)  # before weights are fetched
     device, pictures = str(find_device(args.device)), {}
     for title, found in files.items():
         for row in rows:

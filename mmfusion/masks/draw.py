@@ -83,14 +83,9 @@ def tsne_colours(maps: Sequence[Tensor], sizes: Sequence[tuple[int, int]], seed:
 
     Returns:
         3×H×W (R, G, B) float32 in [0, 1] each.
-
-    Raises:
-        RuntimeError: If scikit-learn is not installed.
     """
-    try:
-        from sklearn.manifold import TSNE
-    except ImportError as e:
-        raise RuntimeError('t-SNE needs scikit-learn: pip install scikit-learn, or draw by pca.') from e
+    from sklearn.manifold import TSNE
+
     points = torch.cat([to_points(m) for m in maps]).numpy()
     perplexity = min(30.0, (len(points) - 1) / 3)
     embedded = TSNE(3, perplexity=perplexity, init='pca', random_state=seed).fit_transform(points)
@@ -107,6 +102,24 @@ WAYS = dict(zip(DRAWING_WAYS, (heat_maps, pca_colours, tsne_colours), strict=Tru
 """Ways of colouring feature maps: function of the maps and the sizes of their pictures."""
 
 
+def check_way(how: str) -> None:
+    """Refuse a way of drawing that cannot be taken here.
+
+    Raises:
+        ValueError: If it is unknown.
+        RuntimeError: If a package that it needs is not installed.
+    """
+    if how not in WAYS:
+        raise ValueError(f'unknown way of drawing {how!r}; expected one of {", ".join(WAYS)}.')
+    if how == 'tsne':
+        try:
+            import sklearn.manifold  # noqa: F401
+        except ImportError as e:
+            raise RuntimeError(
+                f"--how tsne: scikit-learn cannot be imported ({e}); pip install 'mmfusion[draw]', or draw by pca."
+            ) from e
+
+
 def draw_features(prior, pictures: Sequence[Tensor], how: str = 'heat', opacity: float = 1.0) -> list[np.ndarray]:
     """Draw what a prior sees in pictures.
 
@@ -120,10 +133,9 @@ def draw_features(prior, pictures: Sequence[Tensor], how: str = 'heat', opacity:
         H×W×3 uint8 (B, G, R) each.
 
     Raises:
-        ValueError: If ``how`` is unknown.
+        ValueError, RuntimeError: As :func:`check_way`.
     """
-    if how not in WAYS:
-        raise ValueError(f'unknown way of drawing {how!r}; expected one of {", ".join(WAYS)}.')
+    check_way(how)
     sizes = [tuple(p.shape[1:]) for p in pictures]
     colours = WAYS[how]([feature_map(prior, p) for p in pictures], sizes)
     return [to_bgr(opacity * c + (1 - opacity) * p.cpu()) for c, p in zip(colours, pictures, strict=True)]

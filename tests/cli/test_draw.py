@@ -1,5 +1,8 @@
 """``mmfusion draw``: pictures by column, and their panel."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -98,6 +101,20 @@ def test_features_of_a_random_vgg(folders, monkeypatch):
     assert cli.main([*args, '--out', f'{folders}/out', '--how', 'pca']) == 0
     assert {p.name for p in (folders / 'out').iterdir()} == {'A', 'B', 'A_VGG', 'B_VGG', 'panel.png'}
     assert read_visible(folders / 'out/A_VGG/b.png').std() > 10
+
+
+def test_what_tsne_needs_is_said_first(folders, monkeypatch, capsys):
+    """In one sentence, before a prior's weights are fetched; and the extra that it names is one."""
+    monkeypatch.setitem(sys.modules, 'sklearn.manifold', None)
+    monkeypatch.setattr('mmfusion.cli.draw.build_extractor', lambda *args: pytest.fail('too late'))
+    args = ['draw', 'features', '--images', f'A={folders}/vi', '--how', 'tsne', '--out', f'{folders}/out']
+    assert cli.main(args) == 1
+    err = capsys.readouterr().err
+    assert err.startswith('error: --how tsne: scikit-learn cannot be imported (')
+    assert err.endswith("); pip install 'mmfusion[draw]', or draw by pca.\n")
+    assert not (folders / 'out').exists()
+    requirements = Path(__file__).resolve().parents[2] / 'requirements'
+    assert 'scikit-learn' in (requirements / 'draw.txt').read_text()
 
 
 def test_priors():

@@ -44,9 +44,6 @@ def test_features_of_vgg_on_the_image():
 
 def test_tsne(monkeypatch):
     maps = [torch.randn(5, 2, 3), torch.randn(5, 1, 2)]
-    monkeypatch.setitem(sys.modules, 'sklearn.manifold', None)
-    with pytest.raises(RuntimeError, match='pip install scikit-learn'):
-        tsne_colours(maps, [(4, 6), (2, 4)])
 
     class Linear:
         def __init__(self, n_components, perplexity, **_):
