@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import mmengine
 import numpy as np
 import pytest
 import torch
@@ -45,6 +46,14 @@ def data_dir():
     if not (folder / 'TNO' / 'ir').is_dir():
         pytest.skip(f'{folder} with the real pairs is not here')
     return folder
+
+
+@pytest.fixture(scope='session', autouse=True)
+def _plain_configs():
+    """Configs are written as they are: yapf, which lays them out, takes longer than most runs here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mmengine.config.config, 'FormatCode', lambda text, **_: (text, True))
+        yield
 
 
 @pytest.fixture(autouse=True)

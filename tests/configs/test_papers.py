@@ -1,19 +1,30 @@
-"""docs/papers.md: no table or figure without a command or a reason; commands parse, their configs learn and test."""
+"""docs/papers.md: no table or figure without a command or a reason; configs learn and test, and every command runs."""
 
+import csv
 import importlib
 import math
+import os
 import re
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.structures import PixelData
 
-from mmfusion.comparison.entrants import parse_entrant
+from mmfusion import cli
+from mmfusion.apis import FusionInferencer as build_inferencer
+from mmfusion.cli import compare, draw
+from mmfusion.cli.draw import parse_prior
+from mmfusion.comparison import methods, running
+from mmfusion.comparison.entrants import Pairs, open_data, parse_entrant
+from mmfusion.datasets.synthetic import render_scene
+from mmfusion.models import hub
 from mmfusion.registry import METRICS, MODELS
 from mmfusion.structures import FusionDataSample
+from mmfusion.utils import configs, write_bytes, write_image
 from mmfusion.utils.configs import config_folder, find_config
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,21 +42,18 @@ def rows(paper):
 
 
 def commands():
-    """Verb or script, and arguments, of each command in the page."""
-    for text in re.findall(r'`((?:mmfusion|python (?=tools|demo)) ?[^`]+)`', TEXT):
+    """Verb, script or ``-c``, and arguments, of each command in the page."""
+    for text in re.findall(r'`((?:mmfusion|python (?=tools|demo|-c)) ?[^`]+)`', TEXT):
         words = shlex.split(text)
         if len(words) > 2:  # else it names a verb
             yield words[1], words[2:]
 
 
 COMMANDS = list(dict.fromkeys((verb, tuple(args)) for verb, args in commands()))
-# Configs of the three papers; methods of others have their own tests, and cascades on a frozen fuser, of full-size
-# stock models, are only built (test_configs.py).
-NAMES = sorted({args[0] for verb, args in COMMANDS if verb in ('train', 'test', 'fuse')})
-NAMES = [name for name in NAMES if name.startswith(('occo', 'gffusion', 'mgfusion')) and 'frozen' not in name]
-# test_configs.py builds them all. Here one of each structure learns: of configs that differ by a weight one, and of
-# Table 2's merging strategies those without a segmenter.
-LEARN = list({re.sub(r'-[\d.]+$', '', name): name for name in NAMES if 'table2' not in name}.values())
+# Configs that learn or test. Those of frozen cascades, and RFN-Nest's, which learn in stages, take their steps in the
+# runs below.
+CONFIGS = configs.list_models()
+NAMES = sorted({args[0] for verb, args in COMMANDS if verb in ('train', 'test') and 'rfnnest' not in args[0]})
 
 
 @pytest.mark.parametrize('paper', ITEMS)
@@ -60,8 +68,8 @@ def test_every_table_and_figure_has_a_command_or_a_reason(paper):
 @pytest.mark.parametrize(('verb', 'args'), COMMANDS, ids=lambda x: x if isinstance(x, str) else ' '.join(x)[:50])
 def test_commands_parse(verb, args):
     """Options and names are those of the tools; configs, methods and datasets exist."""
-    if verb.endswith('.py'):
-        return  # tests/test_docs.py compares their options, and tests/tools runs them
+    if verb.endswith('.py') or verb == '-c':
+        return  # tests/test_docs.py compares their options
     parsed = importlib.import_module(f'mmfusion.cli.{verb}').make_parser().parse_args(args)
     if verb == 'compare':
         for method in parsed.methods:
@@ -80,11 +88,39 @@ NARROW = {
 }
 CLIP = dict(embed_dim=8, vision_cfg=dict(image_size=32, patch_size=8, width=16, head_width=8, layers=12))
 DINOV2 = dict(embed_dims=16, num_layers=12, num_heads=2, feedforward_channels=16)
+RESNET = dict(pretrained=None, backbone=dict(base_channels=4, stem_channels=4))
+# Stock models of the cascades, by the parts that their names say.
+NARROW_TASKS = dict(
+    deeplabv3plus=dict(
+        RESNET,
+        decode_head=dict(in_channels=128, c1_in_channels=16, c1_channels=4, channels=8),
+        auxiliary_head=dict(in_channels=64, channels=8),
+    ),
+    fpn=dict(
+        RESNET,
+        neck=dict(in_channels=[16, 32, 64, 128], out_channels=8),
+        decode_head=dict(in_channels=[8] * 4, channels=8),
+    ),
+    segformer=dict(
+        backbone=dict(embed_dims=4, num_layers=[1] * 4, init_cfg=None),
+        decode_head=dict(in_channels=[4, 8, 20, 32], channels=8),
+    ),
+    segnext=dict(
+        backbone=dict(embed_dims=[4, 8, 20, 32], depths=[1] * 4, init_cfg=None),
+        decode_head=dict(in_channels=[8, 20, 32], channels=32, ham_channels=32),
+    ),
+    yolox=dict(
+        backbone=dict(widen_factor=0.125),
+        neck=dict(in_channels=[32, 64, 128], out_channels=32),
+        bbox_head=dict(in_channels=32, feat_channels=32),
+        data_preprocessor=dict(batch_augments=None),
+    ),
+)
 
 
 def narrow(name):
     """The config of a name, with networks that learn in no time."""
-    cfg = Config.fromfile(find_config(name))
+    cfg = Config.fromfile(CONFIGS[name])
     fuser = cfg.model.get('fuser', cfg.model)
     fuser.network.update(NARROW.get(fuser.network.type, {}))
     for loss in (fuser.get('losses') or {}).values():
@@ -102,6 +138,10 @@ def narrow(name):
     if 'segmentor' in cfg.model and cfg.model.segmentor.backbone.type == 'mmfusion.FrozenBackbone':
         cfg.model.segmentor.backbone.backbone.arch = DINOV2
         cfg.model.segmentor.decode_head.update(in_channels=16, channels=16)
+    for task, options in NARROW_TASKS.items():
+        if f'_{task}' in name:
+            part = 'segmentor' if 'segmentor' in cfg.model else 'detector'
+            cfg.merge_from_dict({f'model.{part}': options})
     for key in ('fuser_checkpoint', 'task_checkpoint'):
         cfg.model.pop(key, None)
     return cfg
@@ -134,7 +174,7 @@ def fusion_metric(cfg):
     return None
 
 
-@pytest.mark.parametrize('name', LEARN)
+@pytest.mark.parametrize('name', NAMES)
 def test_configs_learn_and_test_in_small(name, batch, monkeypatch):
     """One step of the loss and its gradients; one evaluation by the config's metrics."""
     for variable in ('MMFUSION_VGG19', 'MMFUSION_DINOV2', 'MMFUSION_CLIP'):
@@ -151,3 +191,272 @@ def test_configs_learn_and_test_in_small(name, batch, monkeypatch):
     metric = fusion_metric(cfg)
     metric.process(batch, [sample.to_dict() for sample in found])
     assert all(map(math.isfinite, metric.evaluate(4).values()))
+
+
+# What follows runs the commands.
+
+SPLITS = ROOT / 'configs/_base_/datasets/splits'
+SIZE = (48, 64)
+
+
+def shrink(node):
+    """Make crops, images and batches of a dataloader's config small, in place."""
+    for key, value in node.items():
+        if key in ('crop_size', 'size'):
+            node[key] = (42, 42)
+        elif key in ('scale', 'img_scale'):
+            node[key] = (64, 64)
+        elif key == 'border':
+            node[key] = (-32, -32)
+        elif key == 'batch_size':
+            node[key] = min(value, 4)
+        for child in value if isinstance(value, list | tuple) else (value,):
+            if isinstance(child, dict):
+                shrink(child)
+
+
+def shrink_datasets(node, part):
+    """Four pairs of each dataset to train with, one to test with; lists of names make way for whole folders."""
+    for child in [node.get('dataset'), *node.get('datasets', ())]:
+        if child:
+            shrink_datasets(child, part)
+    if 'data_root' in node:
+        node.indices = 4 if part == 'train' else 1
+        if 'MFNet' not in node.type and node.get('ann_file'):
+            node.pop('ann_file')
+
+
+def small(name):
+    """The config of a name for a run of one epoch, or one of each stage: :func:`narrow`, on small images."""
+    cfg = narrow(name)
+    for part in ('train', 'val', 'test'):
+        loader = cfg.get(f'{part}_dataloader')
+        if loader:
+            shrink(loader)
+            shrink_datasets(loader, part)
+            loader.update(num_workers=0, persistent_workers=False)
+    task = cfg.model.get('segmentor') or {}
+    if (task.get('data_preprocessor') or {}).get('size'):
+        task.data_preprocessor.size = SIZE[::-1]
+    if cfg.get('train_cfg'):
+        cfg.train_cfg.update(max_epochs=1, val_interval=1)
+    hooks = cfg.get('default_hooks') or {}
+    if hooks.get('stages'):  # an epoch for each
+        stages = hooks.stages.stages
+        for epoch, stage in enumerate(stages[:-1], 1):
+            stage.end = epoch
+        cfg.train_cfg.max_epochs = len(stages)
+    guide = hooks.get('guide')
+    if guide:
+        guide.allow_random_guide = True
+    cfg.load_from = None
+    cfg.log_level = 'ERROR'
+    return cfg
+
+
+def write_data(root):
+    """``data``: the folders of all datasets, of the names that commands and lists have, all of them one pair."""
+    scene = render_scene(0, 1, SIZE)
+    rgbt = np.dstack([scene.vi, scene.ir])
+    labels = (scene.seg_map % 7).astype(np.uint8)
+    mask = np.zeros(SIZE, np.uint8)
+    mask[8:30, 10:44] = 255
+    source = {}
+    for kind, image in dict(vi=scene.vi, ir=scene.ir, rgbt=rgbt, labels=labels, mask=mask).items():
+        source[kind] = root / f'{kind}.png'
+        write_image(source[kind], image)
+    source['yolo'], source['voc'] = root / 'boxes.txt', root / 'boxes.xml'
+    write_bytes(source['yolo'], b'0 0.5 0.5 0.4 0.4\n2 0.3 0.4 0.3 0.3\n')
+    boxes = ''.join(
+        f'<object><name>{name}</name><bndbox><xmin>{x}</xmin><ymin>9</ymin><xmax>{x + 20}</xmax><ymax>40</ymax></bndbox>'
+        '</object>'
+        for name, x in (('People', 5), ('Car', 30))
+    )
+    write_bytes(source['voc'], f'<annotation>{boxes}</annotation>'.encode())
+
+    def lay(names, folders, prefix=''):
+        for folder, kind in folders.items():
+            (root / 'data' / folder).mkdir(parents=True, exist_ok=True)
+            for name in names:
+                file = f'{"mask_" * (kind == "mask")}{name}{source[kind].suffix}'
+                os.symlink(source[kind], root / 'data' / folder / file)
+
+    def listed(name):
+        return (SPLITS / name).read_text().split()
+
+    some = [f'{k:05d}' for k in range(1, 7)]
+    for split, names in (('train', some), ('test', ['00507', '00508'])):
+        masks = dict.fromkeys((f'FMB/{split}/mask_{m}{p}' for m in ('vi', 'ir') for p in ('', '_prompt2')), 'mask')
+        lay(names, {f'FMB/{split}/Visible': 'vi', f'FMB/{split}/Infrared': 'ir', **masks})
+    night = ['00327D', '00842N', '00927N', '00427D', '01106N', '00404D']
+    for split, names in (('train', some), ('test', night)):
+        folders = {f'MSRS/{split}/vi': 'vi', f'MSRS/{split}/ir': 'ir', f'MSRS/{split}/Segmentation_labels': 'labels'}
+        lay(names, {**folders, f'MSRS/{split}/mask_vi': 'mask', f'MSRS/{split}/mask_ir': 'mask'})
+    lay(some, {'MSRS/detection/vi': 'vi', 'MSRS/detection/ir': 'ir', 'MSRS/detection/labels': 'yolo'})
+    m3fd = 'M3FD/M3FD_Detection'
+    lay(
+        [*some, '00198'],
+        {f'{m3fd}/Vis': 'vi', f'{m3fd}/Ir': 'ir', f'{m3fd}/Annotation': 'voc', f'{m3fd}/Label': 'labels'},
+    )
+    lay(['01911', '01912'], {'M3FD/M3FD_Fusion/Vis': 'vi', 'M3FD/M3FD_Fusion/Ir': 'ir'})
+    lay({*listed('tno_21.txt'), '17', '42'}, {'TNO/vi': 'vi', 'TNO/ir': 'ir'})
+    lay(listed('roadscene_val.txt'), {'RoadScene/crop_LR_visible': 'vi', 'RoadScene/cropinfrared': 'ir'})
+    for split in ('train', 'test'):
+        lay(some, {f'LLVIP/visible/{split}': 'vi', f'LLVIP/infrared/{split}': 'ir'})
+    names = ['00093D', *some]
+    lay(names, {'MFNet/images': 'rgbt', 'MFNet/labels': 'labels'})
+    for split in ('train', 'val', 'test'):
+        write_bytes(root / f'data/MFNet/{split}.txt', '\n'.join(names).encode())
+    with open(SPLITS / 'tno_scenes.csv') as file:
+        for row in csv.DictReader(file):
+            above = int(row['first_row'])  # rows that only the infrared image has
+            tall = root / f'above_{above}.png'
+            write_image(tall, np.pad(scene.ir, ((above, 0), (0, 0))))
+            for kind, image in (('visible', source['vi']), ('infrared', tall)):
+                target = root / 'TNO_Image_Fusion_Dataset' / row[kind]
+                target.parent.mkdir(parents=True, exist_ok=True)
+                if not target.is_symlink():
+                    target.symlink_to(image)
+
+
+# Trainings that run as a whole, one of each kind; the others take their step above.
+TRAININGS = (
+    'occo_fmb',
+    'occo_fmb_public',
+    'gffusion_joint_mfnet',
+    'mgfusion_unified',
+    'rfnnest_msrs',
+    'rfnnest_msrs_contrastive',
+)
+# tests/masks/test_generate.py runs the command of masks, where its tiny detector is.
+RUN = [(v, a) for v, a in COMMANDS if v != 'masks' and (v != 'train' or a[0] in TRAININGS)]
+# The downstream comparison that runs with all its variants; each of the others with its frozen fuser alone.
+ALL_VARIANTS = 'occo-frozen_deeplabv3plus_msrs'
+OURS = ('occo', 'gffusion', 'mgfusion', 'rfnnest_msrs')
+# Of each verb: options that make it fast, without changing what it does.
+MORE = {
+    'compare': ['--no-cost', '--workers', '1', '--device', 'cpu'],
+    'tools/dataset_converters/boxes_to_masks.py': ['--prior', 'tiny.py', '--crop-size', '28', '--overwrite'],
+}
+TINY_PRIOR = """
+prior = dict(
+    type='mmfusion.DINOv2Prior',
+    backbone=dict(arch=dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=32), img_size=28),
+    weights='random',
+)
+"""
+PRIORS = {
+    'mmfusion.VGGPrior': dict(weights='random', width=1 / 16),
+    'mmfusion.CLIPPrior': dict(model=CLIP, pretrained='random'),
+    'mmfusion.DINOv2Prior': dict(backbone=dict(arch=DINOV2, img_size=28), weights='random'),
+}
+
+
+class Page:
+    """Runs commands of the page in a folder with ``data``, each once, and before it those whose files it reads."""
+
+    def __init__(self, root, load_tool):
+        self.root, self.load_tool, self.done = root, load_tool, set()
+
+    def run(self, verb, args):
+        """Run a command; nothing happens if it ran."""
+        if (verb, args) in self.done:
+            return
+        self.done.add((verb, args))
+        if verb == '-c':
+            exec(args[0], {})
+            return
+        words = [re.sub(r'epoch_\d+\.pth', 'epoch_1.pth', word) for word in args]
+        out = words[words.index('--out') + 1] if '--out' in words else None
+        for path in re.findall(r'work_dirs/[^,=:\s]+|\bvi\.png', ' '.join(words)):
+            if path != out and not (self.root / path).exists():
+                self.provide(path)
+        if verb == 'downstream' and args[0] != ALL_VARIANTS:
+            words = [word for word in words if word not in ('visible', 'infrared')]
+        if any('tno_55' in word for word in words):
+            self.provide('data/TNO_scenes')
+        words += MORE.get(verb, [])
+        code = self.load_tool(verb).main(words) if verb.endswith('.py') else cli.main([verb, *words])
+        assert not code
+        assert out is None or (self.root / out).exists()
+
+    def provide(self, path):
+        """Make what a command reads: by the command of the page that writes there, or by hand."""
+        for verb, args in COMMANDS:
+            writes = args[args.index('--out') + 1] if '--out' in args else None
+            if (verb == '-c' and path in args[0]) or (writes and (path + '/').startswith(writes + '/')):
+                self.run(verb, args)
+                assert (self.root / path).exists(), f'{verb} {" ".join(args)} leaves no {path}'
+                return
+        (self.root / path).parent.mkdir(parents=True, exist_ok=True)
+        if path.endswith('.pth'):  # what `mmfusion train` leaves in the folder of a config's name
+            model = MODELS.build(small(Path(path).parent.name).model)
+            torch.save(dict(state_dict=model.state_dict(), meta=dict(epoch=1, iter=1)), self.root / path)
+        else:  # images that "and so on" of the page would fuse
+            (self.root / path).symlink_to(self.root / 'data/MSRS/test/vi')
+
+
+class SmallConfigs(dict):
+    """Names of configs → files; those that the page trains are written narrow when they are asked for."""
+
+    def __getitem__(self, name):
+        """File of a name."""
+        if not name.startswith(OURS):
+            return super().__getitem__(name)
+        file = Path('configs', f'{name}.py').resolve()
+        if not file.is_file():
+            write_bytes(file, small(name).pretty_text.encode())
+        return file
+
+
+def in_this_process(command, arguments, log, claim):
+    """In the place of a process of its own for each cell."""
+    assert cli.main([*command[2:], *map(str, arguments)]) == 0
+
+
+def first_pair(*args, **kwargs):
+    """The pair of a dataset that figures show, or its first one."""
+    pairs = open_data(*args, **kwargs).items
+    return Pairs([p for p in pairs if p[0] in ('00507', '01911', '00327D', '42')][:1] or pairs[:1])
+
+
+def tiny_prior(text):
+    """What :func:`draw.parse_prior` reads, narrow and random."""
+    title, prior = parse_prior(text)
+    return title, dict(prior, **PRIORS[prior['type']])
+
+
+@pytest.fixture(scope='module')
+def page(tmp_path_factory, load_tool):
+    """The commands' folder."""
+    root = tmp_path_factory.mktemp('papers')
+    write_data(root)
+    (root / 'tiny.py').write_text(TINY_PRIOR)
+    inferencers = {}
+
+    def inferencer(config, weights, *args, **kwargs):
+        key = str(config), str(weights)
+        if key not in inferencers:
+            inferencers[key] = build_inferencer(config, weights, *args, **kwargs)
+        return inferencers[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        for variable in ('MMFUSION_VGG19', 'MMFUSION_DINOV2', 'MMFUSION_CLIP'):
+            patch.setenv(variable, 'random')
+        for variable in ('MMFUSION_DATA', 'MMFUSION_FUSER', 'MMFUSION_SEG_HEAD'):
+            patch.delenv(variable, raising=False)
+        patch.setattr(configs, 'list_models', lambda: SmallConfigs(CONFIGS))
+        patch.setattr(hub, 'find_weights', lambda cfg: hub.RANDOM)
+        patch.setattr(methods, 'find_weights', lambda cfg: hub.RANDOM)
+        patch.setattr(methods, 'FusionInferencer', inferencer)
+        patch.setattr(compare, 'open_data', first_pair)
+        patch.setattr(running, 'run_tool', in_this_process)
+        patch.setattr(draw, 'parse_prior', tiny_prior)
+        yield Page(root, load_tool)
+
+
+@pytest.mark.parametrize(('verb', 'args'), RUN, ids=lambda x: x if isinstance(x, str) else ' '.join(x)[:60])
+def test_commands_run(page, verb, args):
+    """As the page prints them, but for what the lines above this test make small."""
+    page.run(verb, args)

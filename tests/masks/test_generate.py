@@ -1,6 +1,8 @@
 """Mask generation: real GroundingDINO, BERT and SAM classes, tiny and random; files, resuming, refusals."""
 
 import json
+import re
+import shlex
 import shutil
 import sys
 from functools import partial
@@ -304,6 +306,21 @@ class TestGroundingDinoSam:
         assert record['tokens_positive'] == [[[30, 41]], [[45, 49]]]
         assert (record['detector_weights'], record['sam_checkpoint']) == ('tiny.pth', 'tiny_sam.pth')
         assert str(pairs) not in json.dumps(record)
+
+    def test_command_of_the_papers(self, tool, detector, pairs, sam_file, monkeypatch):
+        """Masks of the second prompt, by the command line that docs/papers.md has for OCCO's Table 9."""
+        page = (Path(__file__).parents[2] / 'docs/papers.md').read_text(encoding='utf-8')
+        (line,) = re.findall(r'`mmfusion masks ([^`]+)`', page)
+        args = [str(sam_file) if word.endswith('.pth') else word for word in shlex.split(line)]
+        args += ['--detector', str(detector['detector']), '--detector-weights', detector['weights']]
+        args += ['--language-model', detector['language_model'], '--sam-type', 'vit_b', '--device', 'cpu']
+        train = pairs / 'data/FMB/train'
+        shutil.copytree(pairs / 'vi', train / 'Visible')
+        shutil.copytree(pairs / 'ir', train / 'Infrared')
+        monkeypatch.chdir(pairs)
+        assert tool.main(args) == 0
+        for m in ('vi', 'ir'):
+            assert {f.name for f in (train / f'mask_{m}_prompt2').glob('*.png')} == {f'mask_{n}.png' for n in 'abc'}
 
     def test_whole_sentence(self, loaded, pairs):
         """Scored by the best token: every box that a phrase finds is found by the sentence too."""
