@@ -333,11 +333,15 @@ def measure(method, args):
     folder = args.code / public.repository.split('/')[1]
     if not folder.is_dir():
         return [f'not in {args.code}: git clone https://github.com/{public.repository}']
-    torch.manual_seed(0)
     with importing(folder / public.folder):
-        theirs, network, pair = build(public, args.shape, args.device)
+        for seed in range(9):  # some weights make the last ReLU give zeros alone
+            torch.manual_seed(seed)
+            theirs, network, pair = build(public, args.shape, args.device)
+            expected = theirs()
+            if expected.amin() < expected.amax():
+                break
         ours = functools.partial(network.forward, **pair)
-        expected, fused = theirs(), ours()
+        fused = ours()
         fused = fused['fused'] if isinstance(fused, dict) else fused
         # Where the public network ends in a ReLU or a cut, ours leaves it to the fuser.
         difference = (fused.clamp(expected.min(), expected.max()) - expected).abs().max() / expected.abs().max()

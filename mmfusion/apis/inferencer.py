@@ -65,7 +65,7 @@ class FusionInferencer:
             (:meth:`predict` gives it as data). By default a cascade only fuses.
         score_thr: With ``'det'``: boxes of a lower score are not drawn.
         compile: Whether torch.compile speeds up the network. Compiling takes up to minutes, at the first image and at the
-            first of another size, and needs a C++ compiler on a CPU; docs/inference.md says for which methods it pays.
+            first of another size, and needs a C++ compiler on a CPU; docs/speed.md says for which methods it pays.
 
     Raises:
         FileNotFoundError: If there is no such config.

@@ -7,7 +7,9 @@ A method is [NAME=]METHOD[:WEIGHTS], or NAME=DIR, a folder of images that other 
 are taken: see `mmfusion models`. Repeat the command to go on after an interruption, or with more methods: what is
 finished is kept. In several processes:
 
-    torchrun --nproc-per-node 4 -m mmfusion compare --launcher pytorch …
+    torchrun --nproc-per-node 4 -m -- mmfusion compare --launcher pytorch …
+
+Without the two dashes torchrun would take --vi for an abbreviation of an option of its own.
 """
 
 import argparse

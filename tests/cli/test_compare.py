@@ -1,6 +1,9 @@
 """mmfusion compare and mmfusion evaluate refuse wrong arguments before they work."""
 
+import shlex
+
 import pytest
+from torch.distributed.run import parse_args
 
 from mmfusion.cli import compare, evaluate
 from mmfusion.comparison import methods
@@ -80,3 +83,11 @@ def test_evaluate_names_a_table_of_another_encoding(pairs, tmp_path, refused):
         [*folders, '--metrics', 'EN', '--workers', '1', '--out', str(tmp_path / 'o')],
         r'not a metrics\.json of mmfusion evaluate',
     )
+
+
+def test_documented_command_of_several_processes():
+    """torchrun leaves all options to the tool, also --vi, which it could take for one of its own."""
+    line = next(line for line in compare.__doc__.splitlines() if 'torchrun' in line)
+    args = parse_args(shlex.split(line.replace('…', '--vi A --ir B'))[1:])
+    assert (args.module, args.training_script) == (True, 'mmfusion')
+    assert args.training_script_args == ['compare', '--launcher', 'pytorch', '--vi', 'A', '--ir', 'B']

@@ -52,12 +52,13 @@ class GRDB(nn.Module):
         features = x
         for conv in self.dense:
             features = torch.cat([features, self._act(conv(features))], dim=1)
-        return F.leaky_relu(self.reduce(features) + self.gradient(self._magnitude(x)), self.out_slope)
+        return F.leaky_relu(self.reduce(features) + self.gradient(self._magnitude(x)), self.out_slope, inplace=True)
 
     def _magnitude(self, x: Tensor) -> Tensor:
         if self.kernels is None:
             return sobel_magnitude(x)
-        return sum(F.conv2d(x, kernel, padding=1, groups=x.shape[1]).abs() for kernel in self.kernels)
+        dx, dy = (F.conv2d(x, kernel, padding=1, groups=x.shape[1]).abs() for kernel in self.kernels)
+        return dx + dy
 
     def _act(self, x: Tensor) -> Tensor:
-        return F.leaky_relu(x, self.negative_slope)
+        return F.leaky_relu(x, self.negative_slope, inplace=True)

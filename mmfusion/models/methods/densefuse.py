@@ -34,7 +34,7 @@ def _by_l1(a: Tensor, b: Tensor) -> Tensor:
 def conv(cin: int, cout: int, last: bool = False) -> nn.Sequential:
     """Build a 3×3 convolution on reflected borders, with ReLU unless it is the last."""
     layers = [nn.Conv2d(cin, cout, 3, padding=1, padding_mode='reflect')]
-    return nn.Sequential(*layers) if last else nn.Sequential(*layers, nn.ReLU())
+    return nn.Sequential(*layers) if last else nn.Sequential(*layers, nn.ReLU(inplace=True))
 
 
 @MODELS.register_module()

@@ -63,8 +63,8 @@ class WeightedGRDB(nn.Module):
         dense = torch.cat([x, self.dense1(x)], 1)
         dense = self.project(torch.cat([dense, self.dense2(dense)], 1))
         gradient = self.shortcut(self.sobel(x))
-        weighted = (y * self.attention(y.mean((2, 3)))[..., None, None] for y in (dense, gradient))
-        return F.leaky_relu(sum(weighted), 0.1)
+        dense, gradient = (y * self.attention(y.mean((2, 3)))[..., None, None] for y in (dense, gradient))
+        return F.leaky_relu(dense + gradient, 0.1)
 
 
 class RubikCubeAttention(nn.Module):

@@ -37,7 +37,7 @@ POOLINGS = {
 def unit(cin: int, cout: int, kernel_size: int = 3) -> nn.Sequential:
     """Build a convolution on reflected borders with ReLU."""
     conv = nn.Conv2d(cin, cout, kernel_size, padding=kernel_size // 2, padding_mode='reflect')
-    return nn.Sequential(conv, nn.ReLU())
+    return nn.Sequential(conv, nn.ReLU(inplace=True))
 
 
 def block(cin: int, cout: int) -> nn.Sequential:

@@ -84,7 +84,7 @@ class TarDAL(nn.Module):
 
 def _layer(cin: int, cout: int, norm: bool = True) -> nn.Sequential:
     norms = [nn.BatchNorm2d(cout)] if norm else []
-    return nn.Sequential(nn.Conv2d(cin, cout, 3, padding=1), *norms, nn.ReLU())
+    return nn.Sequential(nn.Conv2d(cin, cout, 3, padding=1), *norms, nn.ReLU(inplace=True))
 
 
 @MODELS.register_module()

@@ -37,7 +37,7 @@ class ResidualDenseBlock(nn.Module):
         """N×C×H×W → the same shape."""
         features = x
         for layer in self.layers:
-            features = torch.cat([features, F.relu(layer(features))], 1)
+            features = torch.cat([features, F.relu(layer(features), inplace=True)], 1)
         return x + self.merge(features)
 
 
