@@ -34,7 +34,7 @@ _LAUNCHERS = {
     'mpi': ('OMPI_COMM_WORLD_LOCAL_RANK', 'mpirun'),
 }
 # What a user can mend.
-ERRORS = (ValueError, OSError, RuntimeError, KeyError, MemoryError)
+ERRORS = (ValueError, OSError, RuntimeError, KeyError, MemoryError, ImportError)
 # Exit code of a shell for a program that Ctrl-C ended, and one whose reader ended, such as ``head``.
 _INTERRUPTED, _READER_ENDED = 130, 141
 # What a class raises that a config gives a value of another type.

@@ -164,11 +164,13 @@ def test_files_that_are_none(tmp_path):
 
 
 @pytest.mark.parametrize('package', ['onnx', 'onnxruntime'])
-def test_missing_packages_are_named(package, tmp_path, monkeypatch):
+def test_missing_packages_are_named(package, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(__import__('sys').modules, package, None)
     monkeypatch.setitem(module.PACKAGES, 'onnx', (package,))
     with pytest.raises(ImportError, match=rf'{package} is needed and not installed: pip install "mmfusion\[export\]"'):
         export(ImageFuser(AVERAGE), tmp_path / 'a.onnx')
+    assert tool.main(['mmdrfuse_llvip', str(tmp_path / 'a.onnx'), '--weights', 'random']) == 1
+    assert f'error: {package} is needed and not installed: pip install' in capsys.readouterr().err
 
 
 @needs['onnx']
