@@ -1,6 +1,6 @@
 """Published methods' networks beside their authors' code: the same weights, the same image, and how long either takes.
 
-    python benchmarks/zoo_speed.py --code DIR [--methods densefuse …] [--shape 256 320] [--rounds 7] [--compile]
+    python benchmarks/zoo_speed.py --code DIR [--methods densefuse …] [--shape 256 320] [--rounds 5] [--compile]
 
 DIR holds clones of the repositories below, each in the folder that `git clone` makes. The authors' network is built with
 random weights, which our network gets through its ``from_authors``; both run turn by turn. Printed are the least times of
