@@ -15,12 +15,13 @@ WORKERS ?= -n 2 --dist loadfile
 
 BIN := $(abspath $(VENV))/bin
 
-.PHONY: help demo test lint venv clean
+.PHONY: help demo test lint docs venv clean
 
 help:
 	@echo 'make demo   install, make synthetic pairs, train a narrow OCCO on them, test it: see demo/output'
 	@echo 'make test   install and run the whole test suite'
 	@echo 'make lint   check style and format'
+	@echo 'make docs   build the documentation into build/docs, with warnings as errors'
 	@echo 'make venv   install only, into $(VENV)'
 	@echo 'make clean  remove what builds, tests and the demo leave (not $(VENV))'
 
@@ -33,6 +34,10 @@ test: venv
 lint: venv
 	"$(BIN)/ruff" check .
 	"$(BIN)/ruff" format --check .
+
+docs: $(VENV)/.stamp-docs
+	"$(BIN)/python" -m sphinx -b html -W --keep-going -q docs build/docs
+	@echo 'build/docs/index.html'
 
 venv: $(VENV)/.stamp-installed
 
@@ -47,6 +52,10 @@ $(VENV)/.stamp-torch: $(VENV)/.stamp-created
 $(VENV)/.stamp-installed: $(VENV)/.stamp-torch setup.py pyproject.toml $(wildcard requirements/*.txt)
 	"$(BIN)/python" -m pip install 'setuptools<80.9' wheel
 	"$(BIN)/python" -m pip install -e '.[lite,tests]'
+	touch "$@"
+
+$(VENV)/.stamp-docs: $(VENV)/.stamp-installed requirements/docs.txt
+	"$(BIN)/python" -m pip install -r requirements/docs.txt
 	touch "$@"
 
 clean:

@@ -87,9 +87,13 @@ if __name__ == '__main__':
         long_description_content_type='text/markdown',
         license='Apache-2.0',
         classifiers=[
+            'Development Status :: 4 - Beta',
             'Intended Audience :: Science/Research',
+            'License :: OSI Approved :: Apache Software License',
             'Programming Language :: Python :: 3.10',
             'Programming Language :: Python :: 3.11',
+            'Programming Language :: Python :: 3.12',
+            'Programming Language :: Python :: 3.13',
             'Topic :: Scientific/Engineering :: Image Processing',
         ],
         keywords='image fusion, infrared, thermal, visible, multi-modal, OpenMMLab',

@@ -13,7 +13,7 @@ from mmfusion.cli import VERBS
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [
     ROOT / 'README.md',
-    *sorted((ROOT / 'docs').rglob('*.md')),
+    *sorted(page for page in (ROOT / 'docs').rglob('*.md') if 'generated' not in page.parts),
     *sorted((ROOT / 'projects').rglob('*.md')),
 ]
 FOLDERS = ('configs', 'demo', 'docs', 'mmfusion', 'projects', 'tests', 'tools', 'benchmarks', 'requirements')
