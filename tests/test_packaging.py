@@ -170,7 +170,8 @@ def _without_scopes(value):
 
 
 def test_configs_can_be_inherited_from_the_wheel(site, tmp_path):
-    """By `_base_` and by mmengine's get_config, both give what the checkout's file gives."""
+    """By `_base_` and by mmengine's get_config, both give what the checkout's file gives; Lite fuses."""
+    _write_pairs(tmp_path)
     (tmp_path / 'child.py').write_text("_base_ = ['mmfusion::occo/occo_fmb.py']\n")
     code = (
         'import mmfusion\n'
@@ -181,9 +182,11 @@ def test_configs_can_be_inherited_from_the_wheel(site, tmp_path):
         'config.dump("by_hub.py")\n'
         'from mmfusion.cli import main\n'
         'main(["models"])\n'
+        'main(["fuse", "lite", "--vi", "vi", "--ir", "ir", "--out", "out"])\n'
         'print(mmfusion.__file__, config.filename, sep="\\n")\n'
     )
     *listed, package, file = _run('-c', code, cwd=tmp_path, PYTHONPATH=str(site)).splitlines()
+    assert (tmp_path / 'out/a.png').is_file()  # by the weights that the wheel holds
     assert any(line.split()[:1] == ['u2fusion'] for line in listed)  # the console script needs no checkout
     assert package == str(site / 'mmfusion' / '__init__.py')
     assert file == str(site / 'mmfusion' / '.mim' / 'configs' / 'occo' / 'occo_fmb.py')
