@@ -13,7 +13,7 @@ import torch
 from mmfusion import cli
 from mmfusion.apis import init_model, load_model_config
 from mmfusion.cli import view
-from mmfusion.comparison import cells
+from mmfusion.comparison import running
 from mmfusion.export import write as exporter
 
 FOLDER = Path(__file__).resolve().parents[1] / 'docs/tutorials'
@@ -76,7 +76,7 @@ def here(tmp_path, monkeypatch):
     monkeypatch.setattr(view, 'view', lambda args: None)  # a page that ends by Ctrl-C; tests/comparison/test_viewer.py
     # Trainings that are processes of their own elsewhere.
     run = lambda command, arguments, log, claim: cli.main([*command[2:], *map(str, arguments)])  # noqa: E731
-    monkeypatch.setattr(cells, 'run_tool', run)
+    monkeypatch.setattr(running, 'run_tool', run)
     return tmp_path
 
 
