@@ -70,6 +70,8 @@ def adapt_docstring(app, what, name, obj, options, lines):
 
 def leave_the_site(app, docname, content):
     """Name files of the repository that are no pages, in place of links to them."""
+    if docname.startswith('project/'):  # pages at the top of the repository, which are included
+        content[0] = (ROOT / f'{Path(docname).name.upper()}.md').read_text(encoding='utf-8').replace('](docs/', '](../')
     up = re.escape('../' * (docname.count('/') + 1))
     content[0] = re.sub(rf'\[([^]\[]+)\]\({up}([\w./-]+)\)', r'`\2`', content[0])
 

@@ -36,7 +36,8 @@ REDUCED = {
     'test detector.py': ['--cfg-options', *SMALL, ONE_EPOCH[-1]],
     'compare': ['--shape', '48', '64', '--workers', '1', '--metrics', 'EN', 'CC'],
     'evaluate': ['--workers', '1'],
-    'downstream': ['--seeds', '0', '--variants', 'visible', 'lite=method:lite', '--cfg-options', *ONE_EPOCH],
+    'image_demo.py': ['--cfg-options', ONE_EPOCH[-1]],
+    'downstream': ['--seeds', '0', '--variants', 'lite=method:lite', '--cfg-options', *ONE_EPOCH],
 }
 # Cameras and streams are films here, and the window a film.
 LIVE = {'0': 'visible.mp4', '1': 'thermal.mp4', 'rtsp://192.168.1.20/thermal': 'thermal.mp4'}
