@@ -17,6 +17,8 @@ from mmfusion.models.hub import RANDOM, build_model, compile_network, find_devic
 from mmfusion.registry import INFERENCERS
 from mmfusion.structures import FusionDataSample
 from mmfusion.utils import (
+    CameraPair,
+    camera_pair,
     check_reading,
     image_size,
     infrared_array,
@@ -66,6 +68,8 @@ class FusionInferencer:
         score_thr: With ``'det'``: boxes of a lower score are not drawn.
         compile: Whether torch.compile speeds up the network. Compiling takes up to minutes, at the first image and at the
             first of another size, and needs a C++ compiler on a CPU; docs/speed.md says for which methods it pays.
+        align: File of ``mmfusion align``: infrared images, of any size, are warped into the visible ones; where the infrared
+            camera does not see, the result is the visible image.
 
     Raises:
         FileNotFoundError: If there is no such config.
@@ -98,9 +102,10 @@ class FusionInferencer:
         ir_range: Sequence[float | str] | None = None,
         ir_colormap: str | None = None,
         compile: bool = False,
+        align: str | Path | CameraPair | None = None,
     ) -> None:
         exported = is_exported(model)
-        given = dict(depth16=depth16, ir_range=ir_range, ir_colormap=ir_colormap)
+        given = dict(depth16=depth16, ir_range=ir_range, ir_colormap=ir_colormap, align=align)
         given = {key: value for key, value in given.items() if value is not None}
         if exported:
             options = dict(weights=weights, cfg_options=cfg_options, tile=tile, task=task, compile=compile or None)
@@ -119,6 +124,11 @@ class FusionInferencer:
         if compile:
             compile_network(self.model)
         self.show_progress = show_progress
+
+    @property
+    def align(self) -> CameraPair | None:
+        """Where the infrared camera looks; None for registered pairs."""
+        return camera_pair(self.reading['align']) if 'align' in self.reading else None
 
     @property
     def depth16(self) -> str:
@@ -273,10 +283,20 @@ class FusionInferencer:
             raise RuntimeError(
                 f'compile=True (--compile): torch.compile cannot compile this network here ({reason}). Leave compile out.'
             ) from e
+        if self.align:
+            for pair, sample in zip(pairs, samples, strict=True):
+                self._keep_visible(pair, sample)
         for name, sample in zip(names, samples, strict=True):
             if not torch.isfinite(sample.fused.data).all():
                 raise ValueError(f'{name}: the fused image holds NaN or infinite values. Did the training diverge?')
         return samples
+
+    def _keep_visible(self, pair: np.ndarray, sample: FusionDataSample) -> None:
+        """Put the visible image where the infrared camera does not see: nothing is fused from nothing."""
+        outside = torch.from_numpy(~self.align.seen(pair.shape[:2]))
+        visible = torch.from_numpy(np.ascontiguousarray(pair[..., 2::-1].transpose(2, 0, 1)))
+        fused = sample.fused.data
+        sample.fused.data = torch.where(outside.to(fused.device), visible.to(fused) / 255, fused)
 
     @contextmanager
     def _memory(self, names: Sequence[str], size: str = '') -> Iterator[None]:
@@ -298,8 +318,12 @@ class FusionInferencer:
         """One pair as H×W×4 uint8 (B, G, R, IR)."""
         if ir is None:
             if isinstance(vi, np.ndarray):
-                return rgbt_array(vi, f'array {position}', self.depth16, self.reading.get('ir_range'))
-            return read_four_channels(vi, self.depth16, self.reading.get('ir_range'))
+                pair = rgbt_array(vi, f'array {position}', self.depth16, self.reading.get('ir_range'))
+            else:
+                pair = read_four_channels(vi, self.depth16, self.reading.get('ir_range'))
+            if self.align:
+                pair = stack_pair(pair[..., :3], self.align.bring(pair[..., :3], pair[..., 3]))
+            return pair
         vi_name, ir_name = _name(vi, f'visible array {position}'), _name(ir, f'infrared array {position}')
         if not isinstance(vi, np.ndarray) and not isinstance(ir, np.ndarray):
             refuse_same(vi, ir)
@@ -307,7 +331,9 @@ class FusionInferencer:
         if isinstance(ir, np.ndarray):
             ir = infrared_array(ir, ir_name, self.depth16, self.reading.get('ir_range'))
         else:
-            ir = read_infrared(ir, **self.reading)
+            ir = read_infrared(ir, **{key: value for key, value in self.reading.items() if key != 'align'})
+        if self.align:
+            ir = self.align.bring(vi, ir, ir_name)
         return stack_pair(vi, ir, vi_name, ir_name)
 
 
@@ -406,7 +432,7 @@ def reading_of(node: Any) -> dict[str, Any]:
     node = node.get('test_dataloader') if isinstance(node, Config) else node
     if isinstance(node, dict):
         if str(node.get('type')).split('.')[-1] == 'LoadImagePair':
-            keys = ('depth16', 'ir_range', 'ir_colormap')
+            keys = ('depth16', 'ir_range', 'ir_colormap', 'align')
             return dict(depth16='full') | {key: node[key] for key in keys if node.get(key) is not None}
         node = node.values()
     elif not isinstance(node, (list, tuple)):

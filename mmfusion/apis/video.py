@@ -3,7 +3,7 @@
 import logging
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count, zip_longest
 from pathlib import Path
@@ -126,7 +126,7 @@ class Frames:
             pair = read_four_channels(file, self.reading['depth16'])
             return pair[..., 3] if self.infrared else pair[..., :3]
         if self.infrared:
-            return infrared_values(file, **self.reading)
+            return infrared_values(file, **{k: v for k, v in self.reading.items() if k != 'align'})
         return read_visible(file, self.reading['depth16'])
 
     def name(self, index: int) -> str:
@@ -301,11 +301,13 @@ def _together(frames: tuple[Frames, Frames]) -> Iterator[_Pair]:
                 f'{ended.source} ends after {index} frames, and {other.source} goes on. Cut both to the same time first.'
             )
         names = frames[0].name(index), frames[1].name(index)
-        _refuse_pair(v, i, names)
+        _refuse_pair(v, i, names, frames[1].reading)
         yield v, i, names
 
 
-def _refuse_pair(vi: np.ndarray, ir: np.ndarray, names: tuple[str, str]) -> None:
+def _refuse_pair(vi: np.ndarray, ir: np.ndarray, names: tuple[str, str], reading: Mapping) -> None:
+    if reading.get('align'):  # the inferencer warps it
+        return
     refuse_two_sizes(vi, ir, *names)
     if ir.dtype == vi.dtype:
         refuse_equal(vi, ir, *names)
@@ -323,7 +325,7 @@ def _by_time(frames: tuple[Frames, Frames]) -> Iterator[_Pair]:
         if frame is None or (following is None and now - time > 1.25 / (frames[1].fps or DEFAULT_FPS)):
             return
         names = frames[0].name(k), frames[1].name(at)
-        _refuse_pair(visible, frame, names)
+        _refuse_pair(visible, frame, names, frames[1].reading)
         yield visible, frame, names
 
 

@@ -187,6 +187,11 @@ def add_reading_arguments(parser: argparse.ArgumentParser, sequence: bool = True
         metavar='NAME',
         help='palette of infrared images in colours (inferno, jet, cv_rainbow, or an image of it), turned back into values',
     )
+    parser.add_argument(
+        '--align',
+        metavar='FILE',
+        help='file of `mmfusion align`: infrared images, of any size, are warped into the visible ones',
+    )
     if sequence:
         parser.add_argument(
             '--per-sequence',
@@ -205,7 +210,9 @@ def reading_options(args: argparse.Namespace, files: Callable[[], Sequence[str |
     Raises:
         ValueError: If an option is not of its form.
     """
-    given = {key: getattr(args, key) for key in ('depth16', 'ir_range', 'ir_colormap') if getattr(args, key)}
+    given = {
+        key: getattr(args, key) for key in ('depth16', 'ir_range', 'ir_colormap', 'align') if getattr(args, key, None)
+    }
     found = {key: value for key, value in check_reading(**given).items() if key in given}
     if getattr(args, 'per_sequence', False):
         if getattr(args, 'rgbt', None):
@@ -219,7 +226,9 @@ def reading_options(args: argparse.Namespace, files: Callable[[], Sequence[str |
 
 def reading_in(options: dict) -> dict:
     """The options of reading among others."""
-    return {key: options[key] for key in ('depth16', 'ir_range', 'ir_colormap') if options.get(key) is not None}
+    return {
+        key: options[key] for key in ('depth16', 'ir_range', 'ir_colormap', 'align') if options.get(key) is not None
+    }
 
 
 def add_source_arguments(

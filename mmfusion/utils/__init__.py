@@ -1,5 +1,6 @@
 """Small helpers used across the package."""
 
+from .alignment import CameraPair, camera_pair
 from .arrays import infrared_array, refuse_equal, rgbt_array, visible_array
 from .decoding import IMG_SUFFIXES, image_size, read_array, read_size
 from .infrared import frame_values, infrared_values, read_infrared, sequence_range
@@ -23,9 +24,11 @@ __all__ = [
     'DEPTH16',
     'IMG_SUFFIXES',
     'WRITE_SUFFIXES',
+    'CameraPair',
     'ImageReadError',
     'NamePattern',
     'WriteError',
+    'camera_pair',
     'check_reading',
     'check_writable',
     'follow',

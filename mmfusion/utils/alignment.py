@@ -2,7 +2,9 @@
 
 import csv
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 import cv2
@@ -11,20 +13,57 @@ import numpy as np
 from .writing import write_bytes
 
 _KEYS = ('homography', 'visible_size', 'infrared_size')
-_EXPECTED = 'expected what CameraPair.save writes'
+_EXPECTED = 'expected a file of `mmfusion align`'
+
+
+@dataclass(frozen=True)
+class Lens:
+    """The lens of a camera, as OpenCV calibrates it.
+
+    Args:
+        matrix (np.ndarray): 3×3, focal lengths and centre in pixels.
+        distortion (np.ndarray): OpenCV's coefficients, 4 and more.
+
+    Raises:
+        ValueError: If one has another shape, or is not finite.
+    """
+
+    matrix: np.ndarray
+    distortion: np.ndarray
+
+    def __post_init__(self):
+        for name, shape in (('matrix', (3, 3)), ('distortion', (-1,))):
+            try:
+                value = np.asarray(getattr(self, name), np.float64).reshape(shape)
+            except (TypeError, ValueError) as e:
+                raise ValueError(f'lens: {name} is {getattr(self, name)!r}; expected numbers of shape {shape}') from e
+            if not np.isfinite(value).all() or (name == 'distortion' and len(value) not in (4, 5, 8, 12, 14)):
+                raise ValueError(f'lens: {name} is {value.tolist()}; expected what OpenCV calibrates')
+            object.__setattr__(self, name, value)
+
+    def undistort(self, points: np.ndarray) -> np.ndarray:
+        """Pixels of an image → pixels of the same camera with a perfect lens, N×2."""
+        return cv2.undistortPoints(np.float64(points)[:, None], self.matrix, self.distortion, P=self.matrix)[:, 0]
+
+    def distort(self, points: np.ndarray) -> np.ndarray:
+        """Pixels of the camera with a perfect lens → pixels of its image, N×2."""
+        rays = np.c_[points, np.ones(len(points))] @ np.linalg.inv(self.matrix).T
+        return cv2.projectPoints(rays[:, None], np.zeros(3), np.zeros(3), self.matrix, self.distortion)[0][:, 0]
 
 
 @dataclass(frozen=True)
 class CameraPair:
-    """The homography of a visible and an infrared camera that do not move against each other.
+    """Where the image of an infrared camera lies in that of a visible camera that does not move against it.
 
     It holds for one distance: for objects nearer or farther the cameras' distance shows as a shift (parallax).
 
     Args:
         homography (np.ndarray): 3×3, pixels of the infrared image → pixels of the visible one (x, y; the centre of the upper
-            left pixel is 0, 0).
+            left pixel is 0, 0); where lenses are known, of the cameras with perfect lenses.
         visible_size, infrared_size (tuple[int, int]): Height and width for which it holds.
         error (float, optional): Root mean square distance of the points it was made from, in pixels of the visible image.
+        visible_lens, infrared_lens (Lens, optional): The lenses.
+        confidence (float, optional): Of an estimated one, 0 to 1.
 
     Raises:
         ValueError: If the homography is not 3×3, not finite, or maps the image to a line or through infinity.
@@ -34,6 +73,10 @@ class CameraPair:
     visible_size: tuple[int, int]
     infrared_size: tuple[int, int]
     error: float | None = None
+    visible_lens: Lens | None = None
+    infrared_lens: Lens | None = None
+    confidence: float | None = None
+    _maps: dict = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self):
         matrix = np.asarray(self.homography, np.float64)
@@ -47,15 +90,52 @@ class CameraPair:
             )
         object.__setattr__(self, 'homography', matrix / matrix[2, 2])
 
-    def save(self, path: str | Path) -> None:
-        """Write the pair to a JSON file."""
+    def to_dict(self) -> dict:
+        """Give what :meth:`from_dict` reads, of numbers, lists and dicts."""
         data = dict(
             homography=self.homography.tolist(),
             visible_size=list(self.visible_size),
             infrared_size=list(self.infrared_size),
-            error=self.error,
         )
-        write_bytes(path, (json.dumps(data, indent=2) + '\n').encode())
+        for name in ('error', 'confidence'):
+            if getattr(self, name) is not None:
+                data[name] = getattr(self, name)
+        for name in ('visible_lens', 'infrared_lens'):
+            lens = getattr(self, name)
+            if lens is not None:
+                data[name] = dict(matrix=lens.matrix.tolist(), distortion=lens.distortion.tolist())
+        return data
+
+    @classmethod
+    def from_dict(cls, data: Mapping) -> 'CameraPair':
+        """Make a pair from what :meth:`to_dict` gives.
+
+        Raises:
+            ValueError: If a key is missing or of another form.
+        """
+        missing = [key for key in _KEYS if not isinstance(data, Mapping) or key not in data]
+        if missing:
+            raise ValueError(f'no {", ".join(missing)}; {_EXPECTED}.')
+        sizes = [list(data[key]) if isinstance(data[key], list | tuple) else data[key] for key in _KEYS[1:]]
+        for key, size in zip(_KEYS[1:], sizes, strict=True):
+            if not (isinstance(size, list) and len(size) == 2 and all(isinstance(n, int) and n > 0 for n in size)):
+                raise ValueError(f'{key} is {size!r}; expected [height, width] in pixels.')
+        lenses = {}
+        for key in ('visible_lens', 'infrared_lens'):
+            if data.get(key) is not None:
+                try:
+                    lenses[key] = Lens(data[key]['matrix'], data[key]['distortion'])
+                except (KeyError, TypeError, ValueError) as e:
+                    raise ValueError(f'{key}: expected matrix and distortion ({e}).') from e
+        try:
+            matrix = np.array(data['homography'], np.float64)
+        except (TypeError, ValueError) as e:
+            raise ValueError(f'homography: expected 3×3 numbers ({e}).') from e
+        return cls(matrix, *map(tuple, sizes), data.get('error'), confidence=data.get('confidence'), **lenses)
+
+    def save(self, path: str | Path) -> None:
+        """Write the pair to a JSON file."""
+        write_bytes(path, (json.dumps(self.to_dict(), indent=2) + '\n').encode())
 
     @classmethod
     def load(cls, path: str | Path) -> 'CameraPair':
@@ -68,46 +148,114 @@ class CameraPair:
             data = json.loads(Path(path).read_text(encoding='utf-8'))
         except (OSError, ValueError) as e:
             raise ValueError(f'{path}: cannot be read as an alignment ({e}); {_EXPECTED}.') from e
-        missing = [key for key in _KEYS if not isinstance(data, dict) or key not in data]
-        if missing:
-            raise ValueError(f'{path}: no {", ".join(missing)}; {_EXPECTED}.')
-        sizes = [data[key] for key in _KEYS[1:]]
-        for key, size in zip(_KEYS[1:], sizes, strict=True):
-            if not (isinstance(size, list) and len(size) == 2 and all(isinstance(n, int) and n > 0 for n in size)):
-                raise ValueError(f'{path}: {key} is {size!r}; expected [height, width] in pixels.')
         try:
-            return cls(np.array(data['homography'], np.float64), *map(tuple, sizes), data.get('error'))
-        except (TypeError, ValueError) as e:
+            return cls.from_dict(data)
+        except ValueError as e:
             raise ValueError(f'{path}: {e}') from e
 
-    def warp(self, ir: np.ndarray, visible_size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    def warp(self, ir: np.ndarray, visible_size: tuple[int, int]) -> np.ndarray:
         """Warp an infrared image into the visible image's frame.
 
         Both images may be scaled against the sizes of this pair, with the same shape.
 
         Args:
-            ir (np.ndarray): H×W uint8.
+            ir (np.ndarray): H×W, uint8, uint16 or floating point.
             visible_size (tuple[int, int]): Height and width of the visible image.
 
         Returns:
-            tuple[np.ndarray, np.ndarray]: Infrared, H×W uint8, 0 where the camera does not see; and a mask, H×W uint8, 1
-            where it does.
+            np.ndarray: H×W of the same type; outside of what the camera sees (see :meth:`seen`) its border is repeated.
 
         Raises:
             ValueError: If an image has another shape than those that the pair was made for.
         """
-        to_visible = _scaling(self.visible_size, visible_size, 'visible')
-        to_infrared = _scaling(self.infrared_size, ir.shape[:2], 'infrared')
-        matrix = to_visible @ self.homography @ np.linalg.inv(to_infrared)
-        size = visible_size[1], visible_size[0]
+        maps, shrink = self._lookup(tuple(visible_size), ir.shape[:2])
         # Without smoothing, an image that becomes much smaller gets false edges.
-        shrink = 1 / np.sqrt(abs(np.linalg.det(matrix[:2, :2])))
         if shrink > 1.5:
             ir = cv2.GaussianBlur(ir, (0, 0), 0.5 * np.sqrt(shrink**2 - 1))
-        full = np.full(ir.shape, 255, np.uint8)
-        # A pixel that is mixed with what is outside is not of the picture.
-        mask = (cv2.warpPerspective(full, matrix, size, flags=cv2.INTER_LINEAR) == 255).astype(np.uint8)
-        return cv2.warpPerspective(ir, matrix, size, flags=cv2.INTER_LINEAR) * mask, mask
+        return cv2.remap(ir, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+    def seen(self, visible_size: tuple[int, int]) -> np.ndarray:
+        """Where in the visible image's frame the infrared camera sees.
+
+        Args:
+            visible_size (tuple[int, int]): Height and width of the visible image.
+
+        Returns:
+            np.ndarray: H×W bool.
+        """
+        key = ('seen', *visible_size)
+        if key not in self._maps:
+            height, width = self.infrared_size
+            x, y = self._places(tuple(visible_size))
+            # A pixel that is mixed with what is outside is not of the picture.
+            self._maps[key] = (x >= 0) & (y >= 0) & (x <= width - 1) & (y <= height - 1)
+        return self._maps[key]
+
+    def bring(self, vi: np.ndarray, ir: np.ndarray, name: str = 'the infrared image') -> np.ndarray:
+        """Warp an infrared image, and fill what the camera does not see with the visible image's luminance.
+
+        A network so fuses the visible image with itself there: neither black nor a false edge enters the result.
+
+        Args:
+            vi (np.ndarray): H×W×3 uint8 (B, G, R).
+            ir (np.ndarray): uint8, of its own height and width.
+            name (str): For messages.
+
+        Returns:
+            np.ndarray: H×W uint8.
+
+        Raises:
+            ValueError: If an image has another shape than those that the pair was made for, or none of it is seen.
+        """
+        size = vi.shape[:2]
+        try:
+            warped = self.warp(ir, size)
+        except ValueError as e:
+            raise ValueError(f'{name}: {e}') from e
+        seen = self.seen(size)
+        if not seen.any():
+            raise ValueError(
+                f'{name}: the alignment moves the whole infrared image out of the visible one. Make it again with '
+                '`mmfusion align`.'
+            )
+        return np.where(seen, warped, cv2.cvtColor(vi, cv2.COLOR_BGR2GRAY))
+
+    def _places(self, visible_size, infrared_size=None):
+        """Place in the infrared image of each pixel of the visible one: x and y, H×W float32."""
+        height, width = visible_size
+        to_known = np.linalg.inv(_scaling(self.visible_size, visible_size, 'visible'))
+        back = np.linalg.inv(self.homography)
+        scale = _scaling(self.infrared_size, infrared_size or self.infrared_size, 'infrared')
+        y, x = np.mgrid[:height, :width]
+        points = np.c_[x.ravel(), y.ravel()].astype(np.float64)
+        if self.visible_lens is None and self.infrared_lens is None:
+            points = _mapped(scale @ back @ to_known, points)
+        else:
+            points = _mapped(to_known, points)
+            points = self.visible_lens.undistort(points) if self.visible_lens else points
+            points = _mapped(back, points)
+            points = self.infrared_lens.distort(points) if self.infrared_lens else points
+            points = _mapped(scale, points)
+        return points.T.reshape(2, height, width).astype(np.float32)
+
+    def _lookup(self, visible_size, infrared_size):
+        """Tables for ``cv2.remap`` and by how much the infrared image shrinks; computed once for each pair of sizes."""
+        key = visible_size, infrared_size
+        if key not in self._maps:
+            places = self._places(visible_size, infrared_size)
+            fixed = cv2.convertMaps(*places, cv2.CV_16SC2)
+            if len(self._maps) > 8:  # a folder of many sizes
+                self._maps.clear()
+            steps = [np.median(np.hypot(*np.diff(places, axis=axis))) for axis in (1, 2)]
+            shrink = float(np.sqrt(steps[0] * steps[1]))
+            self._maps[key] = fixed, shrink
+        return self._maps[key]
+
+
+def _mapped(matrix, points):
+    """Map N×2 points by a 3×3 homography."""
+    points = points @ matrix[:, :2].T + matrix[:, 2]
+    return points[:, :2] / points[:, 2:]
 
 
 def _scaling(known, given, kind):
@@ -121,6 +269,22 @@ def _scaling(known, given, kind):
     matrix = np.diag([w / width, h / height, 1.0])
     matrix[:2, 2] = (w / width - 1) / 2, (h / height - 1) / 2
     return matrix
+
+
+def camera_pair(align: 'CameraPair | Mapping | str | Path') -> CameraPair:
+    """Give a :class:`CameraPair` from one, from its file, or from its content; its tables are shared.
+
+    Raises:
+        ValueError: If the file or the content is damaged.
+    """
+    if isinstance(align, CameraPair):
+        return align
+    return _of_text(json.dumps(align if isinstance(align, Mapping) else CameraPair.load(align).to_dict()))
+
+
+@lru_cache(maxsize=8)
+def _of_text(text):
+    return CameraPair.from_dict(json.loads(text))
 
 
 def read_points(path: str | Path) -> tuple[np.ndarray, np.ndarray]:

@@ -4,11 +4,12 @@ Arrays are in OpenCV's order: a visible image is H×W×3 uint8 (B, G, R), an inf
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from .alignment import CameraPair, camera_pair
 from .arrays import rgbt_array, visible_array
 from .decoding import EXTRA, convert, decode_by_opencv, open_image, tiff_tags
 from .infrared import opaque, read_infrared, refuse_fourth
@@ -76,20 +77,24 @@ def read_pair(
     depth16: str = 'full',
     ir_range: Sequence[float | str] | None = None,
     ir_colormap: str | None = None,
+    align: CameraPair | Mapping | str | Path | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Read a visible and an infrared image.
 
     Args:
         vi, ir: Two files; or one, whose four channels are R, G, B and thermal, given alone or for both.
-        depth16, ir_range, ir_colormap: As in :func:`check_reading`.
+        depth16, ir_range, ir_colormap, align: As in :func:`check_reading`; with ``align`` the infrared image is warped, see
+            :meth:`~mmfusion.utils.CameraPair.bring`.
 
     Returns:
         H×W×3 (B, G, R) and H×W uint8.
     """
     if ir is None or str(vi) == str(ir):
         pair = read_four_channels(vi, depth16, ir_range)
-        return pair[..., :3], pair[..., 3]
-    return read_visible(vi, depth16), read_infrared(ir, depth16, ir_range, ir_colormap)
+        images = pair[..., :3], pair[..., 3]
+    else:
+        images = read_visible(vi, depth16), read_infrared(ir, depth16, ir_range, ir_colormap)
+    return images if align is None else (images[0], camera_pair(align).bring(*images, vi if ir is None else ir))
 
 
 def read_shown(

@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 
+from .alignment import camera_pair
 from .palettes import palette
 
 DEPTH16 = ('full', 'stretch')
@@ -13,8 +14,8 @@ class ImageReadError(ValueError):
     """An image file is missing, cannot be decoded, or has values that mmfusion does not know how to read."""
 
 
-def check_reading(depth16='full', ir_range=None, ir_colormap=None):
-    """Check the options by which images become 8 bits.
+def check_reading(depth16='full', ir_range=None, ir_colormap=None, align=None):
+    """Check the options by which images become 8 bits and infrared ones come into the visible frame.
 
     Args:
         depth16 (str): How more than 8 bits become 8: ``'full'`` (65535 or, of floating-point values, 1 → 255) or
@@ -23,9 +24,11 @@ def check_reading(depth16='full', ir_range=None, ir_colormap=None):
             of radiometric JPEGs; or percentiles of the image, such as ``('1%', '99%')``. Values beyond are cut.
         ir_colormap (str, optional): The palette of infrared images in colours, which are turned back into values; see
             :func:`~mmfusion.utils.palettes.palette`.
+        align (str | Path | Mapping | CameraPair, optional): Where the infrared image lies in the visible one: a file of
+            ``mmfusion align``, or its content.
 
     Returns:
-        dict: What was given, without options that are None; numbers are floats.
+        dict: What was given, without options that are None; numbers are floats, ``align`` is the file's content.
 
     Raises:
         ValueError: If one is not of this form.
@@ -38,6 +41,8 @@ def check_reading(depth16='full', ir_range=None, ir_colormap=None):
     if ir_colormap is not None:
         palette(ir_colormap)
         found['ir_colormap'] = ir_colormap
+    if align is not None:
+        found['align'] = camera_pair(align).to_dict()
     return found
 
 

@@ -265,6 +265,6 @@ def _loader(cfg: dict, cls: type[FusionDataset], reading: dict | None) -> dict:
         return dict(type='mmfusion.RenderSyntheticPair', with_masks=False, with_bbox=False)
     if kind == 'LoadMFNetPair':
         return dict(type='mmfusion.LoadMFNetPair')
-    keys = ('depth16', 'ir_range', 'ir_colormap')
+    keys = ('depth16', 'ir_range', 'ir_colormap', 'align')
     options = dict(depth16='full') | {key: given[key] for key in keys if given.get(key) is not None} | (reading or {})
     return dict(type='mmfusion.LoadImagePair', **options)

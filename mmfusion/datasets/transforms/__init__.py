@@ -4,7 +4,7 @@ from .crop import ForegroundCrop
 from .formatting import PackFusionInputs
 from .fuse import FuseImages
 from .labels import LoadSegLabels
-from .loading import LoadCompanions, LoadImagePair, LoadSaliencyMasks
+from .loading import LoadCompanions, LoadImagePair, LoadSaliencyMasks, WarpInfrared
 from .mfnet import LoadMFNetPair
 from .stock import adapt_pipeline
 from .wrappers import ForEachModality, VisibleOnly
@@ -20,5 +20,6 @@ __all__ = [
     'LoadSegLabels',
     'PackFusionInputs',
     'VisibleOnly',
+    'WarpInfrared',
     'adapt_pipeline',
 ]

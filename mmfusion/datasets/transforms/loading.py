@@ -7,7 +7,16 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from mmfusion.registry import TRANSFORMS
-from mmfusion.utils import check_reading, read_array, read_infrared, read_mask, read_pair, refuse_equal
+from mmfusion.utils import (
+    CameraPair,
+    camera_pair,
+    check_reading,
+    read_array,
+    read_infrared,
+    read_mask,
+    read_pair,
+    refuse_equal,
+)
 
 
 @TRANSFORMS.register_module()
@@ -26,6 +35,7 @@ class LoadImagePair(BaseTransform):
             anything is cut: what ``FusionDataPreprocessor(stretch=True)`` stretches by.
         ir_range: Infrared values that become 0 and 255, or percentiles (``'1%'``).
         ir_colormap: Palette of infrared images in colours. With ``depth16``: see :func:`mmfusion.utils.check_reading`.
+        align: File of ``mmfusion align``: the infrared image, of any size, is warped into the visible one.
 
     Raises:
         ImageReadError: If a file is missing or damaged.
@@ -38,8 +48,9 @@ class LoadImagePair(BaseTransform):
         value_range: bool = False,
         ir_range: Sequence[float | str] | None = None,
         ir_colormap: str | None = None,
+        align: str | Path | CameraPair | None = None,
     ) -> None:
-        self.reading, self.value_range = check_reading(depth16, ir_range, ir_colormap), value_range
+        self.reading, self.value_range = check_reading(depth16, ir_range, ir_colormap, align), value_range
 
     def transform(self, results: dict) -> dict:
         """Read both files and stack them."""
@@ -53,6 +64,44 @@ class LoadImagePair(BaseTransform):
     def __repr__(self) -> str:
         options = ', '.join(f'{key}={value!r}' for key, value in self.reading.items())
         return f'{type(self).__name__}({options}, value_range={self.value_range})'
+
+
+@TRANSFORMS.register_module()
+class WarpInfrared(BaseTransform):
+    """Warp the infrared channel of a loaded pair into the visible frame.
+
+    For files of four channels whose cameras are not aligned. A pair of two files, which may differ in size, is warped while
+    it is read: ``LoadImagePair(align=FILE)``.
+
+    Required and modified key: ``img`` (H×W×4 uint8: B, G, R, IR). Added with ``with_mask``: ``ir_seen``, H×W×1 float32, 1
+    where the infrared camera sees, declared as a companion, so that losses may take it by this name.
+
+    Args:
+        align: File of ``mmfusion align``.
+        with_mask: Add ``ir_seen``.
+        warp: Whether to warp; not after ``LoadImagePair(align=FILE)``, which has done it.
+
+    Raises:
+        ValueError: If the file is damaged, or was made for images of another shape.
+    """
+
+    def __init__(self, align: str | Path | CameraPair, with_mask: bool = False, warp: bool = True) -> None:
+        self.pair, self.with_mask, self.warp = camera_pair(align), with_mask, warp
+
+    def transform(self, results: dict) -> dict:
+        """Warp one pair."""
+        img = results['img']
+        if self.warp:
+            ir = self.pair.bring(img[..., :3], img[..., 3], results.get('ir_path', 'the infrared channel'))
+            results['img'] = np.concatenate([img[..., :3], ir[..., None]], axis=2)
+        if self.with_mask:
+            results['ir_seen'] = self.pair.seen(img.shape[:2]).astype(np.float32)[..., None]
+            results['companions'] = [*(results.get('companions') or ()), 'ir_seen']
+            results.setdefault('seg_fields', []).append('ir_seen')
+        return results
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(align={self.pair.to_dict()}, with_mask={self.with_mask}, warp={self.warp})'
 
 
 def stack_pair(
@@ -77,7 +126,8 @@ def refuse_two_sizes(vi: np.ndarray, ir: np.ndarray, vi_name: str, ir_name: str)
     if vi.shape[:2] != ir.shape[:2]:
         raise ValueError(
             f'{vi_name} is {vi.shape[1]}×{vi.shape[0]} but {ir_name} is {ir.shape[1]}×{ir.shape[0]} (width×height). '
-            'A pair must be registered and of one size: align or resize the images first.'
+            'A pair must be registered and of one size: `mmfusion align` finds where the infrared image lies in the visible '
+            'one, and --align FILE (align=FILE) warps it.'
         )
 
 

@@ -172,8 +172,8 @@ def read_part(name: str, files: Mapping[str, str | Path], **reading) -> np.ndarr
     """
     if name not in ('ir', 'vi'):
         return read_shown(files[name], 'result')
-    if str(files['ir']) == str(files['vi']):
-        return read_pair(files['vi'], **reading)[name == 'ir']
+    if str(files['ir']) == str(files['vi']) or (name == 'ir' and reading.get('align')):
+        return read_pair(files['vi'], files['ir'], **reading)[name == 'ir']
     if name == 'vi':
         return read_shown(files[name], reading.get('depth16', 'full'))
     return read_shown(files[name], infrared=True, **reading)

@@ -1,0 +1,82 @@
+"""Unaligned pairs through the inferencer, videos, evaluation and datasets."""
+
+import cv2
+import numpy as np
+import pytest
+
+from mmfusion.apis import FusionInferencer
+from mmfusion.apis.video import fuse_video
+from mmfusion.cli import main
+from mmfusion.datasets.transforms import LoadImagePair, PackFusionInputs, WarpInfrared
+from mmfusion.utils import CameraPair, ImageReadError, read_pair, write_image
+
+# The infrared image, 32×24, covers the middle of the visible one, 64×48.
+PAIR = CameraPair(np.array([[1.5, 0, 8.0], [0, 1.5, 6.0], [0, 0, 1]]), (48, 64), (24, 32))
+
+
+@pytest.fixture
+def unaligned(tmp_path, one_thread):
+    rng = np.random.default_rng(0)
+    for name in 'ab':
+        scene = cv2.GaussianBlur(rng.integers(0, 256, (48, 64, 3), np.uint8), (0, 0), 3)
+        write_image(tmp_path / 'vi' / f'{name}.png', scene)
+        write_image(tmp_path / 'ir' / f'{name}.png', 255 - cv2.resize(scene[6:42, 8:56, 0], (32, 24)))
+    PAIR.save(tmp_path / 'pair.json')
+    return tmp_path
+
+
+def test_a_folder_is_fused_and_evaluated_with_align(unaligned, capsys):
+    folders = ['--vi', str(unaligned / 'vi'), '--ir', str(unaligned / 'ir')]
+    fuse = ['fuse', 'lite', *folders, '--out', str(unaligned / 'out'), '--device', 'cpu']
+    assert main(fuse) == 1
+    assert '`mmfusion align`' in capsys.readouterr().err
+    aligned = ['--align', str(unaligned / 'pair.json')]
+    assert main([*fuse, *aligned]) == 0
+    vi, fused = (cv2.imread(str(unaligned / folder / 'a.png')) for folder in ('vi', 'out'))
+    seen = PAIR.seen((48, 64))
+    assert 0.4 < seen.mean() < 0.7
+    assert np.array_equal(fused[~seen], vi[~seen])
+    assert np.abs(fused[seen].astype(int) - vi[seen]).mean() > 3
+    # The same command goes on; another alignment would be mixed with this one's images.
+    assert main([*fuse, *aligned]) == 0
+    CameraPair(np.eye(3), (48, 64), (24, 32)).save(unaligned / 'pair.json')
+    assert main([*fuse, *aligned]) == 1
+    assert 'align.homography' in capsys.readouterr().err
+    PAIR.save(unaligned / 'pair.json')
+    evaluate = ['evaluate', *folders, '--fused', f'Lite={unaligned / "out"}', '--metrics', 'EN,CC', '--no-report']
+    assert main([*evaluate, '--out', str(unaligned / 'eval'), '--workers', '1', *aligned]) == 0
+    assert (unaligned / 'eval' / 'metrics.csv').is_file()
+
+
+def test_video_frames_of_two_sizes(unaligned):
+    inferencer = FusionInferencer('lite', device='cpu', align=PAIR, show_progress=False)
+    out = unaligned / 'fused.avi'
+    assert fuse_video(inferencer, unaligned / 'vi', unaligned / 'ir', out, show_progress=False) == 2
+    stacked = np.concatenate([np.zeros((48, 64, 3), np.uint8), np.full((48, 64, 1), 90, np.uint8)], 2)
+    assert not inferencer.fuse_stacked(stacked)[~PAIR.seen((48, 64))].any()
+
+
+def test_datasets(unaligned):
+    files = dict(img_path=str(unaligned / 'vi/a.png'), ir_path=str(unaligned / 'ir/a.png'))
+    loaded = LoadImagePair(align=str(unaligned / 'pair.json'))(dict(files))
+    vi, ir = read_pair(*files.values(), align=PAIR)
+    assert np.array_equal(loaded['img'], np.dstack([vi, ir]))
+    with pytest.raises(ValueError, match='mmfusion align'):
+        LoadImagePair()(dict(files))
+    with_mask = WarpInfrared(PAIR, with_mask=True, warp=False)(loaded)
+    sample = PackFusionInputs()(with_mask)['data_samples']
+    assert np.array_equal(sample.ir_seen.data[0].numpy() == 1, PAIR.seen((48, 64)))
+    # A stacked pair: both channels of one size, cameras not aligned.
+    pair = CameraPair(np.array([[1, 0, 5.0], [0, 1, 0], [0, 0, 1]]), (48, 64), (48, 64))
+    moved = WarpInfrared(pair)(dict(img=np.dstack([vi, ir])))['img']
+    assert np.array_equal(moved[:, 5:, 3], ir[:, :-5])
+    assert np.array_equal(moved[..., :3], vi)
+
+
+def test_a_damaged_file_is_named(unaligned, capsys):
+    (unaligned / 'pair.json').write_text('{}')
+    options = ['--vi', str(unaligned / 'vi'), '--ir', str(unaligned / 'ir'), '--align', str(unaligned / 'pair.json')]
+    assert main(['fuse', 'lite', *options, '--out', str(unaligned / 'out')]) == 1
+    assert 'pair.json: no homography' in capsys.readouterr().err
+    with pytest.raises(ImageReadError):
+        read_pair(unaligned / 'none.png', unaligned / 'ir/a.png', align=PAIR)
