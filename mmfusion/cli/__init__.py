@@ -14,6 +14,7 @@ VERBS = {
     'models': 'list the methods: paper, size, licence of the weights, and whether these are here',
     'fuse': 'fuse a folder of visible and a folder of infrared images',
     'video': 'fuse two videos, folders of frames, cameras or streams',
+    'align': 'find where the infrared camera looks in the visible image, for --align of the other verbs',
     'compare': 'fuse with several methods, measure images and costs, and write a report',
     'evaluate': 'measure folders of fused images: table, CSV, JSON and report',
     'view': 'look at pairs, fused by several methods, in the browser',

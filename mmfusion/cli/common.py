@@ -163,12 +163,13 @@ def add_inference_arguments(parser: argparse.ArgumentParser, task: bool = False,
         )
 
 
-def add_reading_arguments(parser: argparse.ArgumentParser, sequence: bool = True) -> None:
+def add_reading_arguments(parser: argparse.ArgumentParser, sequence: bool = True, align: bool = True) -> None:
     """Add the options by which images become 8 bits; see :func:`reading_options`.
 
     Args:
         parser: Gets them.
         sequence: Whether the tool reads many images, of which ``--per-sequence`` takes the percentiles.
+        align: Whether infrared images can be warped.
     """
     parser.add_argument(
         '--depth16',
@@ -187,11 +188,12 @@ def add_reading_arguments(parser: argparse.ArgumentParser, sequence: bool = True
         metavar='NAME',
         help='palette of infrared images in colours (inferno, jet, cv_rainbow, or an image of it), turned back into values',
     )
-    parser.add_argument(
-        '--align',
-        metavar='FILE',
-        help='file of `mmfusion align`: infrared images, of any size, are warped into the visible ones',
-    )
+    if align:
+        parser.add_argument(
+            '--align',
+            metavar='FILE',
+            help='file of `mmfusion align`: infrared images, of any size, are warped into the visible ones',
+        )
     if sequence:
         parser.add_argument(
             '--per-sequence',

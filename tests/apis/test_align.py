@@ -80,3 +80,20 @@ def test_a_damaged_file_is_named(unaligned, capsys):
     assert 'pair.json: no homography' in capsys.readouterr().err
     with pytest.raises(ImageReadError):
         read_pair(unaligned / 'none.png', unaligned / 'ir/a.png', align=PAIR)
+
+
+def test_points_make_the_file_that_fuse_takes(unaligned, capsys):
+    """From listed points to a fused image, and pictures of before and after."""
+    ir = np.array([[1, 2], [28, 3], [27, 20], [3, 21], [15, 10]], float)
+    rows = np.c_[ir * 1.5 + [8, 6], ir]
+    (unaligned / 'points.csv').write_text('\n'.join(','.join(map(str, row)) for row in rows))
+    out, images = unaligned / 'made.json', ['--vi', str(unaligned / 'vi'), '--ir', str(unaligned / 'ir')]
+    command = ['align', *images, '--points', str(unaligned / 'points.csv'), '--out', str(out)]
+    assert main([*command, '--panels', str(unaligned / 'panels')]) == 0
+    assert 'error 0.00 pixels' in capsys.readouterr().out
+    assert np.allclose(CameraPair.load(out).homography, PAIR.homography, atol=1e-6)
+    assert cv2.imread(str(unaligned / 'panels' / 'a.png')).shape == (48, 3 * 64, 3)
+    assert main(command) == 0
+    assert 'stays' in capsys.readouterr().out
+    assert main(['align', *images, '--chessboard', '5x4', '--out', str(out), '--overwrite']) == 1
+    assert 'seen in 0 visible and 0 infrared' in capsys.readouterr().err
