@@ -1,5 +1,6 @@
 """Hooks."""
 
+from .channels_last import ChannelsLastHook, to_channels_last
 from .fusion_panels import FusionPanelHook
 from .guide import GuideHook
 from .loss_weight import LossWeightHook
@@ -11,6 +12,7 @@ from .task_classes import TaskClassesHook
 from .test_result import TestResultHook
 
 __all__ = [
+    'ChannelsLastHook',
     'FusionPanelHook',
     'GuideHook',
     'LossWeightHook',
@@ -21,4 +23,5 @@ __all__ = [
     'TaskClassesHook',
     'TestResultHook',
     'source_shares',
+    'to_channels_last',
 ]

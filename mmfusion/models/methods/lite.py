@@ -63,5 +63,5 @@ class Lite(nn.Module):
         coarse = F.pixel_shuffle(self.up(coarse), 2).relu()
         out = F.pixel_shuffle(self.head(self.mix(torch.cat([fine, coarse], 1)).relu()), 2)
         logit, rest = out[..., m : m + height, m : m + width].split(1, dim=1)
-        weight = logit.sigmoid()
+        weight = logit.sigmoid().to(ir.dtype)  # mixed precision
         return dict(fused=torch.lerp(ir, vi, weight) + rest, weight=weight)

@@ -91,7 +91,8 @@ class LUTFuse(nn.Module):
             places: One for each dimension, any shape, in [0, 16); beyond the last bin's centre its value stays.
         """
         table, floors = self.lut.flatten(), [place.detach().floor() for place in places]
-        shares = [place - floor for place, floor in zip(places, floors, strict=True)]
+        # In mixed precision the places are of less precision than the table.
+        shares = [(place - floor).to(table.dtype) for place, floor in zip(places, floors, strict=True)]
         strides = [_BINS**k for k in reversed(range(len(places)))]
         bins = [
             floor.to(torch.int64 if exporting() else torch.int32) for floor in floors
