@@ -21,7 +21,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.registry import DefaultScope
 
 import mmfusion  # noqa: F401
-from mmfusion.cli.common import without_sync_bn
+from mmfusion.cli.running import without_sync_bn
 from mmfusion.registry import DATASETS, MODELS
 from mmfusion.utils import to_uint8
 

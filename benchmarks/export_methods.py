@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from mmfusion.cli.common import log_level
+from mmfusion.cli.running import log_level
 from mmfusion.export import ExportError, export
 from mmfusion.export.runtime import open_graph
 from mmfusion.models.hub import find_weights, init_model, load_model_config, published

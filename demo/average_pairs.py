@@ -9,14 +9,14 @@ from pathlib import Path
 
 import cv2
 
-from mmfusion.cli.common import (
+from mmfusion.cli.arguments import (
     add_reading_arguments,
     add_source_arguments,
     reading_options,
-    report,
     source_folders,
     source_patterns,
 )
+from mmfusion.cli.errors import report
 from mmfusion.datasets.transforms.loading import stack_pair
 from mmfusion.utils import check_writable, pair_images, read_pair, refuse_overwriting, write_image
 

@@ -7,7 +7,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmfusion.cli.common import add_inference_arguments, add_pair_arguments, inference_options, report
+from mmfusion.cli.arguments import add_inference_arguments, add_pair_arguments, inference_options
+from mmfusion.cli.errors import report
 from mmfusion.utils import WRITE_SUFFIXES, check_writable, refuse_overwriting, write_image
 from mmfusion.utils.configs import find_config
 

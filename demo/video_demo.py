@@ -6,7 +6,8 @@ A folder of frames of four channels: python demo/video_demo.py CONFIG CKPT --rgb
 import argparse
 import sys
 
-from mmfusion.cli.common import add_inference_arguments, add_pair_arguments, report
+from mmfusion.cli.arguments import add_inference_arguments, add_pair_arguments
+from mmfusion.cli.errors import report
 from mmfusion.cli.video import add_video_arguments, fuse
 
 

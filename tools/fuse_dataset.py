@@ -14,7 +14,8 @@ import sys
 
 from mmfusion.apis import FusionInferencer, load_model_config
 from mmfusion.apis.inferencer import reading_of
-from mmfusion.cli.common import Overrides, add_reading_arguments, reading_options, report
+from mmfusion.cli.arguments import Overrides, add_reading_arguments, reading_options
+from mmfusion.cli.errors import report
 from mmfusion.datasets.export.fused_dataset import FusedDataset
 from mmfusion.datasets.export.parts import add_dataset_arguments, open_parts
 from mmfusion.datasets.transforms.fuse import SOURCES, plain_image

@@ -16,13 +16,8 @@ import numpy as np
 from mmfusion.utils import IMG_SUFFIXES, camera_pair, check_writable, list_images, pair_images, write_image
 from mmfusion.utils.alignment import CameraPair, align_by_points, read_points
 
-from .common import (
-    add_pattern_arguments,
-    add_reading_arguments,
-    reading_options,
-    report,
-    source_patterns,
-)
+from .arguments import add_pattern_arguments, add_reading_arguments, reading_options, source_patterns
+from .errors import report
 
 
 def grid(text: str) -> tuple[int, int]:
@@ -66,7 +61,6 @@ def make_parser(prog: str | None = None) -> argparse.ArgumentParser:
 
 def read_views(args: argparse.Namespace, most: int, reading: dict) -> list[tuple[str, np.ndarray, np.ndarray]]:
     """Read up to ``most`` pairs, evenly spread: name, visible H×W×3, infrared H×W, both uint8."""
-    from mmfusion.apis.video import pair_frames
     from mmfusion.utils import infrared_array, read_infrared, read_visible
 
     vi, ir = Path(args.vi), Path(args.ir)
@@ -75,6 +69,11 @@ def read_views(args: argparse.Namespace, most: int, reading: dict) -> list[tuple
     elif vi.suffix.lower() in IMG_SUFFIXES:
         files = [(vi.stem, vi, ir)]
     else:
+        for source in (vi, ir):  # before torch is imported
+            if not source.exists():
+                raise FileNotFoundError(f'{source}: no such image, folder or video')
+        from mmfusion.apis.video import pair_frames
+
         frames = pair_frames(vi, ir, by_time=True, **reading)
         chosen = set(np.linspace(0, max(len(frames[0]) - 1, 0), most).round().astype(int).tolist())
         views = []

@@ -18,18 +18,17 @@ from collections.abc import Sequence
 from mmfusion.comparison.entrants import DEFAULT_METRICS, open_data, parse_entrants
 from mmfusion.utils import check_writable, follow, track
 
-from .common import (
+from .arguments import (
     add_metrics_arguments,
     add_pattern_arguments,
     add_reading_arguments,
     at_least,
-    init_processes,
-    leave_processes,
     reading_options,
     refuse_missing_weights,
-    report,
     source_patterns,
 )
+from .errors import report
+from .running import init_processes, leave_processes
 
 
 def make_parser(prog: str | None = None) -> argparse.ArgumentParser:

@@ -15,7 +15,8 @@ from pathlib import Path
 from mmfusion.utils import check_writable
 from mmfusion.utils.configs import find_config, published
 
-from .common import Overrides, refuse_missing_weights, report
+from .arguments import Overrides, refuse_missing_weights
+from .errors import report
 
 
 def make_parser(prog: str | None = None) -> argparse.ArgumentParser:

@@ -24,7 +24,9 @@ from mmfusion.comparison.variants import KINDS, parse_variant
 from mmfusion.utils import check_writable
 from mmfusion.utils.configs import find_config, override, read_config
 
-from .common import Overrides, at_least, report, without_sync_bn
+from .arguments import Overrides, at_least
+from .errors import report
+from .running import without_sync_bn
 from .setup_errors import check_numbers
 
 

@@ -26,7 +26,7 @@ from mmfusion.utils import (
     write_image,
 )
 
-from .common import report
+from .errors import report
 
 # Kind of prior → its title, and its config of a layer and weights.
 _PRIORS = {

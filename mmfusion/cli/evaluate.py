@@ -14,15 +14,15 @@ from pathlib import Path
 from mmfusion.comparison.entrants import check_name
 from mmfusion.utils import check_writable, follow, list_images, refuse_same, track
 
-from .common import (
+from .arguments import (
     add_metrics_arguments,
     add_reading_arguments,
     add_source_arguments,
     at_least,
     reading_options,
-    report,
     source_folders,
 )
+from .errors import report
 
 
 def method_folder(text):

@@ -13,7 +13,8 @@ from pathlib import Path
 from mmfusion.utils import pair_images
 from mmfusion.utils.configs import EXPORTED, find_config
 
-from .common import Overrides, report
+from .arguments import Overrides
+from .errors import report
 
 
 def make_parser(prog: str | None = None) -> argparse.ArgumentParser:

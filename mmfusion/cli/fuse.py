@@ -13,15 +13,15 @@ from mmfusion.utils import WRITE_SUFFIXES, check_writable, list_images, pair_ima
 from mmfusion.utils.configs import find_config, is_exported
 from mmfusion.utils.pairing import pattern_advice
 
-from .common import (
+from .arguments import (
     add_inference_arguments,
     add_source_arguments,
     inference_options,
     reading_in,
-    report,
     source_folders,
     source_patterns,
 )
+from .errors import report
 
 
 def make_parser(prog=None):

@@ -6,14 +6,8 @@ from pathlib import Path
 from mmfusion.masks.defaults import DEFAULT_DETECTOR, DEFAULT_PROMPT
 from mmfusion.utils import check_writable, list_images, near_files, pair_images, refuse_overwriting
 
-from .common import (
-    add_reading_arguments,
-    add_source_arguments,
-    reading_options,
-    report,
-    source_folders,
-    source_patterns,
-)
+from .arguments import add_reading_arguments, add_source_arguments, reading_options, source_folders, source_patterns
+from .errors import report
 
 
 def parse_span(text):

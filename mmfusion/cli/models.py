@@ -17,7 +17,8 @@ from rich.table import Table
 
 from mmfusion.utils.configs import find_config, published, shipped, short_name
 
-from .common import log_level, report
+from .errors import report
+from .running import log_level
 
 _LEGEND = """\
 parameters, GFLOPs: of what fuses one pair of 640×480 (2 FLOPs a multiply-add).

@@ -3,7 +3,9 @@
 import argparse
 from collections.abc import Sequence
 
-from .common import add_config_arguments, add_weights_arguments, load_config, report_own, weights_of
+from .arguments import add_config_arguments, add_weights_arguments, weights_of
+from .errors import report_own
+from .running import load_config
 
 
 def make_parser(prog: str | None = None) -> argparse.ArgumentParser:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from mmengine.config import Config
 
-from .common import add_config_arguments, load_config, report_own
+from .arguments import add_config_arguments
+from .errors import report_own
+from .running import load_config
 
 if TYPE_CHECKING:
     from mmengine.runner import Runner

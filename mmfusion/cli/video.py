@@ -12,7 +12,8 @@ import argparse
 from mmfusion.utils import check_writable
 from mmfusion.utils.configs import find_config, is_exported
 
-from .common import add_inference_arguments, add_pattern_arguments, at_least, inference_options, report, source_patterns
+from .arguments import add_inference_arguments, add_pattern_arguments, at_least, inference_options, source_patterns
+from .errors import report
 
 
 def make_parser(prog=None):

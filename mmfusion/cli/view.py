@@ -12,15 +12,15 @@ from collections.abc import Sequence
 
 from mmfusion.comparison.entrants import open_data, parse_entrants
 
-from .common import (
+from .arguments import (
     add_pattern_arguments,
     add_reading_arguments,
     at_least,
     reading_options,
     refuse_missing_weights,
-    report,
     source_patterns,
 )
+from .errors import report
 
 
 def make_parser(prog: str | None = None) -> argparse.ArgumentParser:

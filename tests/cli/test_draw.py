@@ -106,7 +106,7 @@ def test_features_of_a_random_vgg(folders, monkeypatch):
 def test_what_tsne_needs_is_said_first(folders, monkeypatch, capsys):
     """In one sentence, before a prior's weights are fetched; and the extra that it names is one."""
     monkeypatch.setitem(sys.modules, 'sklearn.manifold', None)
-    monkeypatch.setattr('mmfusion.cli.draw.build_extractor', lambda *args: pytest.fail('too late'))
+    monkeypatch.setattr('mmfusion.masks.draw.build_extractor', lambda *args: pytest.fail('too late'))
     args = ['draw', 'features', '--images', f'A={folders}/vi', '--how', 'tsne', '--out', f'{folders}/out']
     assert cli.main(args) == 1
     err = capsys.readouterr().err

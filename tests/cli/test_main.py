@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from mmfusion import cli
-from mmfusion.cli import common, models
+from mmfusion.cli import errors, models
 from mmfusion.models import cost
 from mmfusion.models.hub import find_weights, load_model_config
 from mmfusion.utils import configs
@@ -64,6 +64,7 @@ def test_help_and_mistakes_are_said_without_torch():
         ['draw', 'masks', '--vi', 'no', '--ir', 'no', '--masks', 'no', '--out', 'o'],
         ['export', 'nope', '--out', 'o.onnx'],
         ['view', 'no'],
+        ['align', '--vi', 'no', '--ir', 'no', '--chessboard', '9x6', '--out', 'o.json'],
     ]
     assert {argv[0] for argv in mistakes} == set(cli.VERBS)
     lines = [line for verb in cli.VERBS for line in ([verb, '--help'], [verb, '--nope'])] + mistakes
@@ -110,7 +111,7 @@ def test_how_tools_end(error, code, text, capsys):
     def run(args):
         raise error
 
-    assert common.report(run, None) == code
+    assert errors.report(run, None) == code
     assert text in capsys.readouterr().err
 
 

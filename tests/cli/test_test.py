@@ -8,7 +8,7 @@ import torch
 from mmengine.runner import Runner
 
 from mmfusion.apis import find_config
-from mmfusion.cli import common, test, train
+from mmfusion.cli import errors, test, train
 from mmfusion.models.methods.occo.official import to_official
 from mmfusion.registry import MODELS
 
@@ -79,7 +79,7 @@ def test_train_refuses_a_config_for_tests(capsys):
 
 def test_errors_of_a_run(capsys):
     """Those that mmfusion raises are one sentence, also where a registry or a worker wraps them; others come through."""
-    report = common.report_own
+    report = errors.report_own
     assert report(find_config, 'nothing_like_it') == 1
     assert report(MODELS.build, dict(type='mmfusion.ImageFuser', network=dict(type='FIFN'), output=['none'])) == 1
     assert report(MODELS.build, dict(type='mmfusion.NoSuchNet')) == 1
@@ -93,9 +93,9 @@ def test_errors_of_a_run(capsys):
 
 def test_error_of_a_worker(capsys):
     def raises():
-        raise ValueError(WORKER.format(file=Path(common.__file__).parents[1] / 'datasets' / 'mfnet.py'))
+        raise ValueError(WORKER.format(file=Path(errors.__file__).parents[1] / 'datasets' / 'mfnet.py'))
 
-    assert common.report_own(raises) == 1
+    assert errors.report_own(raises) == 1
     assert capsys.readouterr().err == 'error: a.png: no such image. Fetch it.\n'
 
 

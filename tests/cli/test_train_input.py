@@ -9,7 +9,7 @@ from mmengine.runner import checkpoint as stock
 
 from mmfusion.apis import find_config
 from mmfusion.cli import train
-from mmfusion.cli.common import refuse_missing_weights
+from mmfusion.cli.arguments import refuse_missing_weights
 from mmfusion.cli.setup_errors import check_numbers, check_phases
 
 TINY = (

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from mmfusion.apis import init_model, load_model_config
-from mmfusion.cli.common import Overrides, at_least, report
+from mmfusion.cli.arguments import Overrides, at_least
+from mmfusion.cli.errors import report
 
 
 def peak_memory(device):

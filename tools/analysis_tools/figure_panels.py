@@ -9,7 +9,8 @@ import sys
 
 import numpy as np
 
-from mmfusion.cli.common import add_reading_arguments, add_source_arguments, reading_options, report, source_folders
+from mmfusion.cli.arguments import add_reading_arguments, add_source_arguments, reading_options, source_folders
+from mmfusion.cli.errors import report
 from mmfusion.evaluation.report import make_panel, parse_box
 from mmfusion.evaluation.report.folders import read_part
 from mmfusion.utils import check_writable, list_images, refuse_same, shorten, write_image

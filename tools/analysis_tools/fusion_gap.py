@@ -19,7 +19,9 @@ from mmengine.runner import Runner
 from torchvision.transforms.v2.functional import center_crop, horizontal_flip, resize
 
 from mmfusion.apis import find_config, init_model, load_model_config
-from mmfusion.cli.common import Overrides, report, without_sync_bn
+from mmfusion.cli.arguments import Overrides
+from mmfusion.cli.errors import report
+from mmfusion.cli.running import without_sync_bn
 from mmfusion.comparison.cell_config import per_class_evaluators, task_of
 from mmfusion.comparison.cells import named_metrics
 from mmfusion.utils import to_uint8, track

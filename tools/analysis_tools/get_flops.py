@@ -11,7 +11,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from mmfusion.cli.common import Overrides, at_least, report
+from mmfusion.cli.arguments import Overrides, at_least
+from mmfusion.cli.errors import report
 from mmfusion.models.cost import count_flops, count_parameters
 from mmfusion.models.hub import init_model, load_model_config
 

@@ -7,7 +7,8 @@ import argparse
 import sys
 from dataclasses import replace
 
-from mmfusion.cli.common import at_least, report
+from mmfusion.cli.arguments import at_least
+from mmfusion.cli.errors import report
 from mmfusion.evaluation import resolve_metrics
 from mmfusion.evaluation.report import load, split_day_night, summarize, table_of
 

@@ -11,7 +11,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmfusion.cli.common import report
+from mmfusion.cli.errors import report
 from mmfusion.evaluation.report import make_panel
 from mmfusion.masks.box_pca import to_picture
 from mmfusion.masks.draw import draw_features

@@ -13,7 +13,8 @@ import sys
 
 from mmengine.logging import print_log
 
-from mmfusion.cli.common import add_reading_arguments, reading_options, report
+from mmfusion.cli.arguments import add_reading_arguments, reading_options
+from mmfusion.cli.errors import report
 from mmfusion.datasets.layout_dataset import LayoutDataset
 from mmfusion.masks.box_pca import BoxLabeller, label_files, to_picture
 from mmfusion.masks.feature_pca import build_prior

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 
 from tqdm import tqdm
 
-from mmfusion.cli.common import report
+from mmfusion.cli.errors import report
 from mmfusion.datasets import DroneVehicleDataset
 from mmfusion.datasets.boxes import BoxSource
 from mmfusion.utils import list_images, read_visible, refuse_overwriting, write_bytes, write_image

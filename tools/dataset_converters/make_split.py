@@ -17,7 +17,8 @@ import random
 import sys
 from pathlib import Path
 
-from mmfusion.cli.common import at_least, report
+from mmfusion.cli.arguments import at_least
+from mmfusion.cli.errors import report
 from mmfusion.utils import check_writable, list_images, read_names, write_bytes
 
 DEFAULT_OUT = Path(__file__).resolve().parents[2] / 'configs' / '_base_' / 'datasets' / 'splits'

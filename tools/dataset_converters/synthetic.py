@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from mmfusion.cli.common import report
+from mmfusion.cli.errors import report
 from mmfusion.datasets.synthetic import BOX_CLASSES, render_scene, scene_name
 from mmfusion.datasets.synthetic.scene import CLASSES
 from mmfusion.utils import check_writable, track, write_bytes, write_image

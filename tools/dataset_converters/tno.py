@@ -14,7 +14,7 @@ import io
 import sys
 from pathlib import Path
 
-from mmfusion.cli.common import report
+from mmfusion.cli.errors import report
 from mmfusion.utils import read_infrared, read_text, read_visible, refuse_overwriting, write_image
 
 SCENES = Path(__file__).resolve().parents[2] / 'configs/_base_/datasets/splits/tno_scenes.csv'

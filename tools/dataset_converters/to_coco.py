@@ -13,7 +13,7 @@ import json
 import sys
 from pathlib import Path
 
-from mmfusion.cli.common import report
+from mmfusion.cli.errors import report
 from mmfusion.datasets import to_coco
 from mmfusion.datasets.export.parts import add_dataset_arguments, open_parts
 from mmfusion.utils import check_writable, write_bytes

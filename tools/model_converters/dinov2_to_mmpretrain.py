@@ -11,7 +11,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmfusion.cli.common import ERRORS, message_of, report
+from mmfusion.cli.errors import ERRORS, message_of, report
 from mmfusion.models.checkpoint import save_checkpoint
 from mmfusion.models.priors.dinov2 import from_original, to_original
 from mmfusion.utils.checkpoint import read_checkpoint

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from mmfusion.cli.common import ERRORS, message_of, report
+from mmfusion.cli.errors import ERRORS, message_of, report
 from mmfusion.models.checkpoint import save_checkpoint
 from mmfusion.utils.checkpoint import read_checkpoint
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from safetensors.torch import save
 
-from mmfusion.cli.common import report
+from mmfusion.cli.errors import report
 from mmfusion.models.checkpoint import check_weights, compare
 from mmfusion.models.hub import build_model, load_model_config
 from mmfusion.utils import write_bytes

@@ -7,7 +7,7 @@ from pathlib import Path
 from mmengine.registry import DefaultScope
 
 import mmfusion  # noqa: F401
-from mmfusion.cli.common import report
+from mmfusion.cli.errors import report
 from mmfusion.models.cascades import TaskCascade
 from mmfusion.models.checkpoint import full_state_dict, load_weights, save_checkpoint
 from mmfusion.models.hub import drop_losses

@@ -36,7 +36,7 @@ class AdversarialFuser(ImageFuser):
     """
 
     training_only = ('losses', 'discriminators')
-    # How several processes wrap it; see mmfusion.cli.common.load_config.
+    # How several processes wrap it; see mmfusion.cli.running.load_config.
     model_wrapper = 'mmfusion.StepDataParallel'
 
     def __init__(

@@ -1,0 +1,137 @@
+"""Errors of the verbs and tools, in one sentence each."""
+
+import os
+import re
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from mmfusion.utils.configs import OPTION_ERRORS
+from mmfusion.utils.outputs import is_write_error, system_sentence
+
+from .setup_errors import setup_message
+
+# What a user can mend.
+ERRORS = (ValueError, OSError, RuntimeError, KeyError, MemoryError, ImportError)
+# Exit code of a shell for a program that Ctrl-C ended, and one whose reader ended, such as ``head``.
+_INTERRUPTED, _READER_ENDED = 130, 141
+# What a class raises that a config gives a value of another type.
+_OF_VALUES = (TypeError, AttributeError, AssertionError, IndexError, ArithmeticError)
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def report(run: Callable[..., str | None], *args) -> int:
+    """Run a tool: print the sentence that it returns, or its error.
+
+    Args:
+        run: The tool.
+        *args: What it takes.
+
+    Returns:
+        The exit code: 1 after an error that a user can mend, 130 after Ctrl-C.
+    """
+    try:
+        text = run(*args)
+        if text is not None:
+            print(text, flush=True)
+    except KeyboardInterrupt:
+        return _interrupted()
+    except BrokenPipeError:
+        return _reader_ended()
+    except ERRORS as e:
+        print(f'error: {message_of(e)}', file=sys.stderr)
+        return 1
+    except _OF_VALUES as e:
+        return _report_overrides(args, e)
+    return 0
+
+
+def report_own(run: Callable[..., object], *args) -> int:
+    """Run a tool that runs much code of others: print the errors that mmfusion raises, and let the others through.
+
+    An error in setting up a Runner is the config's, and is told with the key: see :func:`setup_message`.
+
+    Returns:
+        The exit code.
+    """
+    try:
+        run(*args)
+    except KeyboardInterrupt:
+        return _interrupted()
+    except Exception as e:
+        chain = list(_chain(e))
+        own = next((message_of(error) for error in chain if is_write_error(error)), None)
+        own = own or next(filter(None, map(_package_message, chain)), None)
+        own = own or setup_message(e, chain) or next(filter(None, map(_stock_message, chain)), None)
+        if own is None and isinstance(e, (*ERRORS, *_OF_VALUES)):
+            return _report_overrides(args, e)
+        if own is None:
+            raise
+        print(f'error: {own}', file=sys.stderr)
+        return 1
+    return 0
+
+
+def _interrupted() -> int:
+    print('interrupted', file=sys.stderr)
+    return _INTERRUPTED
+
+
+def _reader_ended() -> int:
+    """Let the rest of the output go: Python would write it at its end, and say that it cannot."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return _READER_ENDED
+
+
+def _report_overrides(args: tuple, error: Exception) -> int:
+    """Say an error that a value of ``--cfg-options`` may have led to, in whatever class; raise it where none were given."""
+    options = getattr(args[0], 'cfg_options', None) if args else None
+    if not options:
+        raise error
+    given = ' '.join(f'{name}={value}' for name, value in options.items())
+    print(
+        f'error: --cfg-options {given}: does not work ({type(error).__name__}: {error}). Correct it.', file=sys.stderr
+    )
+    return 1
+
+
+def message_of(error: BaseException) -> str:
+    """The text of an error for users: without a KeyError's quotation marks or a number of the system."""
+    if isinstance(error, KeyError) and error.args:
+        return str(error.args[0])
+    if isinstance(error, MemoryError):
+        return f'out of memory ({error or "no more is given"}): use smaller images, a smaller batch, or fewer workers.'
+    if isinstance(error, OSError) and error.strerror:
+        return system_sentence(error)
+    return str(error)
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, and those in whose handling it was raised: a registry wraps those of a constructor."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _package_message(error: BaseException) -> str | None:
+    """The text of an error that mmfusion raises for users, here or in a worker of a dataloader."""
+    frames = traceback.extract_tb(error.__traceback__)
+    if not frames or not isinstance(error, ERRORS):
+        return None
+    if Path(frames[-1].filename).is_relative_to(_PACKAGE):
+        return message_of(error)
+    text = str(error)
+    files = re.findall(r'^ *File "(.+?)", line \d+', text, re.MULTILINE)
+    if 'Original Traceback' in text and files and Path(files[-1]).is_relative_to(_PACKAGE):
+        return re.split(r'^[\w.]+(?:Error|Exception): ', text, flags=re.MULTILINE)[-1].strip()
+    return None
+
+
+def _stock_message(error: BaseException) -> str | None:
+    """The text of an error of a registry, or of options that a class does not have."""
+    if isinstance(error, TypeError) and OPTION_ERRORS.search(str(error)):
+        return f'the config gives an option that a class does not have, or lacks one: {error}. See docs/configs.md.'
+    frames = traceback.extract_tb(error.__traceback__)
+    registry = bool(frames) and Path(frames[-1].filename).parts[-3:-1] == ('mmengine', 'registry')
+    return message_of(error) if registry and isinstance(error, ERRORS) else None
