@@ -70,10 +70,11 @@ public() {
 }
 
 nccl() {
-    local steps=200
-    if [[ $REDUCED ]]; then steps=2; fi
-    bash tools/dist_train.sh configs/lite/lite.py 1 --work-dir "$OUT/nccl" --cfg-options \
-        train_cfg.max_iters=$steps train_cfg.val_interval=1000
+    # A narrow network on rendered scenes: no data are needed.
+    local options=(train_cfg.max_epochs=2)
+    if [[ $REDUCED ]]; then options=(train_cfg.max_epochs=1 train_dataloader.dataset.num=4 val_dataloader.dataset.num=1); fi
+    bash tools/dist_train.sh configs/mgfusion/mgfusion_demo-random-clip.py 1 --work-dir "$OUT/nccl" \
+        --cfg-options "${options[@]}"
 }
 
 train() {

@@ -25,6 +25,15 @@ def test_too_small_is_refused():
         fuser.fuse(torch.rand(1, 3, 23, 40), torch.rand(1, 1, 23, 40))
 
 
+def test_mixed_precision_is_near_float32():
+    network, pair = Lite().eval(), torch.rand(2, 1, 1, 48, 64)
+    with torch.no_grad():
+        expected = network(*pair)['fused']
+        with torch.autocast('cpu', torch.bfloat16):
+            half = network(*pair)['fused']
+    assert 0 < (half - expected).abs().max() < 0.02  # bfloat16 keeps 8 bits
+
+
 def test_fewer_than_fifty_thousand_parameters():
     assert count_parameters(Lite()) < 50_000
 

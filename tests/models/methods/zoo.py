@@ -151,6 +151,13 @@ class PublishedMethod:
             difference = np.abs(fused.round().numpy() - expected).mean()
             assert difference <= self.published_tolerance, f'{folder}/{image}.png: mean difference {difference:.3f}'
 
+    def test_mixed_precision(self):
+        """Under bfloat16 autocast the network runs, and gives numbers."""
+        fuser, _ = build(self.config, **self.build_options)
+        with torch.no_grad(), torch.autocast('cpu', torch.bfloat16):
+            fused = fuser.eval().run(torch.rand(1, 3, self.size, self.size), torch.rand(1, 1, self.size, self.size))
+        assert fused['fused_rgb'].isfinite().all()
+
     def test_training_step(self):
         """Gradients reach all that should learn; on a pretended CUDA device, whose tensors refuse to meet the CPU's."""
         if self.train is None:
