@@ -122,8 +122,12 @@ failed=()
 for step in "$@"; do
     echo "== $step"
     start=$SECONDS
-    # A subshell, so that a step that fails does not end the others.
-    (set -e; run "$step") 2>&1 | tee "$OUT/$step.log" || failed+=("$step")
+    # A step ends at its first error, and the next one follows. Behind `||` or `if`, bash would ignore errors inside of it.
+    set +e
+    (set -e; run "$step") 2>&1 | tee "$OUT/$step.log"
+    code=$?
+    set -e
+    ((code == 0)) || failed+=("$step")
     echo "== $step: $((SECONDS - start)) s"
 done
 if ((${#failed[@]})); then

@@ -37,6 +37,18 @@ def test_mistakes(tmp_path):
     assert text.rstrip().endswith('failed: nothing train-nothing')
 
 
+def test_an_error_inside_a_step_ends_it(tmp_path):
+    """Also where other commands of the step would follow."""
+    (tmp_path / 'occo').mkdir()
+    (tmp_path / 'occo' / 'last_checkpoint').write_text('nothing.pth')
+    (tmp_path / 'gffusion').mkdir()  # comes after it
+    code, text = gpu(tmp_path, 'weights')
+    assert code == 1
+    assert 'nothing.pth: no such checkpoint' in text
+    assert 'stat' not in text
+    assert text.rstrip().endswith('failed: weights')
+
+
 @pytest.mark.slow
 @pytest.mark.data
 def test_a_training_and_its_weights(tmp_path, data_dir):
