@@ -16,6 +16,7 @@ import time
 import torch
 from mmengine.registry import init_default_scope
 from mmengine.structures import PixelData
+from occo_step import random_batch
 
 import mmfusion  # noqa: F401
 from mmfusion.engine.hooks import to_channels_last
@@ -32,20 +33,15 @@ CONFIGS = (
 )
 
 
-def random_batch(num, size):
+def loaded_batch(num, size):
     """A batch as a dataloader gives it: pairs of bytes, with masks of a shared and two unique regions."""
-    masks = torch.zeros(2, 1, size, size, dtype=torch.bool)
-    half, third = size // 2, size // 3
-    masks[0, :, third:half, third:] = True
-    masks[1, :, third:, third:half] = True
+    vi, ir, *masks = random_batch(num, size, torch.device('cpu'))
     samples = []
-    for k in range(num):
+    for k, (mask_vi, mask_ir) in enumerate(zip(*masks, strict=True)):
         sample = FusionDataSample(metainfo=dict(img_path=f'{k}.png', img_shape=(size, size), ori_shape=(size, size)))
-        sample.gt_saliency = PixelData(vi=masks[0], ir=masks[1])
+        sample.gt_saliency = PixelData(vi=mask_vi, ir=mask_ir)
         samples.append(sample)
-    generator = torch.Generator().manual_seed(0)
-    pairs = torch.randint(0, 256, (num, 4, size, size), dtype=torch.uint8, generator=generator)
-    return dict(inputs=list(pairs), data_samples=samples)
+    return dict(inputs=list((torch.cat([vi, ir], 1) * 255).byte()), data_samples=samples)
 
 
 def measure(model, batch, device, steps, amp=False):
@@ -106,7 +102,7 @@ def main(argv=None):
     torch.set_flush_denormal(True)
     device = torch.device(args.device)
     print(f'{args.batch} pairs of {args.size}×{args.size} on {args.device}, {torch.get_num_threads()} threads')
-    batch = random_batch(args.batch, args.size)
+    batch = loaded_batch(args.batch, args.size)
     for config in args.configs:
         for row in compare(config, batch, device, args.steps, args.compile):
             print('{:<32} {:<20} {:>8} s {:>6}× {:>7} MiB {:>9}'.format(*row), flush=True)

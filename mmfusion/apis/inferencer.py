@@ -20,6 +20,7 @@ from mmfusion.utils import (
     CameraPair,
     camera_pair,
     check_reading,
+    given_reading,
     image_size,
     infrared_array,
     pair_images,
@@ -30,6 +31,7 @@ from mmfusion.utils import (
     rgbt_array,
     to_bgr,
     track,
+    values_reading,
     visible_array,
     write_image,
 )
@@ -105,8 +107,7 @@ class FusionInferencer:
         align: str | Path | CameraPair | None = None,
     ) -> None:
         exported = is_exported(model)
-        given = dict(depth16=depth16, ir_range=ir_range, ir_colormap=ir_colormap, align=align)
-        given = {key: value for key, value in given.items() if value is not None}
+        given = given_reading(dict(depth16=depth16, ir_range=ir_range, ir_colormap=ir_colormap, align=align))
         if exported:
             options = dict(weights=weights, cfg_options=cfg_options, tile=tile, task=task, compile=compile or None)
             _refuse_with_exported(model, [name for name, value in options.items() if value is not None])
@@ -331,7 +332,7 @@ class FusionInferencer:
         if isinstance(ir, np.ndarray):
             ir = infrared_array(ir, ir_name, self.depth16, self.reading.get('ir_range'))
         else:
-            ir = read_infrared(ir, **{key: value for key, value in self.reading.items() if key != 'align'})
+            ir = read_infrared(ir, **values_reading(self.reading))
         if self.align:
             ir = self.align.bring(vi, ir, ir_name)
         return stack_pair(vi, ir, vi_name, ir_name)
@@ -432,8 +433,7 @@ def reading_of(node: Any) -> dict[str, Any]:
     node = node.get('test_dataloader') if isinstance(node, Config) else node
     if isinstance(node, dict):
         if str(node.get('type')).split('.')[-1] == 'LoadImagePair':
-            keys = ('depth16', 'ir_range', 'ir_colormap', 'align')
-            return dict(depth16='full') | {key: node[key] for key in keys if node.get(key) is not None}
+            return dict(depth16='full') | given_reading(node)
         node = node.values()
     elif not isinstance(node, (list, tuple)):
         return {}

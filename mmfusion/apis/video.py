@@ -27,6 +27,7 @@ from mmfusion.utils import (
     refuse_equal,
     refuse_overwriting,
     track,
+    values_reading,
     write_bytes,
 )
 from mmfusion.utils.pairing import other_files
@@ -126,7 +127,7 @@ class Frames:
             pair = read_four_channels(file, self.reading['depth16'])
             return pair[..., 3] if self.infrared else pair[..., :3]
         if self.infrared:
-            return infrared_values(file, **{k: v for k, v in self.reading.items() if k != 'align'})
+            return infrared_values(file, **values_reading(self.reading))
         return read_visible(file, self.reading['depth16'])
 
     def name(self, index: int) -> str:

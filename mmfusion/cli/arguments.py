@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mmengine.config import DictAction
 
-from mmfusion.utils import DEPTH16, check_reading, near_files, sequence_range
+from mmfusion.utils import DEPTH16, check_reading, given_reading, near_files, sequence_range
 from mmfusion.utils.configs import is_exported
 from mmfusion.utils.metric_names import METRIC_NAMES, metric_names
 
@@ -187,9 +187,7 @@ def reading_options(args: argparse.Namespace, files: Callable[[], Sequence[str |
     Raises:
         ValueError: If an option is not of its form.
     """
-    given = {
-        key: getattr(args, key) for key in ('depth16', 'ir_range', 'ir_colormap', 'align') if getattr(args, key, None)
-    }
+    given = given_reading({key: value for key, value in vars(args).items() if value})
     found = {key: value for key, value in check_reading(**given).items() if key in given}
     if getattr(args, 'per_sequence', False):
         if getattr(args, 'rgbt', None):
@@ -201,11 +199,22 @@ def reading_options(args: argparse.Namespace, files: Callable[[], Sequence[str |
     return found
 
 
-def reading_in(options: dict) -> dict:
-    """The options of reading among others."""
-    return {
-        key: options[key] for key in ('depth16', 'ir_range', 'ir_colormap', 'align') if options.get(key) is not None
-    }
+def add_entrants_arguments(parser: argparse.ArgumentParser, default: Sequence[str] | None = None) -> None:
+    """Add ``--methods``, and the pairs that they fuse: ``--data``, or ``--vi`` and ``--ir``, with patterns of names.
+
+    Args:
+        parser: The parser.
+        default: Methods where none are given; without it they are required.
+    """
+    told = 'see above' if default is None else f'see above; default: {" ".join(default)}'
+    parser.add_argument('--methods', nargs='+', required=default is None, default=default, metavar='METHOD', help=told)
+    parser.add_argument('--data', help='tno, roadscene, msrs…, or a folder with folders vi and ir in it')
+    parser.add_argument('--vi', help='folder of visible images, in the place of --data')
+    parser.add_argument('--ir', help='folder of infrared images, of the same names')
+    add_pattern_arguments(parser)
+    parser.add_argument(
+        '--fused-pattern', metavar='PATTERN', help="names of images in the folders of NAME=DIR, such as '{name}_fused'"
+    )
 
 
 def add_source_arguments(

@@ -19,8 +19,8 @@ from mmfusion.comparison.entrants import DEFAULT_METRICS, open_data, parse_entra
 from mmfusion.utils import check_writable, follow, track
 
 from .arguments import (
+    add_entrants_arguments,
     add_metrics_arguments,
-    add_pattern_arguments,
     add_reading_arguments,
     at_least,
     reading_options,
@@ -36,14 +36,7 @@ def make_parser(prog: str | None = None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('--methods', nargs='+', required=True, metavar='METHOD', help='see above')
-    parser.add_argument('--data', help='tno, roadscene, msrs…, or a folder with folders vi and ir in it')
-    parser.add_argument('--vi', help='folder of visible images, in the place of --data')
-    parser.add_argument('--ir', help='folder of infrared images, of the same names')
-    add_pattern_arguments(parser)
-    parser.add_argument(
-        '--fused-pattern', metavar='PATTERN', help="names of images in the folders of NAME=DIR, such as '{name}_fused'"
-    )
+    add_entrants_arguments(parser)
     parser.add_argument('--out', required=True, help='folder of fused images, values, tables and report')
     add_metrics_arguments(parser, DEFAULT_METRICS)
     parser.add_argument(

@@ -9,7 +9,7 @@ See docs/inference.md.
 import argparse
 from pathlib import Path
 
-from mmfusion.utils import WRITE_SUFFIXES, check_writable, list_images, pair_images, refuse_same, shorten
+from mmfusion.utils import WRITE_SUFFIXES, check_writable, given_reading, list_images, pair_images, refuse_same, shorten
 from mmfusion.utils.configs import find_config, is_exported
 from mmfusion.utils.pairing import pattern_advice
 
@@ -17,7 +17,6 @@ from .arguments import (
     add_inference_arguments,
     add_source_arguments,
     inference_options,
-    reading_in,
     source_folders,
     source_patterns,
 )
@@ -84,7 +83,7 @@ def fuse(args):
     if options['weights'] is None and not exported:  # found once: an address is fetched here
         options['weights'] = find_weights(load_model_config(args.config, args.cfg_options))
     weights = args.config if exported else options['weights']
-    settings = model_settings(config, weights, args.cfg_options, args.tile, **reading_in(options))
+    settings = model_settings(config, weights, args.cfg_options, args.tile, **given_reading(options))
     fused, skipped = fuse_folder(
         pairs, out, settings, lambda: FusionInferencer(**options), args.suffix, args.batch_size, args.overwrite
     )

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from mmfusion.comparison.entrants import open_data, parse_entrants
 
 from .arguments import (
-    add_pattern_arguments,
+    add_entrants_arguments,
     add_reading_arguments,
     at_least,
     reading_options,
@@ -28,14 +28,7 @@ def make_parser(prog: str | None = None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('--methods', nargs='+', default=['lite'], metavar='METHOD', help='see above; default: lite')
-    parser.add_argument('--data', help='tno, roadscene, msrs…, or a folder with folders vi and ir in it')
-    parser.add_argument('--vi', help='folder of visible images, in the place of --data')
-    parser.add_argument('--ir', help='folder of infrared images, of the same names')
-    add_pattern_arguments(parser)
-    parser.add_argument(
-        '--fused-pattern', metavar='PATTERN', help="names of images in the folders of NAME=DIR, such as '{name}_fused'"
-    )
+    add_entrants_arguments(parser, default=['lite'])
     add_reading_arguments(parser)
     parser.add_argument('--device', help='cpu, cuda, cuda:1 or the number of a GPU; default: a GPU where there is one')
     parser.add_argument('--port', type=at_least(1), help='of the page; default: the first free one from 7860 on')

@@ -16,7 +16,16 @@ from .pairing import (
 )
 from .progress import follow, track
 from .reading import read_four_channels, read_label_map, read_mask, read_pair, read_shown, read_visible
-from .scaling import DEPTH16, ImageReadError, check_reading, to_8bit, to_bgr, to_uint8
+from .scaling import (
+    DEPTH16,
+    ImageReadError,
+    check_reading,
+    given_reading,
+    to_8bit,
+    to_bgr,
+    to_uint8,
+    values_reading,
+)
 from .text import near_files, read_names, read_text, replace_all
 from .writing import WRITE_SUFFIXES, remove_unfinished, write_bytes, write_image
 
@@ -33,6 +42,7 @@ __all__ = [
     'check_writable',
     'follow',
     'frame_values',
+    'given_reading',
     'image_size',
     'infrared_array',
     'infrared_values',
@@ -63,6 +73,7 @@ __all__ = [
     'to_bgr',
     'to_uint8',
     'track',
+    'values_reading',
     'visible_array',
     'write_bytes',
     'write_image',

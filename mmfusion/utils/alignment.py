@@ -1,9 +1,8 @@
 """Where the infrared image lies in the visible one: the file of a camera pair, and warping by it."""
 
-import csv
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -76,7 +75,7 @@ class CameraPair:
     visible_lens: Lens | None = None
     infrared_lens: Lens | None = None
     confidence: float | None = None
-    _maps: dict = field(default_factory=dict, repr=False, compare=False)
+    _maps: dict = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self):
         matrix = np.asarray(self.homography, np.float64)
@@ -308,9 +307,8 @@ def read_points(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip() or line.lstrip().startswith('#'):
             continue
-        cells = next(csv.reader([' '.join(line.replace(',', ' ').replace(';', ' ').split())], delimiter=' '))
         try:
-            row = [float(cell) for cell in cells]
+            row = [float(cell.strip('"')) for cell in line.replace(',', ' ').replace(';', ' ').split()]
         except ValueError:
             row = []
         if not row and not rows and number == 1:
@@ -360,4 +358,4 @@ def align_by_points(
             f'the points fit one homography with an error of {error:.1f} pixels; at most {max_error:g} are accepted. '
             f'The worst is pair {worst + 1}, {distance[worst]:.1f} pixels off: correct it, or choose points at one distance.'
         )
-    return CameraPair(pair.homography, pair.visible_size, pair.infrared_size, error)
+    return replace(pair, error=error)

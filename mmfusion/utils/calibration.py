@@ -1,6 +1,7 @@
 """Calibration of a visible and an infrared camera by a chessboard or a grid of circles that both see."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -118,9 +119,7 @@ def _fit(views: Sequence, visible_size, infrared_size, visible_lens, infrared_le
     vi = visible_lens.undistort(vi) if visible_lens else vi
     ir = infrared_lens.undistort(ir) if infrared_lens else ir
     pair = align_by_points(vi, ir, visible_size, infrared_size, max_error)
-    return CameraPair(
-        pair.homography, visible_size, infrared_size, pair.error, visible_lens=visible_lens, infrared_lens=infrared_lens
-    )
+    return replace(pair, visible_lens=visible_lens, infrared_lens=infrared_lens)
 
 
 def _grid(columns: int, rows: int, kind: str) -> np.ndarray:

@@ -182,6 +182,11 @@ def decode_by_opencv(path: str | Path) -> np.ndarray:
 
 
 def convert(img: Image.Image, mode: str, path: str | Path) -> Image.Image:
+    """Convert an image to another of Pillow's modes.
+
+    Raises:
+        ImageReadError: If Pillow cannot convert it; the file is named.
+    """
     try:
         return img.convert(mode)
     except ValueError as e:

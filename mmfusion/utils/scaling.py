@@ -8,6 +8,7 @@ from .alignment import camera_pair
 from .palettes import palette
 
 DEPTH16 = ('full', 'stretch')
+_READING = ('depth16', 'ir_range', 'ir_colormap', 'align')
 
 
 class ImageReadError(ValueError):
@@ -44,6 +45,20 @@ def check_reading(depth16='full', ir_range=None, ir_colormap=None, align=None):
     if align is not None:
         found['align'] = camera_pair(align).to_dict()
     return found
+
+
+def given_reading(options):
+    """Pick the options of :func:`check_reading` that are given among others.
+
+    Args:
+        options (Mapping): By name; None is not given.
+    """
+    return {key: options[key] for key in _READING if options.get(key) is not None}
+
+
+def values_reading(reading):
+    """Pick the options that bring the values of an infrared file to 8 bits, which is all but ``align``."""
+    return {key: value for key, value in reading.items() if key != 'align'}
 
 
 def parse_range(ends):

@@ -10,7 +10,7 @@ from mmengine.registry import DefaultScope
 from mmfusion.datasets import FusionDataset, LayoutDataset, MFNetDataset, SyntheticDataset
 from mmfusion.datasets.boxes import BoxSource
 from mmfusion.registry import DATASETS, TRANSFORMS
-from mmfusion.utils import list_images
+from mmfusion.utils import given_reading, list_images
 from mmfusion.utils.configs import read_config
 
 TASKS = ('seg', 'det')
@@ -265,6 +265,4 @@ def _loader(cfg: dict, cls: type[FusionDataset], reading: dict | None) -> dict:
         return dict(type='mmfusion.RenderSyntheticPair', with_masks=False, with_bbox=False)
     if kind == 'LoadMFNetPair':
         return dict(type='mmfusion.LoadMFNetPair')
-    keys = ('depth16', 'ir_range', 'ir_colormap', 'align')
-    options = dict(depth16='full') | {key: given[key] for key in keys if given.get(key) is not None} | (reading or {})
-    return dict(type='mmfusion.LoadImagePair', **options)
+    return dict(type='mmfusion.LoadImagePair', **(dict(depth16='full') | given_reading(given) | (reading or {})))
