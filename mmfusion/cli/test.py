@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from .arguments import add_config_arguments, add_weights_arguments, weights_of
 from .errors import report_own
-from .running import load_config
+from .running import leave_processes, load_config
 
 
 def make_parser(prog: str | None = None) -> argparse.ArgumentParser:
@@ -35,13 +35,12 @@ def test(args: argparse.Namespace) -> None:
     cfg.resume = False
     drop_losses(cfg.model)  # their priors need weights that a test does not
     runner = Runner.from_cfg(cfg)
-    if str(weights) == RANDOM:
-        runner.test()
-        return
-    # The Runner loads what fits and warns about the rest. It does load it by itself, since hooks (EMA) take part in that.
-    check_weights(runner.model, weights)
-    runner._load_from = for_runner(runner.model, weights, cfg.work_dir)
+    if str(weights) != RANDOM:
+        # The Runner loads what fits and warns about the rest. It loads by itself, since hooks (EMA) take part in that.
+        check_weights(runner.model, weights)
+        runner._load_from = for_runner(runner.model, weights, cfg.work_dir)
     runner.test()
+    leave_processes()
 
 
 def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:

@@ -9,7 +9,7 @@ from mmengine.config import Config
 
 from .arguments import add_config_arguments
 from .errors import report_own
-from .running import load_config
+from .running import leave_processes, load_config
 
 if TYPE_CHECKING:
     from mmengine.runner import Runner
@@ -60,6 +60,7 @@ def train(args: argparse.Namespace) -> None:
         runner._load_from = for_runner(runner.model, cfg.load_from, cfg.work_dir)
     _check_batches(runner)
     runner.train()
+    leave_processes()
 
 
 def _check_batches(runner: 'Runner') -> None:

@@ -1,6 +1,7 @@
 """mmfusion test and mmfusion train refuse a checkpoint that mmengine would only warn about."""
 
 import json
+import socket
 from pathlib import Path
 
 import pytest
@@ -162,3 +163,26 @@ def test_wrong_arguments_of_training(tmp_path, monkeypatch, capsys, args, messag
 def test_untrained_model(arguments, monkeypatch, tmp_path):
     monkeypatch.setattr(Runner, 'test', lambda self: None)
     assert test.main(arguments('random')) == 0
+
+
+@pytest.mark.parametrize('verb', ['train', 'test'])
+def test_processes_leave_their_group(verb, arguments, checkpoint, tmp_path, monkeypatch):
+    """A process that ends within its group may be killed at its very end, after hours of training."""
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = str(free.getsockname()[1])
+    for name, value in dict(
+        RANK='0', WORLD_SIZE='1', LOCAL_RANK='0', MASTER_ADDR='127.0.0.1', MASTER_PORT=port
+    ).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv('MMFUSION_VGG19', 'random')
+    seen = []
+    monkeypatch.setattr(Runner, verb, lambda runner: seen.append(torch.distributed.is_initialized()))
+    config, file, *options = arguments(checkpoint)
+    if verb == 'train':
+        options += ['train_dataloader.dataset.num=12', 'train_dataloader.dataset.size=(32,48)']
+        assert train.main([config, '--launcher', 'pytorch', *options]) == 0
+    else:
+        assert test.main([config, file, '--launcher', 'pytorch', *options]) == 0
+    assert seen == [True]
+    assert not torch.distributed.is_initialized()
