@@ -4,9 +4,11 @@ import json
 import os
 import signal
 import time
+from threading import RLock
 
 import numpy as np
 import pytest
+from tqdm import tqdm
 
 from mmfusion.apis import init_model, load_model_config
 from mmfusion.apis.folder import fuse_folder
@@ -28,6 +30,7 @@ def killed_after(seconds, run):
     """Run in a process of its own, and kill it."""
     process = os.fork()
     if process == 0:
+        tqdm.set_lock(RLock())  # tqdm's own is shared with this process, which would wait for the killed one for ever
         try:
             run()
         finally:
@@ -132,3 +135,11 @@ def test_killed_at_any_moment(data, run, one_thread):
         assert done + kept == COUNT
         assert len(list_images(data / 'out')) == COUNT
     assert list((data / 'out').rglob('.*')) == []
+
+
+def test_killed_while_its_progress_is_drawn():
+    """The processes that these tests kill hold nothing that this one needs."""
+    tqdm(disable=False, leave=False).close()  # makes the lock, as any bar does
+    killed_after(0.2, lambda: (tqdm.get_lock().acquire(), time.sleep(60)))
+    assert all(lock.acquire(True, 1) for lock in tqdm.get_lock().locks)
+    tqdm.get_lock().release()
