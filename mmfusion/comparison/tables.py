@@ -52,6 +52,12 @@ class Comparison:
         found = self.of(variant, metric)
         return statistics.stdev(found) if len(found) > 1 else math.nan
 
+    def gains(self, variant, single, metric):
+        """list[float]: How far a variant is above another one, for each seed that both have a value of."""
+        ours, theirs = self.values.get(variant, {}), self.values.get(single, {})
+        found = (ours[s].get(metric, math.nan) - theirs[s].get(metric, math.nan) for s in ours if s in theirs)
+        return [value for value in found if not math.isnan(value)]
+
     def ranks(self, metric):
         """dict[str, int | None]: Variant → place by the mean, from 1; None for all where all are equal."""
         higher = METRIC_SPECS[metric.removeprefix('fusion/')].higher_is_better if metric.startswith('fusion/') else True
@@ -148,8 +154,8 @@ def table_of(comparison):
 def verdict(comparison):
     """Whether fusion helps, by the last column: a sentence for each variant that is not a single modality.
 
-    The margin to a single modality counts where it is larger than the standard deviation of the difference of two runs,
-    √(s₁² + s₂²).
+    Seeds fix order, augmentation and first weights in all variants alike, so that the difference to a single modality is
+    taken seed by seed. It counts where its mean is larger than its standard deviation over the seeds (n − 1).
 
     Returns:
         list[str]: Sentences.
@@ -164,17 +170,20 @@ def verdict(comparison):
 
 
 def _sentence(comparison, variant, singles, metric, title):
-    incomplete = [v for v in (variant, *singles) if math.isnan(comparison.mean(v, metric))]
+    gains = {single: comparison.gains(variant, single, metric) for single in singles}
+    incomplete = [v for v in (variant, *singles) if not comparison.of(v, metric)]
     if incomplete:
         return f'{title} of {variant}: cannot be compared, there is no value of {", ".join(incomplete)}.'
-    mean = comparison.mean(variant, metric)
-    margins = {v: mean - comparison.mean(v, metric) for v in singles}
-    spreads = {v: math.hypot(comparison.spread(variant, metric), comparison.spread(v, metric)) for v in singles}
+    if not all(gains.values()):
+        return f'{title} of {variant}: cannot be compared, it has no seed in common with both single modalities.'
+    margins = {v: statistics.fmean(found) for v, found in gains.items()}
+    spreads = {v: statistics.stdev(found) if len(found) > 1 else math.nan for v, found in gains.items()}
     parts = []
     for single, margin in margins.items():
-        spread = '' if math.isnan(spreads[single]) else f' (spread of the difference {spreads[single]:.2f})'
+        spread = '' if math.isnan(spreads[single]) else f' ± {spreads[single]:.2f}'
         parts.append(f'{single} by {margin:+.2f}{spread}')
-    text = f'{title} of {variant} ({cell_text(comparison, variant, metric)}) differs from {" and from ".join(parts)}: '
+    mean = cell_text(comparison, variant, metric)
+    text = f'{title} of {variant} ({mean}) differs, seed by seed, from {" and from ".join(parts)}: '
     if min(margins.values()) <= 0:
         return text + 'it does NOT beat both single modalities.'
     if any(math.isnan(spread) for spread in spreads.values()):

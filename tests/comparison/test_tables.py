@@ -143,9 +143,20 @@ def test_verdict(fused, ending):
 
 def test_verdict_names_margin_and_spread():
     (sentence,) = verdict(comparison())
-    # 62 − 51 and √(8 + 2); 62 − 40 and √(8 + 0)
-    assert 'visible by +11.00 (spread of the difference 3.16) and from infrared by +22.00' in sentence
-    assert '(spread of the difference 2.83)' in sentence
+    # of 60 − 50 and 64 − 52; of 60 − 40 and 64 − 40
+    assert 'visible by +11.00 ± 1.41 and from infrared by +22.00 ± 2.83' in sentence
+
+
+def test_what_all_seeds_share_does_not_count():
+    """A seed that is good for all inputs widens each one's spread, and not that of their difference."""
+    found = comparison((60, 90))
+    found.values['visible'][1]['mIoU'] = 81
+    found.values['infrared'][1]['mIoU'] = 70
+    (sentence,) = verdict(found)
+    assert 'visible by +9.50 ± 0.71 and from infrared by +20.00 ± 0.00' in sentence
+    assert sentence.endswith('by more than the spread.')
+    del found.values['visible'][0], found.values['OCCO_1'][1]
+    assert verdict(found)[0].endswith('it has no seed in common with both single modalities.')
 
 
 def test_no_verdict_without_both_modalities():
