@@ -17,7 +17,8 @@ The ``.npz`` holds what the public code gave for the inputs in it:
 ``shapes``          their shapes, each as text such as ``'16,1,3,3'``, ``''`` for a scalar
 ``vi_0``, ``ir_0``  inputs, uint8, H×W (or H×W×3 for ``vi`` in colour); ``vi_1`` and so on, one of an odd size
 ``fused_0``         float32 in [0, 1], H×W or H×W×3: the public code's image before 8 bits, by the authors' weights
-``standin_0``       the same by the weights of :func:`stand_in`, so that it can be checked without the authors' file
+``standin_0``       the same by the weights of :func:`stand_in`, so that it can be checked without the authors' file;
+                    of float64 where the public code's float32 differs from machine to machine: all is compared in it
 ``gain``            optional: the factor that :func:`stand_in` was given
 ==================  ================================================================================================
 """
@@ -69,11 +70,11 @@ def stand_in(names, shapes, tensorflow=False, gain=1.0):
     return state
 
 
-def to_tensor(image):
+def to_tensor(image, dtype=torch.float32):
     """H×W or H×W×3, uint8 or float in [0, 1] → 1×C×H×W in [0, 1]."""
     scale = 255 if image.dtype == np.uint8 else 1
     image = torch.from_numpy(np.array(image[..., None] if image.ndim == 2 else image))
-    return image.permute(2, 0, 1)[None].float() / scale
+    return image.permute(2, 0, 1)[None].to(dtype) / scale
 
 
 def build(config, **changes):
@@ -117,12 +118,14 @@ class PublishedMethod:
         count = sum(name.startswith(f'{key}_') for name in numbers)
         assert count >= 2, f'{self.name}.npz has {count} images {key}_*; expected two sizes or more'
         for k in range(count):
-            vi, ir, expected = (to_tensor(numbers[f'{name}_{k}']) for name in ('vi', 'ir', key))
+            double = numbers[f'{key}_{k}'].dtype == np.float64
+            dtype, bound = (torch.float64, 1e-9) if double else (torch.float32, self.tolerance)
+            vi, ir, expected = (to_tensor(numbers[f'{name}_{k}'], dtype) for name in ('vi', 'ir', key))
             with torch.no_grad():
-                batch = fuser.run(vi.expand(-1, 3, -1, -1), ir)
+                batch = fuser.to(dtype).run(vi.expand(-1, 3, -1, -1), ir)
             fused = batch['fused'] if expected.shape[1] == 1 else batch['fused_rgb']
             where = f'{self.name}, {key}_{k}: '
-            torch.testing.assert_close(fused, expected, rtol=0, atol=self.tolerance, msg=lambda m, w=where: w + m)
+            torch.testing.assert_close(fused, expected, rtol=0, atol=bound, msg=lambda m, w=where: w + m)
         fuser.rounding = rounding
 
     def test_public_code_by_stand_in_weights(self, numbers):
