@@ -14,7 +14,8 @@ from .runtime import KEY, need, open_graph
 def quantize(file: str | Path, pairs: Sequence[tuple], depth16: str = 'full') -> tuple[float, float]:
     """Let the convolutions and matrix products of an exported file compute in int8, in place.
 
-    Weights have a scale a channel, activations one a tensor, of the range that they have on the calibration pairs.
+    The last of them makes the image itself and stays in float32: its steps would be seen as grain. Weights have a scale a
+    channel, activations one a tensor, of the range that they have on the calibration pairs.
 
     Args:
         file: ``.onnx`` of :func:`export`, uint8 in and out.
@@ -43,6 +44,8 @@ def quantize(file: str | Path, pairs: Sequence[tuple], depth16: str = 'full') ->
             pair = next(self.pairs, None)
             return None if pair is None else dict(zip(('vi', 'ir'), pair, strict=True))
 
+    kinds = ['Conv', 'MatMul', 'Gemm']
+    last = [node.name for node in onnx.load(file).graph.node if node.op_type in kinds][-1:]
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / 'int8.onnx'
         quantize_static(
@@ -50,7 +53,8 @@ def quantize(file: str | Path, pairs: Sequence[tuple], depth16: str = 'full') ->
             str(target),
             Reader(),
             quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=['Conv', 'MatMul', 'Gemm'],
+            op_types_to_quantize=kinds,
+            nodes_to_exclude=last,
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,

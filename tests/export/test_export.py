@@ -2,6 +2,7 @@
 
 import importlib.util
 import pickle
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -182,5 +183,8 @@ def test_int8(pairs, capsys):
     assert tool.main(['mmdrfuse_llvip', file, '--weights', 'random', '--int8', *folders]) == 0
     assert 'In int8 it differs from float32 by' in capsys.readouterr().out
     assert ExportedModel(file).info['int8']
+    convolutions = [node for node in import_module('onnx').load(file).graph.node if node.op_type == 'Conv']
+    in_int8 = [node.input[0].endswith('DequantizeLinear_Output') for node in convolutions]
+    assert in_int8 == [True] * (len(convolutions) - 1) + [False]  # the last one makes the image
     assert tool.main(['mmdrfuse_llvip', file, '--weights', 'random', '--int8']) == 1
     assert 'calibration pairs by --vi DIR --ir DIR' in capsys.readouterr().err
