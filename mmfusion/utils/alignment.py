@@ -45,9 +45,18 @@ class Lens:
         return cv2.undistortPoints(np.float64(points)[:, None], self.matrix, self.distortion, P=self.matrix)[:, 0]
 
     def distort(self, points: np.ndarray) -> np.ndarray:
-        """Pixels of the camera with a perfect lens → pixels of its image, N×2."""
+        """Pixels of the camera with a perfect lens → pixels of its image, N×2; NaN for rays that the lens cannot take."""
         rays = np.c_[points, np.ones(len(points))] @ np.linalg.inv(self.matrix).T
-        return cv2.projectPoints(rays[:, None], np.zeros(3), np.zeros(3), self.matrix, self.distortion)[0][:, 0]
+        radii = np.hypot(*(rays[:, :2] / rays[:, 2:]).T)
+        # Beyond some radius the polynomial comes back into the image, which no lens does.
+        steps = np.linspace(0, radii.max(initial=0), 1024)
+        axis = np.stack([steps, 0 * steps, 0 * steps + 1], 1)
+        turns = np.flatnonzero(np.diff(self._project(np.eye(3), axis)[:, 0]) < 0)
+        limit = steps[turns[0]] if len(turns) else np.inf
+        return np.where(radii[:, None] <= limit, self._project(self.matrix, rays), np.nan)
+
+    def _project(self, matrix, rays):
+        return cv2.projectPoints(rays[:, None], np.zeros(3), np.zeros(3), matrix, self.distortion)[0][:, 0]
 
 
 @dataclass(frozen=True)
@@ -242,10 +251,10 @@ class CameraPair:
         key = visible_size, infrared_size
         if key not in self._maps:
             places = self._places(visible_size, infrared_size)
-            fixed = cv2.convertMaps(*places, cv2.CV_16SC2)
+            fixed = cv2.convertMaps(*np.nan_to_num(places, nan=-1e6), cv2.CV_16SC2)
             if len(self._maps) > 8:  # a folder of many sizes
                 self._maps.clear()
-            steps = [np.median(np.hypot(*np.diff(places, axis=axis))) for axis in (1, 2)]
+            steps = [np.nanmedian(np.hypot(*np.diff(places, axis=axis))) for axis in (1, 2)]
             shrink = float(np.sqrt(steps[0] * steps[1]))
             self._maps[key] = fixed, shrink
         return self._maps[key]
