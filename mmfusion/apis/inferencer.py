@@ -128,12 +128,12 @@ class FusionInferencer:
 
     @property
     def align(self) -> CameraPair | None:
-        """Where the infrared camera looks; None for registered pairs."""
+        """Give where the infrared camera looks; None for registered pairs."""
         return camera_pair(self.reading['align']) if 'align' in self.reading else None
 
     @property
     def depth16(self) -> str:
-        """How files of more than 8 bits become 8."""
+        """Give how files of more than 8 bits become 8."""
         return self.reading['depth16']
 
     def __getstate__(self) -> dict[str, Any]:
@@ -243,7 +243,7 @@ class FusionInferencer:
         return self._fuse_stacked(loaded, names)
 
     def predict(self, vi: Image, ir: Image | None = None) -> FusionDataSample:
-        """What a cascade finds in one pair.
+        """Find in one pair what a cascade is trained to find.
 
         Args:
             vi, ir: Files or arrays, as in :meth:`__call__`.

@@ -57,7 +57,7 @@ class TaskResults:
         return self.pipeline(dict(img=pair, img_path=name, img_id=name, img_shape=size, ori_shape=size))
 
     def draw(self, sample: FusionDataSample) -> np.ndarray:
-        """The fused image at the size of the source, with the predictions on it.
+        """Draw the predictions on the fused image, at its source's size.
 
         Args:
             sample: As the cascade predicts it.
@@ -78,7 +78,7 @@ class TaskResults:
 
 
 def fused_at_ori_shape(sample: FusionDataSample) -> Tensor:
-    """The fused image without what a test pipeline padded, at the size of the source; 3×H×W in [0, 1]."""
+    """Crop padding off a fused image, and resize it to its source; 3×H×W."""
     height, width = sample.ori_shape
     scale = sample.get('scale_factor') or (1.0, 1.0)
     fused = sample.fused.data

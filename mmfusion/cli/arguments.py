@@ -62,7 +62,7 @@ def add_weights_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def weights_of(args: argparse.Namespace) -> str | list[str] | None:
-    """The weights that :func:`add_weights_arguments` were given.
+    """Give the weights that :func:`add_weights_arguments` read.
 
     Returns:
         A file, several files, or None for the published ones.
@@ -322,7 +322,7 @@ def at_least(least: int) -> Callable[[str], int]:
 
 
 def source_patterns(args: argparse.Namespace) -> dict[str, str | None]:
-    """``vi_pattern`` and ``ir_pattern`` of :func:`add_pattern_arguments`, as functions that pair images take them."""
+    """Give ``vi_pattern`` and ``ir_pattern`` of :func:`add_pattern_arguments`."""
     return dict(vi_pattern=args.vi_pattern, ir_pattern=args.ir_pattern)
 
 

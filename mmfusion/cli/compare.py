@@ -32,7 +32,7 @@ from .running import init_processes, leave_processes
 
 
 def make_parser(prog: str | None = None) -> argparse.ArgumentParser:
-    """The command line."""
+    """Make the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -31,7 +31,7 @@ from .setup_errors import check_numbers
 
 
 def make_parser(prog=None):
-    """The command line."""
+    """Make the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -54,7 +54,7 @@ _PRIORS = {
 
 
 def make_parser(prog: str | None = None) -> argparse.ArgumentParser:
-    """The command line."""
+    """Make the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -110,7 +110,7 @@ def make_parser(prog: str | None = None) -> argparse.ArgumentParser:
 
 
 def parse_prior(text: str) -> tuple[str, dict | str]:
-    """Title and config (or config file) of ``KIND[:LAYER][=WEIGHTS]`` or ``TITLE=FILE.py``.
+    """Read title and config of ``KIND[:LAYER][=WEIGHTS]`` or ``TITLE=FILE.py``.
 
     Raises:
         ValueError: If it is neither.

@@ -97,7 +97,7 @@ def _report_overrides(args: tuple, error: Exception) -> int:
 
 
 def message_of(error: BaseException) -> str:
-    """The text of an error for users: without a KeyError's quotation marks or a number of the system."""
+    """Give an error's text, without a KeyError's quotation marks or a system's number."""
     if isinstance(error, KeyError) and error.args:
         return str(error.args[0])
     if isinstance(error, MemoryError):

@@ -26,7 +26,7 @@ from .errors import report
 
 
 def method_folder(text):
-    """``NAME=DIR``, or ``DIR`` alone, whose last part is then the name."""
+    """Read ``NAME=DIR``, or ``DIR``, whose last part is the name."""
     name, sep, folder = text.partition('=')
     name, folder = (name, folder) if sep else (Path(text).name, text)
     if not folder:
@@ -39,7 +39,7 @@ def method_folder(text):
 
 
 def gallery(text):
-    """A number of images, or None for ``all``."""
+    """Read a number of images; None for ``all``."""
     return None if text == 'all' else at_least(0)(text)
 
 
@@ -56,7 +56,7 @@ def fused_patterns(texts, methods):
 
 
 def parse_args(argv=None, prog=None):
-    """The command line."""
+    """Make the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -24,7 +24,7 @@ from .errors import report
 
 
 def make_parser(prog=None):
-    """The command line."""
+    """Make the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -39,7 +39,7 @@ def make_parser(prog=None):
 
 
 def find_pairs(vi_dir, ir_dir, allow_missing, vi_pattern=None, ir_pattern=None):
-    """Pairs of two folders by name: [(name, visible, infrared), …]; says what ``allow_missing`` leaves out."""
+    """Pair two folders by name, and print what ``allow_missing`` leaves out."""
     if ir_dir is None:
         return [(stem, file, None) for stem, file, _ in pair_images(vi_dir, vi_pattern=vi_pattern)]
     if not allow_missing:

@@ -11,7 +11,7 @@ from .errors import report
 
 
 def parse_span(text):
-    """``'30:41'`` → (30, 41)."""
+    """Read a range of characters: ``'30:41'`` → (30, 41)."""
     start, colon, end = text.partition(':')
     if not (colon and start.isdigit() and end.isdigit()):
         raise argparse.ArgumentTypeError(f'{text!r} is not START:END, two character positions in the prompt')
@@ -19,7 +19,7 @@ def parse_span(text):
 
 
 def make_parser(prog=None):
-    """The command line."""
+    """Make the parser of the command line."""
     parser = argparse.ArgumentParser(prog=prog, description=__doc__)
     add_source_arguments(parser)
     add_reading_arguments(parser)
@@ -80,7 +80,7 @@ def _add_grounding_dino(group):
 
 
 def make_backend(args):
-    """The backend that the command line asks for."""
+    """Make the backend that the command line asks for."""
     from mmfusion.datasets.boxes import AnnotatedBoxes
     from mmfusion.masks.contrast import ContrastMasks
     from mmfusion.masks.grounded_sam import GroundingDinoBoxes, SamBoxMasks

@@ -31,7 +31,7 @@ page that `mmfusion models NAME` names; – where none are published.
 
 
 def make_parser(prog: str | None = None) -> argparse.ArgumentParser:
-    """The command line."""
+    """Make the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -43,7 +43,7 @@ def make_parser(prog: str | None = None) -> argparse.ArgumentParser:
 
 
 def weights_state(name: str) -> str:
-    """Whether the published weights of a config are here: one word or two for the table."""
+    """Say in a word whether a config's published weights are here."""
     from mmfusion.models.hub import local_files
 
     entry = published()[name]
@@ -106,7 +106,7 @@ def _seconds(name: str, device: str | None) -> str:
 
 
 def describe(method: str) -> str:
-    """All that the metafile says about one method, its configs and weights."""
+    """Describe a method, its configs and weights from the metafile."""
     name = find_config(method).stem
     if name not in published():
         raise ValueError(

@@ -9,7 +9,7 @@ from .running import leave_processes, load_config
 
 
 def make_parser(prog: str | None = None) -> argparse.ArgumentParser:
-    """The command line."""
+    """Make the parser of the command line."""
     parser = argparse.ArgumentParser(prog=prog, description=__doc__)
     add_config_arguments(parser)
     add_weights_arguments(parser)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def make_parser(prog: str | None = None) -> argparse.ArgumentParser:
-    """The command line."""
+    """Make the parser of the command line."""
     parser = argparse.ArgumentParser(prog=prog, description=__doc__)
     add_config_arguments(parser)
     parser.add_argument(

@@ -16,7 +16,7 @@ PARTS = ('train', 'val', 'test')
 
 
 def task_of(cfg):
-    """Which attribute of a cascade's config holds the task model: ``'segmentor'`` or ``'detector'``.
+    """Find a cascade's task model in its config: ``'segmentor'`` or ``'detector'``.
 
     Raises:
         ValueError: If it is no config of a cascade.
@@ -35,7 +35,7 @@ def task_of(cfg):
 
 
 def cell_config(base, variant, seed, folder, weights='last'):
-    """The config of a cell.
+    """Make the config of a cell.
 
     Against ``base`` differ: the fuser, or the folder of visible images, as the variant says; the seed; the work dir; and
     the evaluators of the test, which then give the values of single classes, and leave them in ``metrics.json``. At least
@@ -97,7 +97,7 @@ def cell_config(base, variant, seed, folder, weights='last'):
 
 
 def without_training(base):
-    """The config of a cascade with all that only training and validation use taken away, in place."""
+    """Take training and validation out of a cascade's config, in place."""
     unused = ('train_dataloader', 'train_cfg', 'optim_wrapper', 'val_dataloader', 'val_cfg', 'val_evaluator')
     for name in (*unused, 'param_scheduler', 'auto_scale_lr', 'load_from'):
         base[name] = None
@@ -149,19 +149,19 @@ def _set_visible(loader, part, folder):
 
 
 def fused_folder(cell_folder, part):
-    """Where the images of a ``method:`` variant lie: beside the folders of its seeds. Validation and test share them."""
+    """Give the folder of a ``method:`` variant's images; validation and test share it."""
     return Path(cell_folder).absolute().parent / 'fused' / ('train' if part == 'train' else 'test')
 
 
 def innermost(dataset):
-    """The config of the dataset that a RepeatDataset or MultiImageMixDataset wraps."""
+    """Find the dataset that a RepeatDataset or MultiImageMixDataset wraps."""
     while isinstance(dataset.get('dataset'), dict):
         dataset = dataset['dataset']
     return dataset
 
 
 def per_class_evaluators(evaluators, task):
-    """The evaluators of a test, such that results name single classes.
+    """Make the evaluators of a test name single classes.
 
     ``mmseg.IoUMetric`` becomes :class:`PerClassIoUMetric`, ``mmdet.CocoMetric`` :class:`PerClassCocoMetric`, both without
     prefix of their own; ``MappedIoUMetric`` and ``MappedCocoMetric`` stay as they are.

@@ -53,7 +53,7 @@ def prepare(entrants: Sequence[Entrant]) -> list[Entrant]:
 
 
 def lines_of(head: str, items: Sequence[str]) -> str:
-    """Text of several errors, each in a line of its own."""
+    """Join several errors, each in a line of its own."""
     return '\n  '.join([head, *items])
 
 
@@ -195,11 +195,11 @@ class Comparison:
 
     @property
     def cost_note(self) -> str:
-        """Of which pair the cost was measured, and where; empty if it was not."""
+        """Say of which pair the cost was measured, and where."""
         return f'One pair of {self.shape[1]}×{self.shape[0]}, {describe_machine(self.device)}.' if self.costs else ''
 
     def table(self, results: Results) -> Table:
-        """Table of the means as papers print it, with what each method costs in the last columns."""
+        """Make the table of means, with each method's cost in the last columns."""
         table = table_of(results)
         if not self.costs:
             return table
@@ -235,7 +235,7 @@ class Comparison:
 
 
 def describe_machine(device: str) -> str:
-    """Name of the device that seconds were measured on."""
+    """Name the device that seconds were measured on."""
     if device.startswith('cuda'):
         return torch.cuda.get_device_name(torch.device(device))
     threads = torch.get_num_threads()

@@ -190,7 +190,7 @@ def _read_metrics(file):
 
 
 def last_checkpoint(folder):
-    """Path | None: The last complete checkpoint of a work dir, wherever that was when it was written."""
+    """Find the last complete checkpoint of a work dir, moved or not."""
     note = Path(folder) / 'last_checkpoint'
     if not note.is_file():
         return None

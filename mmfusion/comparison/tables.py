@@ -38,22 +38,22 @@ class Comparison:
     seeds: list = field(default_factory=list)
 
     def of(self, variant, metric):
-        """list[float]: The values over seeds that are defined."""
+        """List the values over seeds that are defined."""
         found = (cell.get(metric, math.nan) for cell in self.values.get(variant, {}).values())
         return [value for value in found if not math.isnan(value)]
 
     def mean(self, variant, metric):
-        """Mean over seeds; NaN without value."""
+        """Average over seeds; NaN without value."""
         found = self.of(variant, metric)
         return statistics.fmean(found) if found else math.nan
 
     def spread(self, variant, metric):
-        """Standard deviation over seeds (n − 1); NaN of fewer than two values."""
+        """Compute the standard deviation over seeds (n − 1); NaN below two values."""
         found = self.of(variant, metric)
         return statistics.stdev(found) if len(found) > 1 else math.nan
 
     def ranks(self, metric):
-        """dict[str, int | None]: Variant → place by the mean, from 1; None for all where all are equal."""
+        """Rank variants by the mean, from 1; None where all are equal."""
         higher = METRIC_SPECS[metric.removeprefix('fusion/')].higher_is_better if metric.startswith('fusion/') else True
         means = [self.mean(v, metric) for v in self.kinds]
         places = rank(means, higher) if len(set(means)) > 1 else [None] * len(means)
@@ -61,7 +61,7 @@ class Comparison:
 
 
 def choose_columns(patterns, values):
-    """Metrics that match patterns, pattern by pattern, in the order of the results.
+    """Choose the metrics that match patterns, in the order of the results.
 
     Args:
         patterns (Sequence[str]): Names, or patterns such as ``'IoU/*'``.
@@ -98,7 +98,7 @@ def _long(name):
 
 
 def caption(comparison):
-    """What the table shows, in words."""
+    """Say in words what the table shows."""
     families = dict.fromkeys(_FAMILIES.get(n.partition('/')[0], '') for n in comparison.columns if '/' in n)
     by_class = ' and '.join(f for f in families if f)
     parts = [f'{by_class} of each class' if by_class else ', '.join(titles(comparison.columns))]
@@ -110,7 +110,7 @@ def caption(comparison):
 
 
 def notes(comparison):
-    """list[str]: What the means leave out: cells without result, and values that are not defined."""
+    """List what the means leave out: missing cells and undefined values."""
     lines = []
     for variant in comparison.kinds:
         cells = comparison.values.get(variant, {})
@@ -125,7 +125,7 @@ def notes(comparison):
 
 
 def cell_text(comparison, variant, metric):
-    """``mean ± spread``; the mean alone where there is no spread, – where there is nothing."""
+    """Write ``mean ± spread``, the mean alone, or – for nothing."""
     mean, spread = comparison.mean(variant, metric), comparison.spread(variant, metric)
     digits = 4 if metric.startswith('fusion/') else 2
     if math.isnan(mean):
@@ -134,7 +134,7 @@ def cell_text(comparison, variant, metric):
 
 
 def table_of(comparison):
-    """Table of the means and spreads, one row a variant.
+    """Make the table of means and spreads, one row a variant.
 
     Returns:
         Table: To be written as Markdown or LaTeX, or printed.
@@ -146,7 +146,7 @@ def table_of(comparison):
 
 
 def verdict(comparison):
-    """Whether fusion helps, by the last column: a sentence for each variant that is not a single modality.
+    """Say whether fusion helps, by the last column, a sentence a variant.
 
     The margin to a single modality counts where it is larger than the standard deviation of the difference of two runs,
     √(s₁² + s₂²).
@@ -185,7 +185,7 @@ def _sentence(comparison, variant, singles, metric, title):
 
 
 def to_csv(comparison):
-    """One line a variant: how many seeds have a result, and mean and standard deviation of each column."""
+    """Write counts of seeds, means and standard deviations, a line a variant."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator='\n')
     writer.writerow(['input', 'seeds', *(f'{name} {what}' for name in comparison.columns for what in ('mean', 'std'))])
@@ -199,7 +199,7 @@ def to_csv(comparison):
 
 
 def as_dict(comparison):
-    """For JSON: means, spreads, and all values of each cell (no NaN: ``null``)."""
+    """Give means, spreads and each cell's values for JSON (NaN is ``null``)."""
 
     def plain(value):
         return None if isinstance(value, float) and math.isnan(value) else value
@@ -226,7 +226,7 @@ def as_dict(comparison):
 
 
 def plot(comparison):
-    """Bars by column, one a variant, with the standard deviation as error bar; PNG as bytes."""
+    """Plot each column's means with standard deviations as bars; PNG as bytes."""
     from matplotlib.figure import Figure
 
     columns, variants = comparison.columns, list(comparison.kinds)

@@ -104,11 +104,11 @@ class BoxSource:
         self._found.pop(None, None)
 
     def file(self, name: str) -> Path:
-        """The file that annotates an image."""
+        """Give the file that annotates an image."""
         return self.source if self.suffix == '.json' else self._found[name]
 
     def has(self, name: str) -> bool:
-        """Whether an image has an annotation."""
+        """Tell whether an image has an annotation."""
         return name in self._found
 
     def read(self, name: str, classes: Sequence[str], image: str | Path) -> list[tuple[str, list[float], bool]]:
@@ -167,7 +167,7 @@ class AnnotatedBoxes:
 
     @property
     def settings(self) -> dict:
-        """What the boxes depend on, for ``masks.json``."""
+        """Give what the boxes depend on, for ``masks.json``."""
         names = {f'boxes_{m}': s.name for m, s in self.sources.items()}
         return dict(backend='boxes', classes=self.classes, missing=self.missing, **names)
 

@@ -179,7 +179,7 @@ class FusionDataset(BaseDataset):
         return next((n for n in (name, last, *found) if n in names), last)
 
     def parse_pair(self, stem: str, vi: Path, ir: Path) -> dict:
-        """The sample of one pair.
+        """Make the sample of one pair.
 
         Args:
             stem: Name without suffix.

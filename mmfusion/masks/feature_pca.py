@@ -27,12 +27,12 @@ class PCA(NamedTuple):
     variance: Tensor
 
     def project(self, points):
-        """Coordinates N×K of points N×C."""
+        """Compute coordinates N×K of points N×C."""
         return (points.double() - self.mean) @ self.components.T
 
 
 def fit_pca(points, num):
-    """Principal component analysis.
+    """Analyse points by principal components.
 
     Args:
         points (Tensor): N×C.
@@ -62,7 +62,7 @@ def fit_pca(points, num):
 
 
 def to_points(tokens):
-    """A map C×h×w as h·w points, row by row."""
+    """Turn a map C×h×w into h·w points, row by row."""
     return tokens.flatten(1).T
 
 

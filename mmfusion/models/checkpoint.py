@@ -47,7 +47,7 @@ class Fit(NamedTuple):
 
     @property
     def exact(self) -> bool:
-        """Whether nothing is missing, unexpected, or of another shape."""
+        """Tell whether nothing is missing, unexpected, or of another shape."""
         return not (self.missing or self.unexpected or self.reshaped)
 
 
@@ -77,7 +77,7 @@ def compare(model: nn.Module, state: Mapping[str, Tensor], training: bool = Fals
 
 
 def training_only(model: nn.Module) -> tuple[str, ...]:
-    """Beginnings of the names of what only training needs: the parts in ``training_only`` of each submodule."""
+    """List prefixes of ``training_only`` parts in a model and its submodules."""
     return tuple(
         f'{path}.{part}.'.removeprefix('.')
         for path, module in unwrap(model).named_modules()
@@ -86,7 +86,7 @@ def training_only(model: nn.Module) -> tuple[str, ...]:
 
 
 def frozen_state(model: nn.Module) -> State:
-    """Weights of the frozen backbones of stock models within ``model``, by the names they have in the stock library.
+    """Give the frozen backbones' weights by their names in the stock library.
 
     They are not in ``model.state_dict()``: see :class:`FrozenBackbone`.
     """
@@ -99,7 +99,7 @@ def frozen_state(model: nn.Module) -> State:
 
 
 def full_state_dict(model: nn.Module) -> State:
-    """State dict with the weights of frozen backbones: what the stock library loads into its own, unfrozen class."""
+    """Give the state dict with frozen backbones, as the stock library loads it."""
     return {**unwrap(model).state_dict(), **frozen_state(model)}
 
 
@@ -352,7 +352,7 @@ def _converted(owner: type, state: State) -> State | None:
 
 
 def method_name(owner: type) -> str:
-    """Name of the method that a network class belongs to: its module below ``mmfusion.models.methods``."""
+    """Name the method of a network class, its module below ``methods``."""
     _, found, name = owner.__module__.partition('.methods.')
     return name.partition('.')[0] if found else owner.__name__
 
@@ -438,7 +438,7 @@ def _same(a: Tensor, b: Tensor) -> bool:
 
 
 def unwrap(model: nn.Module) -> nn.Module:
-    """The model itself, where it may stand in a wrapper such as DDP's."""
+    """Take a model out of a wrapper such as DDP's."""
     return model.module if is_model_wrapper(model) else model
 
 

@@ -32,7 +32,7 @@ def load_model_config(
     tile: tuple[int, int] | None = None,
     task: str | None = None,
 ) -> Config:
-    """A config, made ready for fusing: without losses, whose priors need weights that fusing does not.
+    """Load a config for fusing, without the losses that need priors' weights.
 
     Args:
         model (str | Path | Config): See :func:`find_config`, or a config that was loaded already; it is not changed.

@@ -226,7 +226,7 @@ def _download(url: str, file: Path, sha256: str | None) -> None:
 
 
 def sha256_of(file: str | Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
+    """Compute the SHA-256 of a file, hexadecimal."""
     stat = Path(file).stat()
     return _sha256(Path(file), stat.st_mtime_ns, stat.st_size)
 
@@ -295,6 +295,6 @@ def _without_prefixes(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def some(names: Sequence, most: int = 3) -> str:
-    """The first few of some names, and how many more there are."""
+    """Join the first few of some names, and count the others."""
     shown = ', '.join(str(name) for name in names[:most])
     return shown + (f' and {len(names) - most} more' if len(names) > most else '')

@@ -31,7 +31,7 @@ RUN_KEYS = {
 
 
 def config_folder() -> Path:
-    """``configs/`` of the installed package (``.mim``) or of the checkout."""
+    """Find ``configs/`` of the installed package (``.mim``) or the checkout."""
     package = Path(__file__).resolve().parents[1]
     folders = (package / '.mim' / 'configs', package.parent / 'configs')
     for folder in folders:
@@ -44,7 +44,7 @@ def config_folder() -> Path:
 
 
 def list_models() -> dict[str, Path]:
-    """Names of mmfusion's own configs, which :class:`FusionInferencer` takes as a model.
+    """List mmfusion's own configs, which :class:`FusionInferencer` takes as a model.
 
     Returns:
         dict[str, Path]: Name → config file, sorted.
@@ -55,7 +55,7 @@ def list_models() -> dict[str, Path]:
 
 
 def find_config(model: str | Path) -> Path:
-    """The config file of a name such as ``'occo_fmb'``, of ``'mmfusion::occo/occo_fmb.py'``, or of a path.
+    """Find a config file by ``'occo_fmb'``, ``'mmfusion::occo/occo_fmb.py'``, or path.
 
     Returns:
         Path: An existing file.
@@ -92,7 +92,7 @@ def find_config(model: str | Path) -> Path:
 
 
 def short_name(config: str) -> str:
-    """The shortest name of a published config that :func:`find_config` takes: the method's, for its first config."""
+    """Find the shortest name of a published config that :func:`find_config` takes."""
     short = _letters(published()[config]['In Collection'])
     return short if short not in list_models() and find_config(short).stem == config else config
 

@@ -12,7 +12,7 @@ _NAMES = ('filepath', 'filename', 'file', 'path', 'out_file', 'save_path', 'f')
 
 
 def is_write_error(error: BaseException) -> bool:
-    """Whether an error is that of a full disk, or of a place that may not be written."""
+    """Tell whether an error is of a full or read-only disk."""
     kinds = (*_FULL, errno.EROFS, errno.EACCES, errno.EPERM)
     return isinstance(error, WriteError) or (isinstance(error, OSError) and error.errno in kinds)
 

@@ -80,7 +80,7 @@ class FusedDataset:
             )
 
     def todo(self) -> list[tuple[str, dict]]:
-        """list[tuple[str, dict]]: Part and sample of each image that is still to be made."""
+        """List part and sample of each image still to be made."""
         return [
             (name, info)
             for name, infos in self.infos.items()

@@ -36,7 +36,7 @@ class DatasetPart:
 
 
 def add_dataset_arguments(parser: ArgumentParser) -> None:
-    """The arguments by which a tool takes a dataset; :func:`open_parts` reads them."""
+    """Add the arguments by which a tool takes a dataset; see :func:`open_parts`."""
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument('--dataset', help='class of the dataset, such as MSRSDataset')
     source.add_argument('--dataset-config', help='config file: its train, val and test dataloaders name the datasets')
@@ -63,7 +63,7 @@ def add_dataset_arguments(parser: ArgumentParser) -> None:
 def open_parts(
     args: Namespace, task: str | None = None, reading: dict | None = None
 ) -> tuple[str, dict[str, DatasetPart]]:
-    """The parts of the dataset that the arguments name.
+    """Open the parts of the dataset that the arguments name.
 
     Args:
         args: With the arguments of :func:`add_dataset_arguments`.

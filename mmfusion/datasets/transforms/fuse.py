@@ -16,7 +16,7 @@ SOURCES = ('fused', 'visible', 'infrared', 'average')
 
 
 def plain_image(pair: np.ndarray, source: str) -> np.ndarray:
-    """A picture of three channels from a pair, without any model: what fusion is compared with.
+    """Make a picture of three channels from a pair without a model.
 
     Args:
         pair: H×W×4 uint8, B, G, R, IR.

@@ -32,7 +32,7 @@ class FusionPanelHook(Hook):
         self._drawn = 0
 
     def before_test_epoch(self, runner):
-        """Start anew."""
+        """Start counting again."""
         self._drawn = 0
 
     def after_val_iter(self, runner, batch_idx, data_batch=None, outputs=None):

@@ -87,7 +87,7 @@ class GuideHook(Hook):
         self._warned = True
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
-        """A guide that has learnt is none that is random."""
+        """Remember that the guide has learnt."""
         if not self._source and self._learns(unwrap(runner.model)):
             self._source = 'an earlier stage of this run'
 

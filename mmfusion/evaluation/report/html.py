@@ -18,7 +18,7 @@ from .tables import notes, summarize
 
 
 def choose_pictures(results: Results, limit: int | None) -> list[str]:
-    """The images whose pictures go into the gallery: the best and worst of each method and metric first.
+    """Choose the gallery's images: best and worst of each method and metric first.
 
     Args:
         results: The values.
@@ -96,7 +96,7 @@ def write_html(
 
 
 def best_and_worst(results: Results, metric: str) -> dict[str, tuple[str, str]]:
-    """The best and the worst image of each method under a metric.
+    """Find the best and worst image of each method under a metric.
 
     Returns:
         Method → (best, worst); methods without a defined value are left out.

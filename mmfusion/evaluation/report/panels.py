@@ -16,7 +16,7 @@ Box = tuple[int, int, int, int]
 
 
 def parse_box(text: str) -> tuple[int, int, int, int]:
-    """``'x,y,width,height'`` → four integers.
+    """Read four integers from ``'x,y,width,height'``.
 
     Raises:
         ValueError: If there are not four whole numbers, or the region is empty.
@@ -85,7 +85,7 @@ def make_panel(
     per_line: int | None = None,
     read: Callable[[str, dict], np.ndarray] | None = None,
 ) -> np.ndarray:
-    """A panel of images, one column for each source and method.
+    """Make a panel of images, a column for each source and method.
 
     Args:
         columns: Title → image's name → file.

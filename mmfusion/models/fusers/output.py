@@ -116,7 +116,7 @@ def pad_to_multiple(image: Tensor, divisor: int, mode: str = 'reflect') -> Tenso
 
 
 def padding_before(length: int, divisor: int, mode: str) -> int:
-    """How many rows or columns :func:`pad_to_multiple` puts before those of an image."""
+    """Count the rows or columns that :func:`pad_to_multiple` puts first."""
     return -length % divisor // 2 if mode == 'center' else 0
 
 

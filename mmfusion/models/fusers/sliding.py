@@ -16,7 +16,7 @@ def windows(size: int, crop: int, stride: int) -> list[int]:
 
 
 def ramp(length: int, overlap: int, device: torch.device) -> Tensor:
-    """Blending weights of a window along one axis: linear over the overlap at both ends, 1 between."""
+    """Compute blending weights along one axis, linear over the overlap at both ends."""
     position = torch.arange(length, device=device, dtype=torch.float32) + 0.5
     edge = torch.minimum(position, length - position)
     return (edge / max(overlap, 1)).clamp(max=1)
