@@ -33,7 +33,7 @@ def make_parser(prog=None):
         help='grounding_dino: boxes by text prompt, then SAM (the paper). boxes: boxes from annotation files, then '
         'SAM. contrast: a crude stand-in without weights that masks whatever stands out; not for published results',
     )
-    parser.add_argument('--overwrite', action='store_true', help='delete the masks of these images and begin anew')
+    parser.add_argument('--overwrite', action='store_true', help='delete the masks of these images and begin again')
     parser.add_argument('--device', help='cpu, cuda, cuda:1 or the number of a GPU; default: a GPU where there is one')
     _add_grounding_dino(parser.add_argument_group('backend grounding_dino'))
     boxes = parser.add_argument_group('backend boxes')

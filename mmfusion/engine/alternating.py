@@ -8,7 +8,7 @@ def alternating_rounds(task, rounds, fusion_epochs, task_epochs, gamma=1.0, deca
     task model, which is frozen; then the task model for ``task_epochs`` on the images of the frozen fuser, with weight 1.
     In the first round λ is 0, so that an untrained task model guides nothing.
 
-    Within the fusion epochs of a round learning rates fall by the factor ``decay`` each epoch, and start anew in the
+    Within the fusion epochs of a round learning rates fall by the factor ``decay`` each epoch, and start again in the
     next round; the task model learns with constant ones.
 
     Args:

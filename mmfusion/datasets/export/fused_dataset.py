@@ -35,7 +35,7 @@ class FusedDataset:
         task: ``'seg'`` or ``'det'``.
         parts: By name, such as ``train`` and ``test``.
         settings: How the images are made.
-        overwrite: Make images anew that are there.
+        overwrite: Make images again that are there.
 
     Raises:
         ValueError: If ``out`` would overwrite what is read, or images are there that were made in another way, or do not
