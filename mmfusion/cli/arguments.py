@@ -33,6 +33,11 @@ class Overrides(DictAction):
             parser.error(f'{option_string} {" ".join(values)}: {str(e)[:1].lower()}{str(e)[1:]}; correct the value')
 
 
+def new_parser(prog: str | None, text: str) -> argparse.ArgumentParser:
+    """Make the parser of a verb, whose help keeps the lines of its module's docstring."""
+    return argparse.ArgumentParser(prog=prog, description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+
+
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     """Add ``config``, ``--work-dir``, ``--cfg-options`` and ``--launcher``: how every tool takes a config."""
     parser.add_argument('config', metavar='METHOD', help='config file, or the name of one of mmfusion (occo_fmb)')

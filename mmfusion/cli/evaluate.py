@@ -19,6 +19,7 @@ from .arguments import (
     add_reading_arguments,
     add_source_arguments,
     at_least,
+    new_parser,
     reading_options,
     source_folders,
 )
@@ -57,9 +58,7 @@ def fused_patterns(texts, methods):
 
 def parse_args(argv=None, prog=None):
     """Make the parser of the command line."""
-    parser = argparse.ArgumentParser(
-        prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = new_parser(prog, __doc__)
     add_source_arguments(parser)
     parser.add_argument('--fused', required=True, nargs='+', type=method_folder, metavar='NAME=DIR')
     parser.add_argument(

@@ -7,7 +7,7 @@ from mmfusion.masks.defaults import DEFAULT_DETECTOR, DEFAULT_PROMPT
 from mmfusion.utils import check_writable, list_images, near_files, pair_images, refuse_overwriting
 
 from .arguments import add_reading_arguments, add_source_arguments, reading_options, source_folders, source_patterns
-from .errors import report
+from .errors import verb
 
 
 def parse_span(text):
@@ -142,6 +142,4 @@ def run(args):
     )
 
 
-def main(argv=None, prog=None):
-    """Run; returns the exit code."""
-    return report(run, make_parser(prog).parse_args(argv))
+main = verb(run, make_parser)

@@ -48,9 +48,6 @@ def cell_config(base, variant, seed, folder, weights='last'):
         folder (str | Path): Of the cell.
         weights (str): ``'last'``: the test is part of the training; ``'best'``: it is not, ``mmfusion test`` runs it.
 
-    Returns:
-        Config: To be dumped.
-
     Raises:
         ValueError: If the config is no cascade's, has no known evaluator, or lacks what the variant needs.
     """
@@ -169,9 +166,6 @@ def per_class_evaluators(evaluators, task):
     Args:
         evaluators (dict | Sequence[dict]): As in a config.
         task (str): ``'segmentor'`` or ``'detector'``.
-
-    Returns:
-        list[dict]: As in a config.
 
     Raises:
         ValueError: If there is neither of these metrics for the task.

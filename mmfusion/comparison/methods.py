@@ -218,11 +218,7 @@ class Comparison:
         return replace(table, notes=(*table.notes, f'Cost: {self.cost_note}'))
 
     def write(self, results: Results, gallery: int | None = 30) -> list[Path]:
-        """Write the tables and the report; only the first process does.
-
-        Returns:
-            The files.
-        """
+        """Write the tables and the report, by the first process; list the files."""
         if not is_main_process():
             return []
         table = self.table(results)

@@ -67,9 +67,6 @@ def choose_columns(patterns, values):
         patterns (Sequence[str]): Names, or patterns such as ``'IoU/*'``.
         values (dict): As in :class:`Comparison`.
 
-    Returns:
-        list[str]: Names.
-
     Raises:
         ValueError: If nothing matches a pattern; the metrics that there are, are listed.
     """
@@ -134,11 +131,7 @@ def cell_text(comparison, variant, metric):
 
 
 def table_of(comparison):
-    """Make the table of means and spreads, one row a variant.
-
-    Returns:
-        Table: To be written as Markdown or LaTeX, or printed.
-    """
+    """Make the table of means and spreads, one row a variant."""
     ranks = [comparison.ranks(metric) for metric in comparison.columns]
     rows = [[v, *(cell_text(comparison, v, metric) for metric in comparison.columns)] for v in comparison.kinds]
     places = [[places[v] for places in ranks] for v in comparison.kinds]
@@ -150,9 +143,6 @@ def verdict(comparison):
 
     The margin to a single modality counts where it is larger than the standard deviation of the difference of two runs,
     √(s₁² + s₂²).
-
-    Returns:
-        list[str]: Sentences.
     """
     metric = comparison.columns[-1]
     title = titles([metric])[0]
@@ -249,11 +239,7 @@ def plot(comparison):
 
 
 def write_files(comparison, out):
-    """Write ``table.{md,tex,csv}``, ``results.json`` and ``plot.png``.
-
-    Returns:
-        list[Path]: The files.
-    """
+    """Write ``table.{md,tex,csv}``, ``results.json`` and ``plot.png``; list them."""
     table = table_of(comparison)
     contents = {
         'table.md': '\n\n'.join([table.caption, table.markdown(), *verdict(comparison)]) + '\n',

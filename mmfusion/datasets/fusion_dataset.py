@@ -184,9 +184,6 @@ class FusionDataset(BaseDataset):
         Args:
             stem: Name without suffix.
             vi, ir: The two files.
-
-        Returns:
-            See the class.
         """
         info = dict(
             img_path=str(vi),

@@ -29,9 +29,6 @@ def build_extractor(source: dict | str, device: str = 'cpu'):
         source: Its config, or a config file with ``prior = dict(type=…)`` in it.
         device: Where to.
 
-    Returns:
-        The prior, for :func:`feature_map`.
-
     Raises:
         ValueError: If it gives neither layers nor patch tokens.
     """

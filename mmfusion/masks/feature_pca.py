@@ -32,14 +32,11 @@ class PCA(NamedTuple):
 
 
 def fit_pca(points, num):
-    """Analyse points by principal components.
+    """Analyse points by principal components, in float64.
 
     Args:
         points (Tensor): N×C.
         num (int): K, at most N and C.
-
-    Returns:
-        PCA: In float64.
 
     Raises:
         ValueError: If there are fewer points or dimensions than components, or values are not finite.
@@ -96,9 +93,6 @@ def build_prior(source, device='cpu'):
     Args:
         source (dict | str | Path): Its config, or a config file with ``prior = dict(type=…)`` in it.
         device (str): Where to.
-
-    Returns:
-        FeaturePrior: The prior.
 
     Raises:
         FileNotFoundError: If there is no such config file.

@@ -90,9 +90,6 @@ def generate_masks(
         vi_pattern, ir_pattern (str, optional): See :func:`mmfusion.utils.pair_images`.
         **reading: How images become 8 bits; see :func:`mmfusion.utils.check_reading`.
 
-    Returns:
-        MaskSummary: Counts.
-
     Raises:
         ValueError: If images do not pair, both or neither of ``out`` and ``mask_dirs`` are given, masks made with other
             settings or by something unknown stand there, or the backend raises it.

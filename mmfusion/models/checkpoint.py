@@ -52,14 +52,11 @@ class Fit(NamedTuple):
 
 
 def compare(model: nn.Module, state: Mapping[str, Tensor], training: bool = False) -> Fit:
-    """Compare a state dict with a model, by names and shapes.
+    """Compare a state dict with a model, by names and shapes, in the model's order.
 
     Disregarded are counters of batch norm (``num_batches_tracked``) that are missing, and weights of frozen backbones,
     which a stock library's checkpoint has (:func:`check_weights` compares them). So is what modules declare as
     ``training_only`` (losses, discriminators), unless ``training``: it changes nothing of what the model computes.
-
-    Returns:
-        Fit: In the order of the model, or of the file.
     """
     model = unwrap(model)
     own = model.state_dict()
@@ -183,14 +180,11 @@ def check_weights(model: nn.Module, source: Source, training: bool = False) -> t
 
 
 def load_weights(model: nn.Module, source: Source) -> dict:
-    """Load a checkpoint into exactly the model that it belongs to.
+    """Load a checkpoint into its own model, and give its meta information.
 
     Args:
         model: The model, or its DDP wrapper.
         source: As for :func:`check_weights`.
-
-    Returns:
-        The checkpoint's meta information.
 
     Raises:
         CheckpointError: As :func:`check_weights`; the model is then unchanged.
@@ -208,12 +202,9 @@ def load_weights(model: nn.Module, source: Source) -> dict:
 
 
 def latest_checkpoint(work_dir: str | Path) -> str | None:
-    """Find the latest checkpoint of a run, also where its work dir was moved since.
+    """Find the latest checkpoint of a run, moved or not; None without.
 
     ``last_checkpoint`` holds the path that the file was written to. A file of that name beside it comes first.
-
-    Returns:
-        The file; None if the run has saved none.
 
     Raises:
         CheckpointError: If neither is there.

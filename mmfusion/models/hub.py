@@ -42,9 +42,6 @@ def load_model_config(
         task (str, optional): ``'seg'`` or ``'det'``: keep a cascade's segmenter or detector. By default its fuser alone is
             the model.
 
-    Returns:
-        Config: With the fuser's ``losses`` empty.
-
     Raises:
         FileNotFoundError: If there is no such config.
         ValueError: If the config has no model.
@@ -223,11 +220,7 @@ def find_weights(cfg: Config) -> dict[str, Path] | str:
 
 
 def local_files(name: str) -> dict[str, Path]:
-    """Find those of the authors' files of a config that are on this machine; see :func:`find_weights`.
-
-    Returns:
-        Published name → file.
-    """
+    """Find a config's authors' files on this machine: published name → file; see :func:`find_weights`."""
     items = [item for item in published()[name]['Authors Weights']['Files'] if item.get('SHA256')]
     folder = plain(os.environ.get('MMFUSION_WEIGHTS', ''))
     by_digest = by_hash(items, Path(folder)) if folder else {}

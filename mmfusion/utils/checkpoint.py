@@ -192,9 +192,6 @@ def fetch(url: str, sha256: str | None = None, file: str | Path | None = None) -
         sha256: What its SHA-256 must be or begin with, hexadecimal.
         file: Where to put it. Default: torch's folder of checkpoints.
 
-    Returns:
-        The local file.
-
     Raises:
         CheckpointError: If it cannot be fetched, or is another file than expected.
     """

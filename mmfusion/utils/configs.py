@@ -44,11 +44,7 @@ def config_folder() -> Path:
 
 
 def list_models() -> dict[str, Path]:
-    """List mmfusion's own configs, which :class:`FusionInferencer` takes as a model.
-
-    Returns:
-        dict[str, Path]: Name → config file, sorted.
-    """
+    """List mmfusion's own configs: name → file, sorted by name."""
     folder = config_folder()
     files = sorted(f for f in folder.rglob('*.py') if '_base_' not in f.relative_to(folder).parts)
     return {file.stem: file for file in sorted(files, key=lambda f: f.stem)}
@@ -56,9 +52,6 @@ def list_models() -> dict[str, Path]:
 
 def find_config(model: str | Path) -> Path:
     """Find a config file by ``'occo_fmb'``, ``'mmfusion::occo/occo_fmb.py'``, or path.
-
-    Returns:
-        Path: An existing file.
 
     Raises:
         FileNotFoundError: If there is none; near names are proposed.

@@ -31,9 +31,6 @@ def model_settings(
         tile: Height and width of windows.
         depth16: How more than 8 bits become 8.
         **reading: The other options of :func:`~mmfusion.utils.check_reading`, where they are given.
-
-    Returns:
-        As it comes back from a JSON file.
     """
     files = list(checkpoint.values() if isinstance(checkpoint, Mapping) else checkpoint)
     files = [Path(file) for file in ([checkpoint] if isinstance(checkpoint, str | Path) else files)]
@@ -90,9 +87,6 @@ def check_record(record: str | Path, settings: Mapping, kept: Sequence[Path], cu
         settings: How files are to be made now.
         kept: Files that stay; at least one.
         cure: What to do, for the message.
-
-    Returns:
-        The record.
 
     Raises:
         ValueError: If the record is missing, cannot be read, or has other settings; with what differs.

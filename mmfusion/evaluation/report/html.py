@@ -23,9 +23,6 @@ def choose_pictures(results: Results, limit: int | None) -> list[str]:
     Args:
         results: The values.
         limit: At most so many; None for all.
-
-    Returns:
-        Images in the order of ``results.images``.
     """
     if limit is None or limit >= len(results.images):
         return list(results.images)

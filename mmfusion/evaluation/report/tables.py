@@ -11,14 +11,7 @@ from .folders import Results
 
 
 def rank(values: Sequence[float], higher_is_better: bool) -> list[int | None]:
-    """Rank values from 1 (best); equals share a rank, NaN has none.
-
-    Args:
-        values: One per method.
-        higher_is_better: The direction.
-
-    Returns:
-        One per method.
+    """Rank methods' values from 1 (best); equals share a rank, NaN has none.
 
     Examples:
         >>> rank([0.5, 0.7, 0.7, float('nan')], True)
@@ -105,9 +98,6 @@ def table_of(results: Results, summary: dict[str, dict] | None = None, digits: i
         results: The values.
         summary: Of :func:`summarize`, where it is of some of the images.
         digits: Significant digits.
-
-    Returns:
-        To be written as Markdown or LaTeX, or printed.
     """
     summary = summary or summarize(results)
     rows, places = [], []

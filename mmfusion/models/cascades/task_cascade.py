@@ -219,9 +219,6 @@ class TaskCascade(BaseModel):
         Args:
             fused: N×3×H×W, R, G, B in [0, 1], or a list of single images.
             data_samples: They receive the results.
-
-        Returns:
-            With ``fused`` and the task's predictions.
         """
         if data_samples is None:
             data_samples = [_sample_of(image) for image in fused]

@@ -133,9 +133,6 @@ def take(part: nn.Module | Callable, batch: Batch, inputs: Mapping[str, str] | N
         batch: What there is.
         inputs: Parameter → name in the batch, where the two differ.
 
-    Returns:
-        Keyword arguments for the part.
-
     Raises:
         ValueError: If something needed is missing; the message lists what there is.
     """

@@ -32,7 +32,7 @@ def slide(
     stride: tuple[int, int] | None = None,
     blend: str = 'linear',
 ) -> Tensor:
-    """Fuse by overlapping windows.
+    """Fuse by overlapping windows; N×C×H×W.
 
     Args:
         fuse: From the batch of a window to its fused image, N×C×h×w.
@@ -40,9 +40,6 @@ def slide(
         crop_size: Height and width of a window.
         stride: Default: three quarters of the window.
         blend: Where windows overlap: ``'linear'``, each fades out towards its border, or ``'mean'``.
-
-    Returns:
-        Tensor: N×C×H×W.
 
     Raises:
         ValueError: If the stride is larger than the window, or below 1; if ``blend`` is unknown.

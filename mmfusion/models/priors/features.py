@@ -63,9 +63,6 @@ class FeaturePrior(FrozenPrior):
         Args:
             images: N×3×H×W, R, G, B in [0, 1].
             names: Where each image comes from.
-
-        Returns:
-            Of the N images.
         """
         if images.ndim != 4 or images.shape[1] != 3:
             raise ValueError(f'{type(self).__name__}: images must be N×3×H×W (R, G, B), got {tuple(images.shape)}')
