@@ -20,8 +20,8 @@ from mmengine.runner import find_latest_checkpoint
 from torch import Tensor, nn
 
 from mmfusion.registry import MODELS
-from mmfusion.utils import write_bytes
-from mmfusion.utils.checkpoint import CheckpointError, read_checkpoint, some
+from mmfusion.utils import shorten, write_bytes
+from mmfusion.utils.checkpoint import CheckpointError, read_checkpoint
 from mmfusion.version import __version__
 
 from .priors.frozen import held_priors
@@ -172,8 +172,8 @@ def check_weights(model: nn.Module, source: Source, training: bool = False) -> t
     other = [n for n, v in frozen.items() if n in state and not _same(v, state[n])]
     if other:
         raise CheckpointError(
-            f'{_name(source)}: has other weights than the frozen backbone of this model: {some(other)}. Build the model '
-            'with the weights of this file: give the backbone by itself to FrozenBackbone (weights=FILE).'
+            f'{_name(source)}: has other weights than the frozen backbone of this model: {shorten(other, 3)}. Build the '
+            'model with the weights of this file: give the backbone by itself to FrozenBackbone (weights=FILE).'
         )
     check_priors(model, meta, _name(source), training)
     return {name: value for name, value in state.items() if name not in frozen}, meta
@@ -194,7 +194,7 @@ def load_weights(model: nn.Module, source: Source) -> dict:
     left = [name for name in own if name not in state and not name.endswith('.num_batches_tracked')]
     if left:
         print_log(
-            f'{_name(source)}: has no {some(left)}, which only training needs; they keep their initial values.',
+            f'{_name(source)}: has no {shorten(left, 3)}, which only training needs; they keep their initial values.',
             'current',
         )
     unwrap(model).load_state_dict({k: v for k, v in state.items() if k in own}, strict=False)
@@ -419,8 +419,8 @@ def _refuse_not_finite(state: State, own: Mapping, source: Source) -> None:
     bad = [n for n, v in state.items() if n in own and v.is_floating_point() and not torch.isfinite(v).all()]
     if bad:
         raise CheckpointError(
-            f'{_name(source)}: {len(bad)} of its {len(state)} tensors hold NaN or infinity: {some(bad)}. The training that '
-            'wrote it diverged, or the file is damaged: take an earlier checkpoint.'
+            f'{_name(source)}: {len(bad)} of its {len(state)} tensors hold NaN or infinity: {shorten(bad, 3)}. The training '
+            'that wrote it diverged, or the file is damaged: take an earlier checkpoint.'
         )
 
 
@@ -438,12 +438,12 @@ def _describe(model: nn.Module, state: State, fit: Fit) -> str:
     own = unwrap(model).state_dict()
     parts = []
     if fit.missing:
-        parts.append(f'missing in the file: {some(fit.missing)}')
+        parts.append(f'missing in the file: {shorten(fit.missing, 3)}')
     if fit.unexpected:
-        parts.append(f'unknown to the model: {some(fit.unexpected)}')
+        parts.append(f'unknown to the model: {shorten(fit.unexpected, 3)}')
     if fit.reshaped:
         shapes = [f'{n} {list(state[n].shape)} in the file, {list(own[n].shape)} in the model' for n in fit.reshaped]
-        parts.append(f'of another shape: {some(shapes)}')
+        parts.append(f'of another shape: {shorten(shapes, 3)}')
     text = '; '.join(parts)
     return text[0].upper() + text[1:]
 

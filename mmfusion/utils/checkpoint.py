@@ -18,6 +18,7 @@ from mmengine.runner import CheckpointLoader
 from safetensors.torch import load_file
 from torch import Tensor
 
+from .pairing import shorten
 from .text import near_files
 from .tf_checkpoint import read_tf_checkpoint, tf_prefix
 
@@ -131,7 +132,9 @@ def _holds_arrays(path: Path) -> bool:
         )
     arrays = all(name.endswith('.npy') for name in names)
     if not arrays and not any(name.endswith('data.pkl') for name in names):
-        raise CheckpointError(f'{path}: is a zip archive with {some(names)}, not a file of weights. Unpack it first.')
+        raise CheckpointError(
+            f'{path}: is a zip archive with {shorten(names, 3)}, not a file of weights. Unpack it first.'
+        )
     return arrays
 
 
@@ -255,7 +258,7 @@ def _unwrap(content: Any, source: str | Path) -> tuple[dict[str, Tensor], dict]:
         state = inner[own[0]]
     flat = _flat(state) if isinstance(state, Mapping) else {}
     if not flat:
-        found = f'a dict with the keys {some(list(content))}' if isinstance(content, Mapping) else f'a {type(content)}'
+        found = f'a dict with the keys {shorten(content, 3)}' if isinstance(content, Mapping) else f'a {type(content)}'
         raise CheckpointError(
             f'{source}: expected a checkpoint with a state_dict, or a state dict (names and tensors), found {found}.'
         )
@@ -289,9 +292,3 @@ def _without_prefixes(state: dict[str, Tensor]) -> dict[str, Tensor]:
         if short == names or len(set(short)) < len(short):
             return dict(zip(names, state.values(), strict=True))
         names = short
-
-
-def some(names: Sequence, most: int = 3) -> str:
-    """Join the first few of some names, and count the others."""
-    shown = ', '.join(str(name) for name in names[:most])
-    return shown + (f' and {len(names) - most} more' if len(names) > most else '')

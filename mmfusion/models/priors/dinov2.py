@@ -1,7 +1,7 @@
 """DINOv2 by mmpretrain's VisionTransformer: as a prior, and as the frozen backbone of a stock segmenter."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mmfusion.registry import MODELS
+from mmfusion.utils import shorten
 
 from .features import FeaturePrior, PriorFeatures, resize
 from .frozen import FrozenPrior, PriorHolder, load_exactly, seeded
@@ -62,7 +63,7 @@ def from_original(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """
     state = {name.removeprefix('backbone.'): value for name, value in state.items()}
     if not is_original(state):
-        raise ValueError(f'not DINOv2 in its original names: no patch_embed.proj.weight among {_some(state)}')
+        raise ValueError(f'not DINOv2 in its original names: no patch_embed.proj.weight among {shorten(state, 3)}')
     if any(name.startswith(('register_tokens', 'reg_token')) for name in state):
         raise ValueError(
             "DINOv2 with register tokens, for which mmpretrain's VisionTransformer has no place. Use the weights without "
@@ -108,14 +109,9 @@ def _check_complete(state: Mapping[str, Tensor]) -> None:
     wanted |= {'ln1.weight', 'ln1.bias'}
     missing, unknown = sorted(wanted - state.keys()), sorted(state.keys() - wanted)
     if missing or unknown or not depth:
-        found = [f'{len(missing)} parameters are missing: {_some(missing)}'] if missing else []
-        found += [f'unknown: {_some(unknown)}'] if unknown else []
+        found = [f'{len(missing)} parameters are missing: {shorten(missing, 3)}'] if missing else []
+        found += [f'unknown: {shorten(unknown, 3)}'] if unknown else []
         raise ValueError(f'not a complete DINOv2; {"; ".join(found) or "it has no blocks"}')
-
-
-def _some(names: Iterable[str], most: int = 3) -> str:
-    names = list(names)
-    return ', '.join(names[:most]) + (f' and {len(names) - most} more' if len(names) > most else '')
 
 
 class FrozenViT(FrozenPrior):
