@@ -2,18 +2,20 @@
 
 import numpy as np
 import torch.nn.functional as F
-from mmcv.transforms import Compose
+from mmcv.transforms import Compose, LoadAnnotations
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from torch import Tensor
 
-from mmfusion.registry import DATASETS, TRANSFORMS, VISUALIZERS
+from mmfusion.datasets import RenderSyntheticPair
+from mmfusion.datasets.transforms import LoadImagePair, LoadMFNetPair, LoadSegLabels
+from mmfusion.registry import DATASETS, TRANSFORMS, VISUALIZERS, is_a
 from mmfusion.structures import FusionDataSample
 from mmfusion.utils import to_bgr
 
 TASKS = {'seg': 'mmseg.SegLocalVisualizer', 'det': 'mmdet.DetLocalVisualizer'}
 # What a test pipeline loads is given here; what it does with the image stays.
-_LOADING = ('LoadImagePair', 'LoadMFNetPair', 'LoadAnnotations', 'LoadSegLabels', 'RenderSyntheticPair')
+_LOADING = (LoadImagePair, LoadMFNetPair, LoadAnnotations, LoadSegLabels, RenderSyntheticPair)
 
 
 class TaskResults:
@@ -43,8 +45,8 @@ class TaskResults:
         meta = dict(dataset_meta or _config_meta(cfg))
         if not meta.get('classes'):
             raise ValueError(f'{cfg.filename}: neither the checkpoint nor the test dataset tells the classes.')
-        pipeline = [t for t in _pipeline(cfg) if t['type'].split('.')[-1] not in _LOADING]
         with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmfusion'):
+            pipeline = [t for t in _pipeline(cfg) if not is_a(t, TRANSFORMS, *_LOADING)]
             self.pipeline = Compose([TRANSFORMS.build(t) for t in pipeline])
             # Half opaque: the fused image under the labels is what one wants to see.
             self.visualizer = VISUALIZERS.build(dict(type=TASKS[task], name=f'mmfusion_{task}', alpha=0.5))

@@ -1,12 +1,11 @@
 """Configs of cells: a variant in the place of the fuser, with evaluators that name classes."""
 
-import json
 from copy import deepcopy
 from pathlib import Path
 
 from mmengine.config import Config
 
-from mmfusion.registry import DATASETS
+from mmfusion.registry import DATASETS, TRANSFORMS, is_a
 from mmfusion.utils import IMG_SUFFIXES
 
 from .cells import METRICS_FILE
@@ -132,17 +131,25 @@ def _read_from(loader, part, folder):
 def _set_visible(loader, part, folder):
     """Let the dataset of a dataloader read its visible images from ``folder``."""
     dataset = innermost(loader['dataset'])
-    if 'datasets' in dataset or 'LoadImagePair' not in json.dumps(loader, default=str):
+    from mmfusion.datasets import LayoutDataset
+    from mmfusion.datasets.transforms import LoadImagePair
+
+    if 'datasets' in dataset or not _has(loader, LoadImagePair):
         raise ValueError(
             f'{part}_dataloader: {dataset.get("type")} does not read its visible images from one folder, by '
             'mmfusion.LoadImagePair, so that they cannot be exchanged for those of folder:DIR.'
         )
-    from mmfusion.datasets import LayoutDataset
-
     prefix = dict(dataset.get('data_prefix') or {})
     if not prefix and not issubclass(DATASETS.get(dataset['type']), LayoutDataset):
         prefix = dict(ir_path='ir')  # the default of FusionDataset, which would be replaced as a whole
     dataset['data_prefix'] = dict(prefix, vi_path=str(folder))
+
+
+def _has(node, transform):
+    """Whether a part of a config has a transform of a class in it."""
+    if isinstance(node, dict):
+        return is_a(node, TRANSFORMS, transform) or any(_has(value, transform) for value in node.values())
+    return isinstance(node, list | tuple) and any(_has(value, transform) for value in node)
 
 
 def fused_folder(cell_folder, part):
