@@ -117,6 +117,6 @@ def test_a_subclass_of_the_loading_counts_as_it(tmp_path):
     assert loader['dataset']['data_prefix'] == dict(vi_path=str(tmp_path), ir_path='ir')
     other = dict(dataset=dict(dataset, pipeline=pipeline[1:]))
     with pytest.raises(
-        ValueError, match='test_dataloader: mmfusion.FusionDataset does not read its visible images from'
+        ValueError, match=r'test_dataloader: mmfusion.FusionDataset does not read its visible images from'
     ):
         _set_visible(other, 'test', tmp_path)
