@@ -12,7 +12,7 @@ from mmfusion.models.layers import rescale
 from mmfusion.models.methods.occo.regions import split_masks
 from mmfusion.models.priors import VGGPrior
 from mmfusion.registry import MODELS
-from mmfusion.utils import to_bgr
+from mmfusion.utils import to_bgr, to_uint8
 
 from .defaults import DRAWING_WAYS
 from .feature_pca import build_prior, pca_colours, to_points
@@ -64,8 +64,7 @@ def heat_maps(maps: Sequence[Tensor], sizes: Sequence[tuple[int, int]]) -> list[
     pictures = []
     for strength, size in zip(strengths, sizes, strict=True):
         plane = F.interpolate(rescale(strength, low, high)[None, None], tuple(size), mode='bilinear')[0, 0]
-        levels = (plane * 255).round().clamp(0, 255).to(torch.uint8).numpy()
-        colours = cv2.applyColorMap(levels, cv2.COLORMAP_JET)[..., ::-1]
+        colours = cv2.applyColorMap(to_uint8(plane).numpy(), cv2.COLORMAP_JET)[..., ::-1]
         pictures.append(torch.from_numpy(np.ascontiguousarray(colours)).permute(2, 0, 1).float() / 255)
     return pictures
 
