@@ -19,7 +19,7 @@ _LOADING = (LoadImagePair, LoadMFNetPair, LoadAnnotations, LoadSegLabels, Render
 
 
 class TaskResults:
-    """Prepare pairs as a config's test pipeline does, and draw what a cascade finds on the fused image.
+    """Prepare pairs by a config's test pipeline, and draw a cascade's findings.
 
     Args:
         cfg: The cascade's.

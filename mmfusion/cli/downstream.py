@@ -66,7 +66,7 @@ def make_parser(prog=None):
 
 
 def prepare(args):
-    """Read the arguments, and make the config of every cell, so that what is wrong is told before anything runs.
+    """Read the arguments, and make all cells' configs before anything runs.
 
     Returns:
         tuple: Task, the config of all, and a list of (cell, its config).

@@ -49,7 +49,7 @@ def report(run: Callable[..., str | None], *args) -> int:
 
 
 def report_own(run: Callable[..., object], *args) -> int:
-    """Run a tool that runs much code of others: print the errors that mmfusion raises, and let the others through.
+    """Run a tool, and print the errors that mmfusion raises alone.
 
     An error in setting up a Runner is the config's, and is told with the key: see :func:`setup_message`.
     """

@@ -31,7 +31,7 @@ _ERRORS = (ValueError, RuntimeError, OSError, ImportError)
 
 
 def prepare(entrants: Sequence[Entrant]) -> list[Entrant]:
-    """Find the weights of all methods, so that what is missing is said before anything runs.
+    """Find the weights of all methods before anything runs.
 
     Raises:
         FileNotFoundError: If weights are missing; of all methods at once, a line each.

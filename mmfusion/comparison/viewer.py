@@ -126,7 +126,7 @@ def require_gradio() -> None:
 
 
 def build_page(viewer: PairViewer) -> 'gradio.Blocks':
-    """Build the page: a pair, a method, sliders between the images, and all methods side by side.
+    """Build the page: a pair, sliders between its images, and all methods.
 
     Raises:
         RuntimeError: If gradio is not installed.

@@ -39,7 +39,7 @@ def build_extractor(source: dict | str, device: str = 'cpu'):
 
 @torch.inference_mode()
 def feature_map(prior, image: Tensor) -> Tensor:
-    """Compute the last layer that a prior gives of a 3×H×W image (R, G, B in [0, 1]): C×h×w, on the CPU."""
+    """Compute a prior's last layer of 3×H×W (R, G, B in [0, 1]): C×h×w, on the CPU."""
     found = prior(image[None])
     last = list(found.values())[-1] if isinstance(found, dict) else found.tokens[-1]
     return last[0].float().cpu()

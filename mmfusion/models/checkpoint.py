@@ -263,7 +263,7 @@ def check_start(model: nn.Module, cfg: Config) -> None:
 
 
 def for_runner(model: nn.Module, source: Source, work_dir: str | Path) -> str:
-    """Give a file that mmengine's Runner, which reads its own form alone, can load into a model.
+    """Give a file that mmengine's Runner can load into a model.
 
     Args:
         model: The model, or its DDP wrapper.
@@ -316,7 +316,7 @@ def save_checkpoint(file: str | Path, state: Mapping[str, Tensor], meta: Mapping
 
 
 def authors_state(model: nn.Module, state: State) -> State | None:
-    """Convert the state of the authors' file of a network in ``model``, by the network's ``from_authors``.
+    """Convert authors' weights of a network in ``model``, by its ``from_authors``.
 
     Returns:
         State dict with the model's names, or None where ``state`` is of no network in it: each tensor of the network must
@@ -349,7 +349,7 @@ def method_name(owner: type) -> str:
 
 
 def resembling(state: State) -> str | None:
-    """Say which method's weights a state dict looks like, by its names and shapes; None if none.
+    """Name the method whose weights a state dict resembles; None without.
 
     Compared are the networks that have ``from_authors``, as they are by default: with the file in the authors' form, and in
     ours (the network's alone, a fuser's, or a cascade's).
@@ -377,7 +377,7 @@ def _networks() -> Iterator[tuple[type, State]]:
 
 
 def place_before_loading(model: nn.Module) -> None:
-    """Let a model put the names of a state dict right by its ``place_state_dict`` before anybody loads it.
+    """Let a model rename state dicts by ``place_state_dict`` before they are loaded.
 
     Args:
         model: With a method ``place_state_dict(state) -> state``.

@@ -69,7 +69,7 @@ def load_model_config(
 
 
 def drop_losses(node: Any) -> None:
-    """Take what only training needs out of every fuser in a model config (dict); changes it in place."""
+    """Take what only training needs out of a model config, in place."""
     if isinstance(node, dict):
         for name in getattr(MODELS.get(node['type']) if 'type' in node else None, 'training_only', ()):
             node[name] = None
@@ -153,7 +153,7 @@ def compile_network(model: nn.Module) -> None:
 
 
 def find_device(device: str | int | torch.device | None) -> torch.device:
-    """Find a device as the ecosystem's tools name it: ``'cpu'``, ``'cuda:1'``, or the number of a GPU.
+    """Find a device by name: ``'cpu'``, ``'cuda:1'``, or a GPU's number.
 
     Raises:
         ValueError: If there is no such device.

@@ -192,7 +192,7 @@ def published() -> dict[str, dict]:
 
 
 def shipped(entry: dict) -> str | None:
-    """Give the file of weights that comes with the library; None where an entry has none, or an address."""
+    """Give the file of weights shipped for an entry; None without."""
     weights = entry.get('Weights')
     return str(config_folder().parent / weights) if weights and '://' not in weights else None
 

@@ -22,7 +22,7 @@ class WriteError(OSError):
 
 
 def system_sentence(error: OSError, file: str | Path | None = None) -> str:
-    """Say an error of the system in one sentence: the file, what is wrong, and what to do.
+    """Say a system's error in a sentence: file, fault, and cure.
 
     Args:
         error: The error, with a number of the system.

@@ -49,7 +49,7 @@ def model_settings(
 
 
 def plain(settings: Mapping) -> dict:
-    """Turn settings into what comes back from a JSON file: tuples are lists, what JSON does not know is text."""
+    """Turn settings into what a JSON file gives back: lists and text."""
     return json.loads(json.dumps(settings, default=str))
 
 
@@ -80,7 +80,7 @@ def read_record(record: str | Path, cure: str = '') -> dict | None:
 
 
 def check_record(record: str | Path, settings: Mapping, kept: Sequence[Path], cure: str) -> dict:
-    """Refuse to go on where files stay that were made in another way, or by something else.
+    """Refuse to go on beside files that were made in another way.
 
     Args:
         record: The file of the settings, which need not be there.

@@ -14,7 +14,7 @@ _Place = tuple[slice, slice]
 
 @TRANSFORMS.register_module()
 class ForegroundCrop(BaseTransform):
-    """Crop a random patch that holds at least one salient pixel of either modality (OCCO, section 4.1.2).
+    """Crop a random patch that holds a salient pixel (OCCO, section 4.1.2).
 
     The image and all of ``seg_fields`` are cut alike. An image smaller than the patch is first extended by reflection.
 

@@ -41,7 +41,7 @@ def plain_image(pair: np.ndarray, source: str) -> np.ndarray:
 
 @TRANSFORMS.register_module()
 class FuseImages(BaseTransform):
-    """Turn a pair into its fused image, at its own size, in 8 bits: what ``mmfusion fuse`` writes, bit for bit.
+    """Turn a pair into the 8-bit image that ``mmfusion fuse`` writes.
 
     It stands after ``LoadImagePair`` and before the stock transforms, which then see the image of a stock dataset. The
     model is built when the first image comes, once in each worker process (use ``persistent_workers=True``), and draws

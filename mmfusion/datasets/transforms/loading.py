@@ -166,7 +166,7 @@ class LoadSaliencyMasks(BaseTransform):
 
 @TRANSFORMS.register_module()
 class LoadCompanions(BaseTransform):
-    """Load the companions that the dataset declares, such as a registered infrared image, flow or weights.
+    """Load the dataset's companions, such as a registered infrared image or flow.
 
     An image is read as one channel in [0, 1]; a ``.npy`` of H×W or H×W×C as it is. Companions are listed in ``seg_fields``,
     so that mmseg's geometric transforms move them with the image, by nearest neighbour where they resize; the components

@@ -35,7 +35,7 @@ def classes_of(predicted: str | Sequence[str]) -> Sequence[str]:
 
 
 class ThroughClassMap:
-    """Let a metric compare by common classes, and give results of groups of images apart; it stands before the metric.
+    """Let a metric compare by common classes, and by groups of images.
 
     Args:
         class_map: Common class → names that it has in either vocabulary.

@@ -58,7 +58,7 @@ def write_html(
     costs: Mapping[str, Mapping[str, float]] | None = None,
     cost_note: str = '',
 ) -> None:
-    """Write the report: ranking table, best and worst images, a plot per metric, and the gallery.
+    """Write the report: ranking table, best and worst images, plots, gallery.
 
     Args:
         results: The values, with their files.

@@ -35,7 +35,7 @@ def parse_box(text: str) -> tuple[int, int, int, int]:
 
 
 def magnify(img: np.ndarray, boxes: Sequence[Box], share: float = 0.4) -> np.ndarray:
-    """Draw each box and its magnified content: the first at the bottom right, the second at the bottom left.
+    """Draw boxes and, magnified at the bottom right and left, their content.
 
     Args:
         img: H×W×3 uint8 (B, G, R).

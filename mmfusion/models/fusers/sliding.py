@@ -9,7 +9,7 @@ from .batch import Batch
 
 
 def windows(size: int, crop: int, stride: int) -> list[int]:
-    """Place windows of length ``crop`` every ``stride`` over ``size``; the last one ends at the border."""
+    """Place windows of ``crop`` every ``stride``, the last at the border of ``size``."""
     if size <= crop:
         return [0]
     return [*range(0, size - crop, stride), size - crop]

@@ -49,7 +49,7 @@ def rescale(x: Tensor, low: Tensor, high: Tensor) -> Tensor:
 
 
 def min_max_normalize(x: Tensor, per_image: bool, eps: float = 0.0) -> Tensor:
-    """Stretch ``x`` to [0, 1]: (x − min x) / (max x − min x), in float32 (or float64) whatever autocast says.
+    """Stretch ``x`` to [0, 1]: (x − min x) / (max x − min x), in float32 at least.
 
     Args:
         x: N×1×H×W, any range.

@@ -52,7 +52,7 @@ class MDTA(nn.Module):
         return self.depthwise(self.qkv(x)).flatten(2).unflatten(1, (3, self.num_heads, -1)).unbind(1)
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, size: Sequence[int]) -> Tensor:
-        """Attend by what :meth:`heads` gave, of one image or of two; N×C×H×W of (H, W) ``size``."""
+        """Attend by what :meth:`heads` gave; N×C×H×W of (H, W) ``size``."""
         out = self.attention(q, k).to(v.dtype) @ v
         return self.project(out.flatten(1, 2).unflatten(2, size))
 
