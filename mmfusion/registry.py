@@ -5,6 +5,8 @@ registry is first asked for something. All of mmengine's registries have a child
 optimizers or samplers may register under the scope, too.
 """
 
+from collections.abc import Mapping
+
 from mmengine import registry as _mmengine
 from mmengine.registry import Registry
 
@@ -50,3 +52,10 @@ OPTIM_WRAPPER_CONSTRUCTORS = _child('OPTIM_WRAPPER_CONSTRUCTORS')
 TASK_UTILS = _child('TASK_UTILS')
 LOG_PROCESSORS = _child('LOG_PROCESSORS')
 FUNCTIONS = _child('FUNCTIONS')
+
+
+def is_a(config: Mapping, registry: Registry, *classes: type) -> bool:
+    """Tell whether the ``type`` of a config is one of some classes, or a subclass."""
+    kind = config.get('type')
+    cls = registry.get(kind) if isinstance(kind, str) else kind
+    return isinstance(cls, type) and issubclass(cls, classes)

@@ -1,6 +1,7 @@
 """Imports point downward: no arrow from utils or datasets up to models or apis, in functions neither."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -45,3 +46,20 @@ def test_no_import_points_upward(part):
     found = {(str(f.relative_to(PACKAGE)), name) for f in files for name in imported_parts(f)}
     upward = {(file, name) for file, name in found if name != part and name not in BELOW[part]}
     assert not upward
+
+
+def test_the_table_of_rooms_says_the_same():
+    """docs/design.md: each room with what it may import, beside what serves all."""
+    page = (PACKAGE.parent / 'docs/design.md').read_text(encoding='utf-8').partition('## The way of the data')[0]
+    rows = [[cell.strip() for cell in line.split('|')[1:4]] for line in page.splitlines() if line.startswith('| `')]
+    told = {}
+    for rooms, _, allowed in rows:
+        for room in re.findall(r'`(\w+)`', rooms.partition('(')[0]):
+            told[room] = set(allowed.split(', ')) - {'nothing above'}
+    serves_all = {'registry', 'structures', 'utils', 'version'}
+    assert set(told) == {path.stem for path in PACKAGE.iterdir() if not path.name.startswith(('_', '.', 'version'))}
+    for room, allowed in told.items():
+        if allowed != {'all above'}:
+            assert allowed - serves_all == BELOW[room] - serves_all, room
+        else:
+            assert room not in BELOW

@@ -11,10 +11,10 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 
-from mmfusion.datasets.transforms.loading import stack_pair
+from mmfusion.datasets.transforms.loading import LoadImagePair, stack_pair
 from mmfusion.export import ExportedModel
 from mmfusion.models.hub import RANDOM, build_model, compile_network, find_device, init_model, load_model_config
-from mmfusion.registry import INFERENCERS
+from mmfusion.registry import INFERENCERS, TRANSFORMS, is_a
 from mmfusion.structures import FusionDataSample
 from mmfusion.utils import (
     CameraPair,
@@ -128,12 +128,12 @@ class FusionInferencer:
 
     @property
     def align(self) -> CameraPair | None:
-        """Where the infrared camera looks; None for registered pairs."""
+        """Give where the infrared camera looks; None for registered pairs."""
         return camera_pair(self.reading['align']) if 'align' in self.reading else None
 
     @property
     def depth16(self) -> str:
-        """How files of more than 8 bits become 8."""
+        """Give how files of more than 8 bits become 8."""
         return self.reading['depth16']
 
     def __getstate__(self) -> dict[str, Any]:
@@ -243,7 +243,7 @@ class FusionInferencer:
         return self._fuse_stacked(loaded, names)
 
     def predict(self, vi: Image, ir: Image | None = None) -> FusionDataSample:
-        """What a cascade finds in one pair.
+        """Find in one pair what a cascade is trained to find.
 
         Args:
             vi, ir: Files or arrays, as in :meth:`__call__`.
@@ -432,7 +432,7 @@ def reading_of(node: Any) -> dict[str, Any]:
     """Find the options of the LoadImagePair in the config's test dataloader (a nested dict)."""
     node = node.get('test_dataloader') if isinstance(node, Config) else node
     if isinstance(node, dict):
-        if str(node.get('type')).split('.')[-1] == 'LoadImagePair':
+        if is_a(node, TRANSFORMS, LoadImagePair):
             return dict(depth16='full') | given_reading(node)
         node = node.values()
     elif not isinstance(node, (list, tuple)):

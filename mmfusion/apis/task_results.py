@@ -2,22 +2,24 @@
 
 import numpy as np
 import torch.nn.functional as F
-from mmcv.transforms import Compose
+from mmcv.transforms import Compose, LoadAnnotations
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from torch import Tensor
 
-from mmfusion.registry import DATASETS, TRANSFORMS, VISUALIZERS
+from mmfusion.datasets import RenderSyntheticPair
+from mmfusion.datasets.transforms import LoadImagePair, LoadMFNetPair, LoadSegLabels
+from mmfusion.registry import DATASETS, TRANSFORMS, VISUALIZERS, is_a
 from mmfusion.structures import FusionDataSample
 from mmfusion.utils import to_bgr
 
 TASKS = {'seg': 'mmseg.SegLocalVisualizer', 'det': 'mmdet.DetLocalVisualizer'}
 # What a test pipeline loads is given here; what it does with the image stays.
-_LOADING = ('LoadImagePair', 'LoadMFNetPair', 'LoadAnnotations', 'LoadSegLabels', 'RenderSyntheticPair')
+_LOADING = (LoadImagePair, LoadMFNetPair, LoadAnnotations, LoadSegLabels, RenderSyntheticPair)
 
 
 class TaskResults:
-    """Prepare pairs as a config's test pipeline does, and draw what a cascade finds on the fused image.
+    """Prepare pairs by a config's test pipeline, and draw a cascade's findings.
 
     Args:
         cfg: The cascade's.
@@ -43,8 +45,8 @@ class TaskResults:
         meta = dict(dataset_meta or _config_meta(cfg))
         if not meta.get('classes'):
             raise ValueError(f'{cfg.filename}: neither the checkpoint nor the test dataset tells the classes.')
-        pipeline = [t for t in _pipeline(cfg) if t['type'].split('.')[-1] not in _LOADING]
         with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmfusion'):
+            pipeline = [t for t in _pipeline(cfg) if not is_a(t, TRANSFORMS, *_LOADING)]
             self.pipeline = Compose([TRANSFORMS.build(t) for t in pipeline])
             # Half opaque: the fused image under the labels is what one wants to see.
             self.visualizer = VISUALIZERS.build(dict(type=TASKS[task], name=f'mmfusion_{task}', alpha=0.5))
@@ -57,7 +59,7 @@ class TaskResults:
         return self.pipeline(dict(img=pair, img_path=name, img_id=name, img_shape=size, ori_shape=size))
 
     def draw(self, sample: FusionDataSample) -> np.ndarray:
-        """The fused image at the size of the source, with the predictions on it.
+        """Draw the predictions on the fused image, at its source's size.
 
         Args:
             sample: As the cascade predicts it.
@@ -78,7 +80,7 @@ class TaskResults:
 
 
 def fused_at_ori_shape(sample: FusionDataSample) -> Tensor:
-    """The fused image without what a test pipeline padded, at the size of the source; 3×H×W in [0, 1]."""
+    """Crop padding off a fused image, and resize it to its source; 3×H×W."""
     height, width = sample.ori_shape
     scale = sample.get('scale_factor') or (1.0, 1.0)
     fused = sample.fused.data

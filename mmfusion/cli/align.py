@@ -16,8 +16,8 @@ import numpy as np
 from mmfusion.utils import IMG_SUFFIXES, camera_pair, check_writable, list_images, pair_images, write_image
 from mmfusion.utils.alignment import CameraPair, align_by_points, read_points
 
-from .arguments import add_pattern_arguments, add_reading_arguments, reading_options, source_patterns
-from .errors import report
+from .arguments import add_pattern_arguments, add_reading_arguments, new_parser, reading_options, source_patterns
+from .errors import verb
 
 
 def grid(text: str) -> tuple[int, int]:
@@ -29,10 +29,8 @@ def grid(text: str) -> tuple[int, int]:
 
 
 def make_parser(prog: str | None = None) -> argparse.ArgumentParser:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    """Make the parser of the command line."""
+    parser = new_parser(prog, __doc__)
     parser.add_argument('--vi', required=True, help='visible image, folder of images, or video')
     parser.add_argument('--ir', required=True, help='infrared ones, of the same names; of any size')
     parser.add_argument('--out', required=True, help='file to write, .json')
@@ -141,6 +139,4 @@ def write_panels(folder: str | Path, views: Sequence, pair: CameraPair, most: in
     return min(most, len(views))
 
 
-def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
-    """Run; returns the exit code."""
-    return report(align, make_parser(prog).parse_args(argv))
+main = verb(align, make_parser)

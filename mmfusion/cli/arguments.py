@@ -33,6 +33,11 @@ class Overrides(DictAction):
             parser.error(f'{option_string} {" ".join(values)}: {str(e)[:1].lower()}{str(e)[1:]}; correct the value')
 
 
+def new_parser(prog: str | None, text: str) -> argparse.ArgumentParser:
+    """Make the parser of a verb, whose help keeps the lines of its module's docstring."""
+    return argparse.ArgumentParser(prog=prog, description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+
+
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     """Add ``config``, ``--work-dir``, ``--cfg-options`` and ``--launcher``: how every tool takes a config."""
     parser.add_argument('config', metavar='METHOD', help='config file, or the name of one of mmfusion (occo_fmb)')
@@ -62,7 +67,7 @@ def add_weights_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def weights_of(args: argparse.Namespace) -> str | list[str] | None:
-    """The weights that :func:`add_weights_arguments` were given.
+    """Give the weights that :func:`add_weights_arguments` read.
 
     Returns:
         A file, several files, or None for the published ones.
@@ -322,7 +327,7 @@ def at_least(least: int) -> Callable[[str], int]:
 
 
 def source_patterns(args: argparse.Namespace) -> dict[str, str | None]:
-    """``vi_pattern`` and ``ir_pattern`` of :func:`add_pattern_arguments`, as functions that pair images take them."""
+    """Give ``vi_pattern`` and ``ir_pattern`` of :func:`add_pattern_arguments`."""
     return dict(vi_pattern=args.vi_pattern, ir_pattern=args.ir_pattern)
 
 

@@ -13,7 +13,6 @@ Without the two dashes torchrun would take --vi for an abbreviation of an option
 """
 
 import argparse
-from collections.abc import Sequence
 
 from mmfusion.comparison.entrants import DEFAULT_METRICS, open_data, parse_entrants
 from mmfusion.utils import check_writable, follow, track
@@ -23,19 +22,18 @@ from .arguments import (
     add_metrics_arguments,
     add_reading_arguments,
     at_least,
+    new_parser,
     reading_options,
     refuse_missing_weights,
     source_patterns,
 )
-from .errors import report
+from .errors import verb
 from .running import init_processes, leave_processes
 
 
 def make_parser(prog: str | None = None) -> argparse.ArgumentParser:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    """Make the parser of the command line."""
+    parser = new_parser(prog, __doc__)
     add_entrants_arguments(parser)
     parser.add_argument('--out', required=True, help='folder of fused images, values, tables and report')
     add_metrics_arguments(parser, DEFAULT_METRICS)
@@ -108,6 +106,4 @@ def compare(args: argparse.Namespace) -> None:
         raise ValueError(lines_of(f'{len(failed)} of {len(entrants)} methods are left out:', failed))
 
 
-def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
-    """Run; returns the exit code."""
-    return report(compare, make_parser(prog).parse_args(argv))
+main = verb(compare, make_parser)

@@ -15,15 +15,13 @@ from pathlib import Path
 from mmfusion.utils import check_writable
 from mmfusion.utils.configs import find_config, published
 
-from .arguments import Overrides, refuse_missing_weights
-from .errors import report
+from .arguments import Overrides, new_parser, refuse_missing_weights
+from .errors import verb
 
 
 def make_parser(prog: str | None = None) -> argparse.ArgumentParser:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    """Make the parser of the command line."""
+    parser = new_parser(prog, __doc__)
     parser.add_argument('config', metavar='METHOD', help='a method (u2fusion), the name of a config, or a file')
     parser.add_argument('src', nargs='+', metavar='SRC', help="the authors' file, files or folder")
     parser.add_argument('dst', metavar='DST', help='checkpoint to write')
@@ -41,10 +39,7 @@ def convert(
     overwrite: bool = False,
     cfg_options: dict | None = None,
 ) -> int:
-    """Convert weights; arguments as on the command line.
-
-    Returns:
-        Number of tensors written.
+    """Convert weights, arguments as on the command line; count the tensors written.
 
     Raises:
         FileExistsError: If ``dst`` exists.
@@ -120,6 +115,4 @@ def run(args: argparse.Namespace) -> str:
     return f'{args.dst}: written; {count} tensors'
 
 
-def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
-    """Run; returns the exit code."""
-    return report(run, make_parser(prog).parse_args(argv))
+main = verb(run, make_parser)

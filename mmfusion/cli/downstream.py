@@ -12,7 +12,6 @@ With --zero-shot nothing is trained: the task model is tested with the weights t
 Run again with the same --out to go on after an interruption, or to add variants and seeds. See docs/cascades.md.
 """
 
-import argparse
 import fnmatch
 import sys
 from functools import partial
@@ -24,17 +23,15 @@ from mmfusion.comparison.variants import KINDS, parse_variant
 from mmfusion.utils import check_writable
 from mmfusion.utils.configs import find_config, override, read_config
 
-from .arguments import Overrides, at_least
-from .errors import report
+from .arguments import Overrides, at_least, new_parser
+from .errors import verb
 from .running import without_sync_bn
 from .setup_errors import check_numbers
 
 
 def make_parser(prog=None):
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    """Make the parser of the command line."""
+    parser = new_parser(prog, __doc__)
     parser.add_argument('config', help='config of a cascade: mmfusion.FusionSegmentor or mmfusion.FusionDetector')
     parser.add_argument(
         '--variants',
@@ -69,7 +66,7 @@ def make_parser(prog=None):
 
 
 def prepare(args):
-    """Read the arguments, and make the config of every cell, so that what is wrong is told before anything runs.
+    """Read the arguments, and make all cells' configs before anything runs.
 
     Returns:
         tuple: Task, the config of all, and a list of (cell, its config).
@@ -168,6 +165,4 @@ def run(args):
         raise RuntimeError(f'{len(failed)} of {len(jobs)} cells have no result: {"; ".join(map(str, failed))}')
 
 
-def main(argv=None, prog=None):
-    """Run; returns the exit code."""
-    return report(run, make_parser(prog).parse_args(argv))
+main = verb(run, make_parser)

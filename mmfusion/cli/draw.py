@@ -9,7 +9,6 @@ OUT gets a folder of pictures for each column, and panel.png: a row for each nam
 
 import argparse
 import re
-from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 
@@ -26,7 +25,8 @@ from mmfusion.utils import (
     write_image,
 )
 
-from .errors import report
+from .arguments import new_parser
+from .errors import verb
 
 # Kind of prior → its title, and its config of a layer and weights.
 _PRIORS = {
@@ -54,10 +54,8 @@ _PRIORS = {
 
 
 def make_parser(prog: str | None = None) -> argparse.ArgumentParser:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    """Make the parser of the command line."""
+    parser = new_parser(prog, __doc__)
     kinds = parser.add_subparsers(dest='what', required=True, metavar='{features,masks}')
     features = kinds.add_parser(
         'features', help='feature maps of a frozen network', description='Draw the features of images as colours.'
@@ -110,7 +108,7 @@ def make_parser(prog: str | None = None) -> argparse.ArgumentParser:
 
 
 def parse_prior(text: str) -> tuple[str, dict | str]:
-    """Title and config (or config file) of ``KIND[:LAYER][=WEIGHTS]`` or ``TITLE=FILE.py``.
+    """Read title and config of ``KIND[:LAYER][=WEIGHTS]`` or ``TITLE=FILE.py``.
 
     Raises:
         ValueError: If it is neither.
@@ -260,6 +258,4 @@ def draw(args: argparse.Namespace) -> str:
     return features(args) if args.what == 'features' else masks(args)
 
 
-def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
-    """Run; returns the exit code."""
-    return report(draw, make_parser(prog).parse_args(argv))
+main = verb(draw, make_parser)

@@ -1,10 +1,11 @@
 """Errors of the verbs and tools, in one sentence each."""
 
+import argparse
 import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from mmfusion.utils.configs import OPTION_ERRORS
@@ -48,12 +49,9 @@ def report(run: Callable[..., str | None], *args) -> int:
 
 
 def report_own(run: Callable[..., object], *args) -> int:
-    """Run a tool that runs much code of others: print the errors that mmfusion raises, and let the others through.
+    """Run a tool, and print the errors that mmfusion raises alone.
 
     An error in setting up a Runner is the config's, and is told with the key: see :func:`setup_message`.
-
-    Returns:
-        The exit code.
     """
     try:
         run(*args)
@@ -71,6 +69,25 @@ def report_own(run: Callable[..., object], *args) -> int:
         print(f'error: {own}', file=sys.stderr)
         return 1
     return 0
+
+
+def verb(
+    run: Callable[[argparse.Namespace], object],
+    make_parser: Callable[[str | None], argparse.ArgumentParser],
+    report: Callable[..., int] = report,
+) -> Callable[..., int]:
+    """Make the function ``main(argv, prog) -> exit code`` of a verb.
+
+    Args:
+        run: What the verb does, of its arguments.
+        make_parser: From the program's name to its parser.
+        report: :func:`report` or :func:`report_own`.
+    """
+
+    def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
+        return report(run, make_parser(prog).parse_args(argv))
+
+    return main
 
 
 def _interrupted() -> int:
@@ -97,7 +114,7 @@ def _report_overrides(args: tuple, error: Exception) -> int:
 
 
 def message_of(error: BaseException) -> str:
-    """The text of an error for users: without a KeyError's quotation marks or a number of the system."""
+    """Give an error's text, without a KeyError's quotation marks or a system's number."""
     if isinstance(error, KeyError) and error.args:
         return str(error.args[0])
     if isinstance(error, MemoryError):

@@ -19,6 +19,7 @@ from .arguments import (
     add_reading_arguments,
     add_source_arguments,
     at_least,
+    new_parser,
     reading_options,
     source_folders,
 )
@@ -26,7 +27,7 @@ from .errors import report
 
 
 def method_folder(text):
-    """``NAME=DIR``, or ``DIR`` alone, whose last part is then the name."""
+    """Read ``NAME=DIR``, or ``DIR``, whose last part is the name."""
     name, sep, folder = text.partition('=')
     name, folder = (name, folder) if sep else (Path(text).name, text)
     if not folder:
@@ -39,7 +40,7 @@ def method_folder(text):
 
 
 def gallery(text):
-    """A number of images, or None for ``all``."""
+    """Read a number of images; None for ``all``."""
     return None if text == 'all' else at_least(0)(text)
 
 
@@ -56,10 +57,8 @@ def fused_patterns(texts, methods):
 
 
 def parse_args(argv=None, prog=None):
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    """Make the parser of the command line."""
+    parser = new_parser(prog, __doc__)
     add_source_arguments(parser)
     parser.add_argument('--fused', required=True, nargs='+', type=method_folder, metavar='NAME=DIR')
     parser.add_argument(

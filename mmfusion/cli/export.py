@@ -7,21 +7,18 @@ It takes uint8 images of any size, RGB visible and grey infrared, and gives uint
 """
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
 from mmfusion.utils import pair_images
 from mmfusion.utils.configs import EXPORTED, find_config
 
-from .arguments import Overrides
-from .errors import report
+from .arguments import Overrides, new_parser
+from .errors import verb
 
 
 def make_parser(prog: str | None = None) -> argparse.ArgumentParser:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    """Make the parser of the command line."""
+    parser = new_parser(prog, __doc__)
     parser.add_argument('config', metavar='METHOD', help='a method (seafusion), the name of a config, or a file')
     parser.add_argument('out', metavar='OUT', help='file: .onnx, .torchscript or .xml (OpenVINO)')
     parser.add_argument('--format', choices=tuple(EXPORTED), help='default: as the suffix says')
@@ -88,6 +85,4 @@ def run(args: argparse.Namespace) -> str:
     return text
 
 
-def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
-    """Run; returns the exit code."""
-    return report(run, make_parser(prog).parse_args(argv))
+main = verb(run, make_parser)

@@ -6,7 +6,6 @@
 See docs/inference.md.
 """
 
-import argparse
 from pathlib import Path
 
 from mmfusion.utils import WRITE_SUFFIXES, check_writable, given_reading, list_images, pair_images, refuse_same, shorten
@@ -17,17 +16,16 @@ from .arguments import (
     add_inference_arguments,
     add_source_arguments,
     inference_options,
+    new_parser,
     source_folders,
     source_patterns,
 )
-from .errors import report
+from .errors import verb
 
 
 def make_parser(prog=None):
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    """Make the parser of the command line."""
+    parser = new_parser(prog, __doc__)
     add_inference_arguments(parser)
     add_source_arguments(parser)
     parser.add_argument('--out', required=True, help='folder of the fused images; names are kept')
@@ -39,7 +37,7 @@ def make_parser(prog=None):
 
 
 def find_pairs(vi_dir, ir_dir, allow_missing, vi_pattern=None, ir_pattern=None):
-    """Pairs of two folders by name: [(name, visible, infrared), …]; says what ``allow_missing`` leaves out."""
+    """Pair two folders by name, and print what ``allow_missing`` leaves out."""
     if ir_dir is None:
         return [(stem, file, None) for stem, file, _ in pair_images(vi_dir, vi_pattern=vi_pattern)]
     if not allow_missing:
@@ -92,6 +90,4 @@ def fuse(args):
     return f'{fused} images fused, {skipped} skipped, in {out}'
 
 
-def main(argv=None, prog=None):
-    """Run; returns the exit code."""
-    return report(fuse, make_parser(prog).parse_args(argv))
+main = verb(fuse, make_parser)

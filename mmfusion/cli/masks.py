@@ -7,11 +7,11 @@ from mmfusion.masks.defaults import DEFAULT_DETECTOR, DEFAULT_PROMPT
 from mmfusion.utils import check_writable, list_images, near_files, pair_images, refuse_overwriting
 
 from .arguments import add_reading_arguments, add_source_arguments, reading_options, source_folders, source_patterns
-from .errors import report
+from .errors import verb
 
 
 def parse_span(text):
-    """``'30:41'`` → (30, 41)."""
+    """Read a range of characters: ``'30:41'`` → (30, 41)."""
     start, colon, end = text.partition(':')
     if not (colon and start.isdigit() and end.isdigit()):
         raise argparse.ArgumentTypeError(f'{text!r} is not START:END, two character positions in the prompt')
@@ -19,7 +19,7 @@ def parse_span(text):
 
 
 def make_parser(prog=None):
-    """The command line."""
+    """Make the parser of the command line."""
     parser = argparse.ArgumentParser(prog=prog, description=__doc__)
     add_source_arguments(parser)
     add_reading_arguments(parser)
@@ -33,7 +33,7 @@ def make_parser(prog=None):
         help='grounding_dino: boxes by text prompt, then SAM (the paper). boxes: boxes from annotation files, then '
         'SAM. contrast: a crude stand-in without weights that masks whatever stands out; not for published results',
     )
-    parser.add_argument('--overwrite', action='store_true', help='delete the masks of these images and begin anew')
+    parser.add_argument('--overwrite', action='store_true', help='delete the masks of these images and begin again')
     parser.add_argument('--device', help='cpu, cuda, cuda:1 or the number of a GPU; default: a GPU where there is one')
     _add_grounding_dino(parser.add_argument_group('backend grounding_dino'))
     boxes = parser.add_argument_group('backend boxes')
@@ -80,7 +80,7 @@ def _add_grounding_dino(group):
 
 
 def make_backend(args):
-    """The backend that the command line asks for."""
+    """Make the backend that the command line asks for."""
     from mmfusion.datasets.boxes import AnnotatedBoxes
     from mmfusion.masks.contrast import ContrastMasks
     from mmfusion.masks.grounded_sam import GroundingDinoBoxes, SamBoxMasks
@@ -142,6 +142,4 @@ def run(args):
     )
 
 
-def main(argv=None, prog=None):
-    """Run; returns the exit code."""
-    return report(run, make_parser(prog).parse_args(argv))
+main = verb(run, make_parser)

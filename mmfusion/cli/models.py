@@ -9,7 +9,7 @@ Weights are looked for in the folder MMFUSION_WEIGHTS, by their SHA-256, and amo
 
 import argparse
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -17,7 +17,8 @@ from rich.table import Table
 
 from mmfusion.utils.configs import find_config, published, shipped, short_name
 
-from .errors import report
+from .arguments import new_parser
+from .errors import verb
 from .running import log_level
 
 _LEGEND = """\
@@ -31,10 +32,8 @@ page that `mmfusion models NAME` names; – where none are published.
 
 
 def make_parser(prog: str | None = None) -> argparse.ArgumentParser:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    """Make the parser of the command line."""
+    parser = new_parser(prog, __doc__)
     parser.add_argument('method', nargs='?', metavar='METHOD', help='say all about this one')
     parser.add_argument('--time', action='store_true', help='measure the seconds on this machine, with random weights')
     parser.add_argument('--device', help='where --time runs; default: a GPU where there is one')
@@ -43,7 +42,7 @@ def make_parser(prog: str | None = None) -> argparse.ArgumentParser:
 
 
 def weights_state(name: str) -> str:
-    """Whether the published weights of a config are here: one word or two for the table."""
+    """Say in a word whether a config's published weights are here."""
     from mmfusion.models.hub import local_files
 
     entry = published()[name]
@@ -106,7 +105,7 @@ def _seconds(name: str, device: str | None) -> str:
 
 
 def describe(method: str) -> str:
-    """All that the metafile says about one method, its configs and weights."""
+    """Describe a method, its configs and weights from the metafile."""
     name = find_config(method).stem
     if name not in published():
         raise ValueError(
@@ -156,6 +155,4 @@ def run(args: argparse.Namespace) -> str:
     return describe(args.method) if args.method is not None else list_methods(args.all, args.time, args.device)
 
 
-def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
-    """Run; returns the exit code."""
-    return report(run, make_parser(prog).parse_args(argv))
+main = verb(run, make_parser)

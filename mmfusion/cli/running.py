@@ -88,7 +88,7 @@ def load_config(args: argparse.Namespace) -> Config:
 
 
 def init_processes(launcher: str, local_rank: int = 0) -> None:
-    """Join the processes of a job launcher (torchrun, Slurm, MPI), on machines without CUDA by gloo."""
+    """Join a job launcher's processes (torchrun, Slurm, MPI), by gloo without CUDA."""
     os.environ.setdefault('LOCAL_RANK', str(local_rank))
     if launcher == 'none':
         return
@@ -111,7 +111,7 @@ def _check_launcher(launcher: str) -> None:
 
 
 def leave_processes() -> None:
-    """Wait for the other processes, and leave the group: one that ended early would take the others with it."""
+    """Wait for the other processes, and leave the group together."""
     import torch
 
     if torch.distributed.is_initialized():
@@ -120,7 +120,7 @@ def leave_processes() -> None:
 
 
 def without_sync_bn(node: object) -> int:
-    """Write ``BN`` for ``SyncBN`` in a model's config, in place; it raises without a process group on GPUs.
+    """Write ``BN`` for ``SyncBN``, which needs processes on GPUs, in a model's config.
 
     Args:
         node: A config, or part of one.

@@ -132,7 +132,7 @@ def _short(text: str, most: int) -> str:
 
 
 def check_numbers(cfg: Config) -> None:
-    """Refuse numbers in a config with which a run would end late, in a traceback, or never.
+    """Refuse numbers in a config that would end a run late or never.
 
     Raises:
         ValueError: If one is of another kind or out of its range; with its key.
@@ -165,7 +165,7 @@ def check_numbers(cfg: Config) -> None:
 
 
 def check_phases(cfg: Config) -> None:
-    """Refuse a config that has some of a phase's dataloader, loop and evaluator, and not all.
+    """Refuse a config with parts of a phase's dataloader, loop and evaluator.
 
     Raises:
         ValueError: If one of the three is None, and another is not; if an evaluator has the option of another class.

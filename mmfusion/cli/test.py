@@ -1,15 +1,14 @@
 """Test a checkpoint: metrics of the fused images, panels and, if asked, the images themselves."""
 
 import argparse
-from collections.abc import Sequence
 
 from .arguments import add_config_arguments, add_weights_arguments, weights_of
-from .errors import report_own
+from .errors import report_own, verb
 from .running import leave_processes, load_config
 
 
 def make_parser(prog: str | None = None) -> argparse.ArgumentParser:
-    """The command line."""
+    """Make the parser of the command line."""
     parser = argparse.ArgumentParser(prog=prog, description=__doc__)
     add_config_arguments(parser)
     add_weights_arguments(parser)
@@ -43,6 +42,4 @@ def test(args: argparse.Namespace) -> None:
     leave_processes()
 
 
-def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
-    """Run; returns the exit code."""
-    return report_own(test, make_parser(prog).parse_args(argv))
+main = verb(test, make_parser, report_own)

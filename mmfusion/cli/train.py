@@ -1,14 +1,13 @@
 """Train a fusion network, or a cascade, from a config."""
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmengine.config import Config
 
 from .arguments import add_config_arguments
-from .errors import report_own
+from .errors import report_own, verb
 from .running import leave_processes, load_config
 
 if TYPE_CHECKING:
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def make_parser(prog: str | None = None) -> argparse.ArgumentParser:
-    """The command line."""
+    """Make the parser of the command line."""
     parser = argparse.ArgumentParser(prog=prog, description=__doc__)
     add_config_arguments(parser)
     parser.add_argument(
@@ -80,6 +79,4 @@ def _others(cfg: Config) -> str:
     return f' Beside it are {", ".join(names)}.' if names else ''
 
 
-def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
-    """Run; returns the exit code."""
-    return report_own(train, make_parser(prog).parse_args(argv))
+main = verb(train, make_parser, report_own)

@@ -7,20 +7,23 @@ Cameras are given by number, streams by address: both are read side by side, and
 or Ctrl-C, ends. See docs/inference.md.
 """
 
-import argparse
-
 from mmfusion.utils import check_writable
 from mmfusion.utils.configs import find_config, is_exported
 
-from .arguments import add_inference_arguments, add_pattern_arguments, at_least, inference_options, source_patterns
-from .errors import report
+from .arguments import (
+    add_inference_arguments,
+    add_pattern_arguments,
+    at_least,
+    inference_options,
+    new_parser,
+    source_patterns,
+)
+from .errors import verb
 
 
 def make_parser(prog=None):
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = new_parser(prog, __doc__)
     add_inference_arguments(parser, task=True)
     source = 'video, folder of frames, number of a camera, or address of a stream (rtsp://…)'
     parser.add_argument('--vi', required=True, help=f'visible {source}')
@@ -111,6 +114,4 @@ def fuse(args):
     return f'{args.out}: {count} frames'
 
 
-def main(argv=None, prog=None):
-    """Run; returns the exit code."""
-    return report(fuse, make_parser(prog).parse_args(argv))
+main = verb(fuse, make_parser)

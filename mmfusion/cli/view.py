@@ -8,7 +8,6 @@ image is fused when it is looked at. Ctrl-C ends.
 """
 
 import argparse
-from collections.abc import Sequence
 
 from mmfusion.comparison.entrants import open_data, parse_entrants
 
@@ -16,18 +15,17 @@ from .arguments import (
     add_entrants_arguments,
     add_reading_arguments,
     at_least,
+    new_parser,
     reading_options,
     refuse_missing_weights,
     source_patterns,
 )
-from .errors import report
+from .errors import verb
 
 
 def make_parser(prog: str | None = None) -> argparse.ArgumentParser:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    """Make the parser of the command line."""
+    parser = new_parser(prog, __doc__)
     add_entrants_arguments(parser, default=['lite'])
     add_reading_arguments(parser)
     parser.add_argument('--device', help='cpu, cuda, cuda:1 or the number of a GPU; default: a GPU where there is one')
@@ -57,6 +55,4 @@ def view(args: argparse.Namespace) -> None:
     page.launch(server_name=args.host, server_port=args.port, inbrowser=not args.no_browser, show_api=False)
 
 
-def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
-    """Run; returns the exit code."""
-    return report(view, make_parser(prog).parse_args(argv))
+main = verb(view, make_parser)

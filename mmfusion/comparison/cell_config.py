@@ -1,12 +1,11 @@
 """Configs of cells: a variant in the place of the fuser, with evaluators that name classes."""
 
-import json
 from copy import deepcopy
 from pathlib import Path
 
 from mmengine.config import Config
 
-from mmfusion.registry import DATASETS
+from mmfusion.registry import DATASETS, TRANSFORMS, is_a
 from mmfusion.utils import IMG_SUFFIXES
 
 from .cells import METRICS_FILE
@@ -16,7 +15,7 @@ PARTS = ('train', 'val', 'test')
 
 
 def task_of(cfg):
-    """Which attribute of a cascade's config holds the task model: ``'segmentor'`` or ``'detector'``.
+    """Find a cascade's task model in its config: ``'segmentor'`` or ``'detector'``.
 
     Raises:
         ValueError: If it is no config of a cascade.
@@ -35,7 +34,7 @@ def task_of(cfg):
 
 
 def cell_config(base, variant, seed, folder, weights='last'):
-    """The config of a cell.
+    """Make the config of a cell.
 
     Against ``base`` differ: the fuser, or the folder of visible images, as the variant says; the seed; the work dir; and
     the evaluators of the test, which then give the values of single classes, and leave them in ``metrics.json``. At least
@@ -47,9 +46,6 @@ def cell_config(base, variant, seed, folder, weights='last'):
         seed (int): The seed.
         folder (str | Path): Of the cell.
         weights (str): ``'last'``: the test is part of the training; ``'best'``: it is not, ``mmfusion test`` runs it.
-
-    Returns:
-        Config: To be dumped.
 
     Raises:
         ValueError: If the config is no cascade's, has no known evaluator, or lacks what the variant needs.
@@ -97,7 +93,7 @@ def cell_config(base, variant, seed, folder, weights='last'):
 
 
 def without_training(base):
-    """The config of a cascade with all that only training and validation use taken away, in place."""
+    """Take training and validation out of a cascade's config, in place."""
     unused = ('train_dataloader', 'train_cfg', 'optim_wrapper', 'val_dataloader', 'val_cfg', 'val_evaluator')
     for name in (*unused, 'param_scheduler', 'auto_scale_lr', 'load_from'):
         base[name] = None
@@ -135,33 +131,41 @@ def _read_from(loader, part, folder):
 def _set_visible(loader, part, folder):
     """Let the dataset of a dataloader read its visible images from ``folder``."""
     dataset = innermost(loader['dataset'])
-    if 'datasets' in dataset or 'LoadImagePair' not in json.dumps(loader, default=str):
+    from mmfusion.datasets import LayoutDataset
+    from mmfusion.datasets.transforms import LoadImagePair
+
+    if 'datasets' in dataset or not _has(loader, LoadImagePair):
         raise ValueError(
             f'{part}_dataloader: {dataset.get("type")} does not read its visible images from one folder, by '
             'mmfusion.LoadImagePair, so that they cannot be exchanged for those of folder:DIR.'
         )
-    from mmfusion.datasets import LayoutDataset
-
     prefix = dict(dataset.get('data_prefix') or {})
     if not prefix and not issubclass(DATASETS.get(dataset['type']), LayoutDataset):
         prefix = dict(ir_path='ir')  # the default of FusionDataset, which would be replaced as a whole
     dataset['data_prefix'] = dict(prefix, vi_path=str(folder))
 
 
+def _has(node, transform):
+    """Whether a part of a config has a transform of a class in it."""
+    if isinstance(node, dict):
+        return is_a(node, TRANSFORMS, transform) or any(_has(value, transform) for value in node.values())
+    return isinstance(node, list | tuple) and any(_has(value, transform) for value in node)
+
+
 def fused_folder(cell_folder, part):
-    """Where the images of a ``method:`` variant lie: beside the folders of its seeds. Validation and test share them."""
+    """Give the folder of a ``method:`` variant's images; validation and test share it."""
     return Path(cell_folder).absolute().parent / 'fused' / ('train' if part == 'train' else 'test')
 
 
 def innermost(dataset):
-    """The config of the dataset that a RepeatDataset or MultiImageMixDataset wraps."""
+    """Find the dataset that a RepeatDataset or MultiImageMixDataset wraps."""
     while isinstance(dataset.get('dataset'), dict):
         dataset = dataset['dataset']
     return dataset
 
 
 def per_class_evaluators(evaluators, task):
-    """The evaluators of a test, such that results name single classes.
+    """Make the evaluators of a test name single classes.
 
     ``mmseg.IoUMetric`` becomes :class:`PerClassIoUMetric`, ``mmdet.CocoMetric`` :class:`PerClassCocoMetric`, both without
     prefix of their own; ``MappedIoUMetric`` and ``MappedCocoMetric`` stay as they are.
@@ -169,9 +173,6 @@ def per_class_evaluators(evaluators, task):
     Args:
         evaluators (dict | Sequence[dict]): As in a config.
         task (str): ``'segmentor'`` or ``'detector'``.
-
-    Returns:
-        list[dict]: As in a config.
 
     Raises:
         ValueError: If there is neither of these metrics for the task.

@@ -38,16 +38,16 @@ class Cell:
 
     @property
     def file(self):
-        """Path of the result."""
+        """Give the path of the result."""
         return self.folder / 'result.json'
 
     @property
     def begun(self):
-        """Whether there is anything that a change of settings would make wrong."""
+        """Tell whether other settings would make something here wrong."""
         return self.file.is_file() or (self.folder / 'train' / 'last_checkpoint').is_file()
 
     def result(self):
-        """dict[str, float] | None: Metric → value; None without result."""
+        """Read metric → value; None without result."""
         if not self.file.is_file():
             return None
         try:
@@ -61,7 +61,7 @@ class Cell:
 
 
 def open_folder(out, base, config_name, variants, seeds, weights='last'):
-    """The cells of a comparison; settings are recorded, and others than those recorded refused.
+    """Open a comparison's folder, and refuse settings other than those recorded.
 
     Variants and seeds may be added to a folder.
 
@@ -105,7 +105,7 @@ def open_folder(out, base, config_name, variants, seeds, weights='last'):
 
 
 def named_metrics(values):
-    """Results of a test by the names that tables use; detection in percent, as segmentation is.
+    """Rename a test's results as tables do, detection in percent.
 
     Args:
         values (dict[str, float | None]): Of :class:`TestResultHook`.

@@ -37,12 +37,12 @@ class Pairs:
 
     @property
     def vi(self) -> dict[str, Path]:
-        """Visible files by name."""
+        """Give the visible files by name."""
         return {name: vi for name, vi, _ in self.items}
 
     @property
     def ir(self) -> dict[str, Path]:
-        """Infrared files by name."""
+        """Give the infrared files by name."""
         return {name: ir for name, _, ir in self.items}
 
 

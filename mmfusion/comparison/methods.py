@@ -31,7 +31,7 @@ _ERRORS = (ValueError, RuntimeError, OSError, ImportError)
 
 
 def prepare(entrants: Sequence[Entrant]) -> list[Entrant]:
-    """Find the weights of all methods, so that what is missing is said before anything runs.
+    """Find the weights of all methods before anything runs.
 
     Raises:
         FileNotFoundError: If weights are missing; of all methods at once, a line each.
@@ -53,7 +53,7 @@ def prepare(entrants: Sequence[Entrant]) -> list[Entrant]:
 
 
 def lines_of(head: str, items: Sequence[str]) -> str:
-    """Text of several errors, each in a line of its own."""
+    """Join several errors, each in a line of its own."""
     return '\n  '.join([head, *items])
 
 
@@ -195,11 +195,11 @@ class Comparison:
 
     @property
     def cost_note(self) -> str:
-        """Of which pair the cost was measured, and where; empty if it was not."""
+        """Say of which pair the cost was measured, and where."""
         return f'One pair of {self.shape[1]}×{self.shape[0]}, {describe_machine(self.device)}.' if self.costs else ''
 
     def table(self, results: Results) -> Table:
-        """Table of the means as papers print it, with what each method costs in the last columns."""
+        """Make the table of means, with each method's cost in the last columns."""
         table = table_of(results)
         if not self.costs:
             return table
@@ -218,11 +218,7 @@ class Comparison:
         return replace(table, notes=(*table.notes, f'Cost: {self.cost_note}'))
 
     def write(self, results: Results, gallery: int | None = 30) -> list[Path]:
-        """Write the tables and the report; only the first process does.
-
-        Returns:
-            The files.
-        """
+        """Write the tables and the report, by the first process; list the files."""
         if not is_main_process():
             return []
         table = self.table(results)
@@ -235,7 +231,7 @@ class Comparison:
 
 
 def describe_machine(device: str) -> str:
-    """Name of the device that seconds were measured on."""
+    """Name the device that seconds were measured on."""
     if device.startswith('cuda'):
         return torch.cuda.get_device_name(torch.device(device))
     threads = torch.get_num_threads()

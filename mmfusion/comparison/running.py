@@ -21,7 +21,7 @@ from .entrants import Entrant
 
 
 def fuse_for(cell, base, say=print):
-    """Fuse the images of a ``method:`` variant, for each dataloader of the config that has none yet.
+    """Fuse the images of a ``method:`` variant that are not there yet.
 
     Args:
         cell (Cell): Of the variant.
@@ -58,7 +58,7 @@ def fuse_for(cell, base, say=print):
 
 
 def run_cell(cell, cfg, tools=None, weights='last', say=print):
-    """Train and test a cell that has no result yet; goes on where it was cut off.
+    """Train and test a cell without result, from where it was cut off.
 
     Args:
         cell (Cell): The cell.
@@ -94,7 +94,7 @@ def run_cell(cell, cfg, tools=None, weights='last', say=print):
 
 
 def evaluate_cell(cell, cfg, say=print):
-    """Test a cell with the weights that its task model starts from, in this process; nothing is trained.
+    """Test a cell with its task model's starting weights, in this process.
 
     Args:
         cell (Cell): The cell.
@@ -190,7 +190,7 @@ def _read_metrics(file):
 
 
 def last_checkpoint(folder):
-    """Path | None: The last complete checkpoint of a work dir, wherever that was when it was written."""
+    """Find the last complete checkpoint of a work dir, moved or not."""
     note = Path(folder) / 'last_checkpoint'
     if not note.is_file():
         return None

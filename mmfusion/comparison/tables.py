@@ -38,28 +38,28 @@ class Comparison:
     seeds: list = field(default_factory=list)
 
     def of(self, variant, metric):
-        """list[float]: The values over seeds that are defined."""
+        """List the values over seeds that are defined."""
         found = (cell.get(metric, math.nan) for cell in self.values.get(variant, {}).values())
         return [value for value in found if not math.isnan(value)]
 
     def mean(self, variant, metric):
-        """Mean over seeds; NaN without value."""
+        """Average over seeds; NaN without value."""
         found = self.of(variant, metric)
         return statistics.fmean(found) if found else math.nan
 
     def spread(self, variant, metric):
-        """Standard deviation over seeds (n − 1); NaN of fewer than two values."""
+        """Compute the standard deviation over seeds (n − 1); NaN below two values."""
         found = self.of(variant, metric)
         return statistics.stdev(found) if len(found) > 1 else math.nan
 
     def gains(self, variant, single, metric):
-        """list[float]: How far a variant is above another one, for each seed that both have a value of."""
+        """Give how far a variant is above another one, for each seed that both have."""
         ours, theirs = self.values.get(variant, {}), self.values.get(single, {})
         found = (ours[s].get(metric, math.nan) - theirs[s].get(metric, math.nan) for s in ours if s in theirs)
         return [value for value in found if not math.isnan(value)]
 
     def ranks(self, metric):
-        """dict[str, int | None]: Variant → place by the mean, from 1; None for all where all are equal."""
+        """Rank variants by the mean, from 1; None where all are equal."""
         higher = METRIC_SPECS[metric.removeprefix('fusion/')].higher_is_better if metric.startswith('fusion/') else True
         means = [self.mean(v, metric) for v in self.kinds]
         places = rank(means, higher) if len(set(means)) > 1 else [None] * len(means)
@@ -67,14 +67,11 @@ class Comparison:
 
 
 def choose_columns(patterns, values):
-    """Metrics that match patterns, pattern by pattern, in the order of the results.
+    """Choose the metrics that match patterns, in the order of the results.
 
     Args:
         patterns (Sequence[str]): Names, or patterns such as ``'IoU/*'``.
         values (dict): As in :class:`Comparison`.
-
-    Returns:
-        list[str]: Names.
 
     Raises:
         ValueError: If nothing matches a pattern; the metrics that there are, are listed.
@@ -104,7 +101,7 @@ def _long(name):
 
 
 def caption(comparison):
-    """What the table shows, in words."""
+    """Say in words what the table shows."""
     families = dict.fromkeys(_FAMILIES.get(n.partition('/')[0], '') for n in comparison.columns if '/' in n)
     by_class = ' and '.join(f for f in families if f)
     parts = [f'{by_class} of each class' if by_class else ', '.join(titles(comparison.columns))]
@@ -116,7 +113,7 @@ def caption(comparison):
 
 
 def notes(comparison):
-    """list[str]: What the means leave out: cells without result, and values that are not defined."""
+    """List what the means leave out: missing cells and undefined values."""
     lines = []
     for variant in comparison.kinds:
         cells = comparison.values.get(variant, {})
@@ -131,7 +128,7 @@ def notes(comparison):
 
 
 def cell_text(comparison, variant, metric):
-    """``mean ± spread``; the mean alone where there is no spread, – where there is nothing."""
+    """Write ``mean ± spread``, the mean alone, or – for nothing."""
     mean, spread = comparison.mean(variant, metric), comparison.spread(variant, metric)
     digits = 4 if metric.startswith('fusion/') else 2
     if math.isnan(mean):
@@ -140,11 +137,7 @@ def cell_text(comparison, variant, metric):
 
 
 def table_of(comparison):
-    """Table of the means and spreads, one row a variant.
-
-    Returns:
-        Table: To be written as Markdown or LaTeX, or printed.
-    """
+    """Make the table of means and spreads, one row a variant."""
     ranks = [comparison.ranks(metric) for metric in comparison.columns]
     rows = [[v, *(cell_text(comparison, v, metric) for metric in comparison.columns)] for v in comparison.kinds]
     places = [[places[v] for places in ranks] for v in comparison.kinds]
@@ -152,13 +145,10 @@ def table_of(comparison):
 
 
 def verdict(comparison):
-    """Whether fusion helps, by the last column: a sentence for each variant that is not a single modality.
+    """Say whether fusion helps, by the last column, a sentence a variant.
 
     Seeds fix order, augmentation and first weights in all variants alike, so that the difference to a single modality is
     taken seed by seed. It counts where its mean is larger than its standard deviation over the seeds (n − 1).
-
-    Returns:
-        list[str]: Sentences.
     """
     metric = comparison.columns[-1]
     title = titles([metric])[0]
@@ -194,7 +184,7 @@ def _sentence(comparison, variant, singles, metric, title):
 
 
 def to_csv(comparison):
-    """One line a variant: how many seeds have a result, and mean and standard deviation of each column."""
+    """Write counts of seeds, means and standard deviations, a line a variant."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator='\n')
     writer.writerow(['input', 'seeds', *(f'{name} {what}' for name in comparison.columns for what in ('mean', 'std'))])
@@ -208,7 +198,7 @@ def to_csv(comparison):
 
 
 def as_dict(comparison):
-    """For JSON: means, spreads, and all values of each cell (no NaN: ``null``)."""
+    """Give means, spreads and each cell's values for JSON (NaN is ``null``)."""
 
     def plain(value):
         return None if isinstance(value, float) and math.isnan(value) else value
@@ -235,7 +225,7 @@ def as_dict(comparison):
 
 
 def plot(comparison):
-    """Bars by column, one a variant, with the standard deviation as error bar; PNG as bytes."""
+    """Plot each column's means with standard deviations as bars; PNG as bytes."""
     from matplotlib.figure import Figure
 
     columns, variants = comparison.columns, list(comparison.kinds)
@@ -258,11 +248,7 @@ def plot(comparison):
 
 
 def write_files(comparison, out):
-    """Write ``table.{md,tex,csv}``, ``results.json`` and ``plot.png``.
-
-    Returns:
-        list[Path]: The files.
-    """
+    """Write ``table.{md,tex,csv}``, ``results.json`` and ``plot.png``; list them."""
     table = table_of(comparison)
     contents = {
         'table.md': '\n\n'.join([table.caption, table.markdown(), *verdict(comparison)]) + '\n',

@@ -61,16 +61,16 @@ class PairViewer:
 
     @property
     def names(self) -> list[str]:
-        """Names of the pairs."""
+        """List the names of the pairs."""
         return list(self.files)
 
     @property
     def methods(self) -> list[str]:
-        """Names of the methods."""
+        """List the names of the methods."""
         return list(self.entrants)
 
     def neighbour(self, name: str, step: int) -> str:
-        """The name of the pair some steps on; after the last one comes the first."""
+        """Find the pair some steps on; the first follows the last."""
         return self.names[(self.names.index(name) + step) % len(self.files)]
 
     def _sources(self, name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -83,7 +83,7 @@ class PairViewer:
         return FusionInferencer(entrant.config, entrant.weights, self._device, show_progress=False, **self._reading)
 
     def fused(self, name: str, method: str) -> tuple[np.ndarray, float | None]:
-        """A fused image, H×W×3 uint8 (R, G, B), and the seconds that fusing took; None for a given image."""
+        """Give a fused image, H×W×3 uint8 (R, G, B), and the seconds it took."""
         with self._one:
             return self._kept(name, method)
 
@@ -126,7 +126,7 @@ def require_gradio() -> None:
 
 
 def build_page(viewer: PairViewer) -> 'gradio.Blocks':
-    """Build the page: a pair, a method, sliders between the images, and all methods side by side.
+    """Build the page: a pair, sliders between its images, and all methods.
 
     Raises:
         RuntimeError: If gradio is not installed.

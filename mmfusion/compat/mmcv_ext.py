@@ -34,7 +34,7 @@ def install() -> None:
 
 
 def is_stand_in() -> bool:
-    """Return whether mmcv's operators are, or would be, served by the stand-in (mmcv-lite) and not by full mmcv."""
+    """Return whether mmcv's operators come from the stand-in (mmcv-lite)."""
     from importlib.util import find_spec
 
     spec = sys.modules[EXT_NAME].__spec__ if EXT_NAME in sys.modules else find_spec(EXT_NAME)

@@ -55,13 +55,13 @@ def nms(boxes, scores, iou_threshold, offset):
     """Return the indices kept by NMS, by falling score.
 
     Args:
-        boxes (Tensor): (N, 4), x1, y1, x2, y2.
-        scores (Tensor): (N, ).
-        iou_threshold (float): boxes that overlap a better one by more than this are dropped.
-        offset (int): 0 or 1; the width of a box is x2 - x1 + offset.
+        boxes: (N, 4), x1, y1, x2, y2.
+        scores: (N, ).
+        iou_threshold: Boxes that overlap a better one by more than this are dropped.
+        offset: 0 or 1; the width of a box is x2 - x1 + offset.
 
     Returns:
-        Tensor: int64 indices.
+        int64 indices.
     """
     boxes, scores = boxes.float(), scores.float()
     if offset:
@@ -76,18 +76,18 @@ def softnms(boxes, scores, dets, iou_threshold, sigma, min_score, method, offset
     multiplied by a weight of their overlap with it, and those that fall under ``min_score`` are dropped.
 
     Args:
-        boxes (Tensor): (N, 4) on the CPU.
-        scores (Tensor): (N, ).
-        dets (Tensor): (N, 5), filled with the taken boxes and their lowered scores, in the order taken.
-        iou_threshold (float): for methods 0 and 1.
-        sigma (float): for method 2.
-        min_score (float): lowest score kept.
-        method (int): weight of a box of overlap o: 0, hard: [o < threshold]; 1, linear: 1 - o where
+        boxes: (N, 4) on the CPU.
+        scores: (N, ).
+        dets: (N, 5), filled with the taken boxes and their lowered scores, in the order taken.
+        iou_threshold: For methods 0 and 1.
+        sigma: For method 2.
+        min_score: Lowest score kept.
+        method: Weight of a box of overlap o: 0, hard: [o < threshold]; 1, linear: 1 - o where
             o >= threshold, else 1; 2, Gaussian: exp(-o² / sigma).
-        offset (int): 0 or 1; the width of a box is x2 - x1 + offset.
+        offset: 0 or 1; the width of a box is x2 - x1 + offset.
 
     Returns:
-        Tensor: int64 indices of the taken boxes; their number is the number of rows of ``dets`` that count.
+        int64 indices of the taken boxes; their number is the number of rows of ``dets`` that count.
     """
     remaining = torch.arange(len(boxes))
     boxes, scores = boxes.detach(), scores.detach().clone()
@@ -115,11 +115,11 @@ def nms_match(dets, iou_threshold):
     """NMS that tells which boxes each kept box has suppressed.
 
     Args:
-        dets (Tensor): (N, 5), x1, y1, x2, y2, score.
-        iou_threshold (float): boxes that overlap a better one by this or more belong to it.
+        dets: (N, 5), x1, y1, x2, y2, score.
+        iou_threshold: Boxes that overlap a better one by this or more belong to it.
 
     Returns:
-        list[list[int]]: a group for every kept box, by falling score; its first index is that of the kept box.
+        A group for every kept box, by falling score; its first index is that of the kept box.
     """
     overlap = torchvision.ops.box_iou(dets[:, :4], dets[:, :4])
     remaining = dets[:, 4].argsort(descending=True)
@@ -136,12 +136,12 @@ def bbox_overlaps(bboxes1, bboxes2, ious, mode, aligned, offset):
     """Write the overlaps of boxes into ``ious``, by mmcv's own pure-PyTorch path.
 
     Args:
-        bboxes1 (Tensor): (M, 4).
-        bboxes2 (Tensor): (N, 4).
-        ious (Tensor): (M, N), or (M, ) where ``aligned``.
-        mode (int): 0 for intersection over union, 1 for intersection over the first box.
-        aligned (bool): whether box i is compared with box i only.
-        offset (int): 0 or 1; the width of a box is x2 - x1 + offset.
+        bboxes1: (M, 4).
+        bboxes2: (N, 4).
+        ious: (M, N), or (M, ) where ``aligned``.
+        mode: 0 for intersection over union, 1 for intersection over the first box.
+        aligned: Whether box i is compared with box i only.
+        offset: 0 or 1; the width of a box is x2 - x1 + offset.
     """
     from mmcv.ops.bbox import _bbox_overlaps_cpu
 
@@ -151,87 +151,69 @@ def bbox_overlaps(bboxes1, bboxes2, ious, mode, aligned, offset):
 # ---------------------------------------------------------------------------------------------------------- RoI Align
 
 
-def _check_average(pool_mode):
+def _roi_align(aligned_height, aligned_width, spatial_scale, sampling_ratio, pool_mode, aligned):
+    """Return torchvision's operator with mmcv's options, as a function of features and boxes.
+
+    Args:
+        aligned_height, aligned_width: Size of the output.
+        spatial_scale: Scale of the boxes to the features' pixels.
+        sampling_ratio: Samples per bin and direction; 0: as many as the bin has pixels.
+        pool_mode: 1 (average).
+        aligned: Whether pixel centres are shifted by half a pixel.
+    """
     if pool_mode != 1:
         raise NotImplementedError(
             f"mmcv's operator 'roi_align' with pool_mode='max' is not available with mmcv-lite; 'avg' is. {_CURE}"
         )
+    size = (aligned_height, aligned_width)
+
+    def pool(features, rois):
+        dtype = torch.promote_types(features.dtype, rois.dtype)
+        return torchvision.ops.roi_align(
+            features.to(dtype), rois.to(dtype), size, spatial_scale, sampling_ratio, aligned
+        )
+
+    return pool
 
 
-def roi_align_forward(
-    input,
-    rois,
-    output,
-    argmax_y,
-    argmax_x,
-    aligned_height,
-    aligned_width,
-    spatial_scale,
-    sampling_ratio,
-    pool_mode,
-    aligned,
-):
-    """RoI Align (He et al., Mask R-CNN, ICCV 2017) by torchvision, average pooling only.
+def roi_align_forward(input, rois, output, argmax_y, argmax_x, **options):
+    """RoI Align (He et al., Mask R-CNN, ICCV 2017) into ``output``, average pooling only.
 
     Args:
-        input (Tensor): (B, C, H, W).
-        rois (Tensor): (N, 5): index in the batch, x1, y1, x2, y2.
-        output (Tensor): (N, C, aligned_height, aligned_width), filled.
-        argmax_y (Tensor): not used by average pooling.
-        argmax_x (Tensor): not used by average pooling.
-        aligned_height (int): rows of the output.
-        aligned_width (int): columns of the output.
-        spatial_scale (float): scale of the boxes to the input's pixels.
-        sampling_ratio (int): samples per bin and direction; 0: as many as the bin has pixels.
-        pool_mode (int): 1 (average).
-        aligned (bool): whether pixel centres are shifted by half a pixel.
+        input: (B, C, H, W).
+        rois: (N, 5): index in the batch, x1, y1, x2, y2.
+        output: (N, C, aligned_height, aligned_width), filled.
+        argmax_y, argmax_x: Not used by average pooling.
+        **options: See :func:`_roi_align`.
     """
-    _check_average(pool_mode)
-    dtype = torch.promote_types(input.dtype, rois.dtype)
-    pooled = torchvision.ops.roi_align(
-        input.to(dtype), rois.to(dtype), (aligned_height, aligned_width), spatial_scale, sampling_ratio, aligned
-    )
-    output.copy_(pooled)
+    output.copy_(_roi_align(**options)(input, rois))
 
 
-def roi_align_backward(
-    grad_output,
-    rois,
-    argmax_y,
-    argmax_x,
-    grad_input,
-    aligned_height,
-    aligned_width,
-    spatial_scale,
-    sampling_ratio,
-    pool_mode,
-    aligned,
-):
+def roi_align_backward(grad_output, rois, argmax_y, argmax_x, grad_input, **options):
     """Add the gradient of :func:`roi_align_forward` with respect to its input to ``grad_input``.
 
     The operator is linear in its input, so that its gradient may be taken at zero.
     """
-    _check_average(pool_mode)
     dtype = torch.promote_types(grad_output.dtype, rois.dtype)
-
-    def pool(features):
-        return torchvision.ops.roi_align(
-            features, rois.to(dtype), (aligned_height, aligned_width), spatial_scale, sampling_ratio, aligned
-        )
-
-    (gradient,) = _vjp(pool, [torch.zeros_like(grad_input, dtype=dtype)], grad_output)
+    zeros = torch.zeros_like(grad_input, dtype=dtype)
+    (gradient,) = _vjp(lambda features: _roi_align(**options)(features, rois), [zeros], grad_output)
     grad_input.add_(gradient)
 
 
 # ------------------------------------------------------------------------------------------- deformable convolutions
 
 
-def _deform_conv(stride, padding, dilation):
+def _deform_conv(dW, dH, padW, padH, dilationW, dilationH, **others):
     """Return torchvision's operator in the argument order of mmcv: input, offset, weight, then mask and bias.
 
     Both libraries order the offsets alike (y, x of every kernel position, group by group), and torchvision reads the
-    numbers of groups from the shapes.
+    kernel's size and the numbers of groups from the shapes.
+
+    Args:
+        dW, dH: Stride, by direction; padding and dilation likewise.
+        **others: Not needed.
     """
+    stride, padding, dilation = (dH, dW), (padH, padW), (dilationH, dilationW)
 
     def function(input, offset, weight, mask=None, bias=None):
         return torchvision.ops.deform_conv2d(input, offset, weight, bias, stride, padding, dilation, mask)
@@ -239,89 +221,31 @@ def _deform_conv(stride, padding, dilation):
     return function
 
 
-def deform_conv_forward(
-    input,
-    weight,
-    offset,
-    output,
-    columns,
-    ones,
-    kW,
-    kH,
-    dW,
-    dH,
-    padW,
-    padH,
-    dilationW,
-    dilationH,
-    group,
-    deformable_group,
-    im2col_step,
-):
+def deform_conv_forward(input, weight, offset, output, columns, ones, **options):
     """Deformable convolution (Dai et al., ICCV 2017) into ``output``.
 
     Args:
-        input (Tensor): (B, C, H, W).
-        weight (Tensor): (C_out, C / group, kH, kW).
-        offset (Tensor): (B, 2 · deformable_group · kH · kW, H_out, W_out), in pixels.
-        output (Tensor): (B, C_out, H_out, W_out), filled.
-        columns (Tensor): mmcv's work space, not used; nor are ``ones`` and ``im2col_step``.
-
-    The others are the kernel's size, stride (d), padding, dilation and groups, by direction.
+        input: (B, C, H, W).
+        weight: (C_out, C / group, kH, kW).
+        offset: (B, 2 · deformable_group · kH · kW, H_out, W_out), in pixels.
+        output: (B, C_out, H_out, W_out), filled.
+        columns, ones: mmcv's work space, not used.
+        **options: See :func:`_deform_conv`.
     """
-    convolve = _deform_conv((dH, dW), (padH, padW), (dilationH, dilationW))
-    output.copy_(convolve(input, offset, weight).view_as(output))
+    output.copy_(_deform_conv(**options)(input, offset, weight).view_as(output))
 
 
-def deform_conv_backward_input(
-    input,
-    offset,
-    grad_output,
-    grad_input,
-    grad_offset,
-    weight,
-    columns,
-    kW,
-    kH,
-    dW,
-    dH,
-    padW,
-    padH,
-    dilationW,
-    dilationH,
-    group,
-    deformable_group,
-    im2col_step,
-):
+def deform_conv_backward_input(input, offset, grad_output, grad_input, grad_offset, weight, columns, **options):
     """Add the gradients of :func:`deform_conv_forward` to ``grad_input`` and ``grad_offset``."""
-    convolve = _deform_conv((dH, dW), (padH, padW), (dilationH, dilationW))
+    convolve = _deform_conv(**options)
     by_input, by_offset = _vjp(lambda x, shift: convolve(x, shift, weight.detach()), [input, offset], grad_output)
     grad_input.add_(by_input)
     grad_offset.add_(by_offset)
 
 
-def deform_conv_backward_parameters(
-    input,
-    offset,
-    grad_output,
-    grad_weight,
-    columns,
-    ones,
-    kW,
-    kH,
-    dW,
-    dH,
-    padW,
-    padH,
-    dilationW,
-    dilationH,
-    group,
-    deformable_group,
-    scale,
-    im2col_step,
-):
+def deform_conv_backward_parameters(input, offset, grad_output, grad_weight, columns, ones, *, scale, **options):
     """Add the gradient of :func:`deform_conv_forward`, times ``scale``, to ``grad_weight``."""
-    convolve = _deform_conv((dH, dW), (padH, padW), (dilationH, dilationW))
+    convolve = _deform_conv(**options)
     # The operator is linear in its weight, so that the values do not matter.
     (by_weight,) = _vjp(
         lambda kernel: convolve(input.detach(), offset.detach(), kernel), [torch.zeros_like(grad_weight)], grad_output
@@ -329,67 +253,30 @@ def deform_conv_backward_parameters(
     grad_weight.add_(by_weight, alpha=scale)
 
 
-def modulated_deform_conv_forward(
-    input,
-    weight,
-    bias,
-    ones,
-    offset,
-    mask,
-    output,
-    columns,
-    kernel_h,
-    kernel_w,
-    stride_h,
-    stride_w,
-    pad_h,
-    pad_w,
-    dilation_h,
-    dilation_w,
-    group,
-    deformable_group,
-    with_bias,
-):
+def _modulated(stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, **others):
+    """As :func:`_deform_conv`, from the names that mmcv has here."""
+    return _deform_conv(stride_w, stride_h, pad_w, pad_h, dilation_w, dilation_h)
+
+
+def modulated_deform_conv_forward(input, weight, bias, ones, offset, mask, output, columns, *, with_bias, **options):
     """Modulated deformable convolution (Zhu et al., CVPR 2019) into ``output``.
 
     As :func:`deform_conv_forward`, with a ``mask`` (B, deformable_group · kh · kw, H_out, W_out) that weighs every
     sampled value, and a ``bias`` (C_out, ) that counts where ``with_bias``.
     """
-    convolve = _deform_conv((stride_h, stride_w), (pad_h, pad_w), (dilation_h, dilation_w))
-    output.copy_(convolve(input, offset, weight, mask, bias if with_bias else None).view_as(output))
+    bias = bias if with_bias else None
+    output.copy_(_modulated(**options)(input, offset, weight, mask, bias).view_as(output))
 
 
-def modulated_deform_conv_backward(
-    input,
-    weight,
-    bias,
-    ones,
-    offset,
-    mask,
-    columns,
-    grad_input,
-    grad_weight,
-    grad_bias,
-    grad_offset,
-    grad_mask,
-    grad_output,
-    kernel_h,
-    kernel_w,
-    stride_h,
-    stride_w,
-    pad_h,
-    pad_w,
-    dilation_h,
-    dilation_w,
-    group,
-    deformable_group,
-    with_bias,
-):
-    """Add the gradients of :func:`modulated_deform_conv_forward` to the five ``grad_*`` tensors."""
-    convolve = _deform_conv((stride_h, stride_w), (pad_h, pad_w), (dilation_h, dilation_w))
+def modulated_deform_conv_backward(input, weight, bias, ones, offset, mask, columns, *gradients, with_bias, **options):
+    """Add the gradients of :func:`modulated_deform_conv_forward` to those given, the last of which is the output's.
+
+    They are those of input, weight, bias, offset and mask.
+    """
+    of_input, of_weight, of_bias, of_offset, of_mask, of_output = gradients
     inputs = [input, offset, weight, mask] + ([bias] if with_bias else [])
-    targets = [grad_input, grad_offset, grad_weight, grad_mask] + ([grad_bias] if with_bias else [])
-    for target, gradient in zip(targets, _vjp(convolve, inputs, grad_output), strict=True):
+    targets = [of_input, of_offset, of_weight, of_mask] + ([of_bias] if with_bias else [])
+    for target, gradient in zip(targets, _vjp(_modulated(**options), inputs, of_output), strict=True):
         target.add_(gradient)
 
 
@@ -415,14 +302,14 @@ def ms_deform_attn_forward(
     """Multi-scale deformable attention (Zhu et al., Deformable DETR, ICLR 2021).
 
     Args:
-        value (Tensor): (B, keys, heads, C / heads), all levels one after the other.
-        value_spatial_shapes (Tensor): (levels, 2), h and w of each level.
-        value_level_start_index (Tensor): not used: it follows from the shapes; nor is ``im2col_step``.
-        sampling_locations (Tensor): (B, queries, heads, levels, points, 2), x and y in [0, 1].
-        attention_weights (Tensor): (B, queries, heads, levels, points).
+        value: (B, keys, heads, C / heads), all levels one after the other.
+        value_spatial_shapes: (levels, 2), h and w of each level.
+        value_level_start_index: Not used: it follows from the shapes; nor is ``im2col_step``.
+        sampling_locations: (B, queries, heads, levels, points, 2), x and y in [0, 1].
+        attention_weights: (B, queries, heads, levels, points).
 
     Returns:
-        Tensor: (B, queries, C).
+        (B, queries, C).
     """
     return _attend(value_spatial_shapes)(value, sampling_locations, attention_weights)
 
@@ -466,12 +353,12 @@ def sigmoid_focal_loss_forward(input, target, weight, output, gamma, alpha):
     """Sigmoid focal loss (Lin et al., ICCV 2017) of every element, into ``output``.
 
     Args:
-        input (Tensor): (N, C) logits.
-        target (Tensor): (N, ) int64 class indices; C stands for background.
-        weight (Tensor): (C, ) weight of a sample by its class, or empty.
-        output (Tensor): (N, C), filled.
-        gamma (float): focusing exponent.
-        alpha (float): weight of the positives; that of the negatives is 1 - alpha.
+        input: (N, C) logits.
+        target: (N, ) int64 class indices; C stands for background.
+        weight: (C, ) weight of a sample by its class, or empty.
+        output: (N, C), filled.
+        gamma: Focusing exponent.
+        alpha: Weight of the positives; that of the negatives is 1 - alpha.
     """
     output.copy_(_focal_loss(target, weight, gamma, alpha)(input))
 

@@ -44,7 +44,7 @@ def read_voc(
 
 
 def read_yolo(file: str | Path, classes: Sequence[str], image: str | Path) -> list[tuple[str, list[float], bool]]:
-    """Read the boxes of a YOLO annotation: lines of class index, centre x, centre y, width, height (all in [0, 1]).
+    """Read YOLO boxes: class index, centre x, centre y, width, height, in [0, 1].
 
     A sixth field, a detector's score, is left out; lines of a class and three or more corners (polygons of segmentation,
     four corners of oriented boxes) give the box around them. An index may be written as a float (``0.0``).
@@ -104,11 +104,11 @@ class BoxSource:
         self._found.pop(None, None)
 
     def file(self, name: str) -> Path:
-        """The file that annotates an image."""
+        """Give the file that annotates an image."""
         return self.source if self.suffix == '.json' else self._found[name]
 
     def has(self, name: str) -> bool:
-        """Whether an image has an annotation."""
+        """Tell whether an image has an annotation."""
         return name in self._found
 
     def read(self, name: str, classes: Sequence[str], image: str | Path) -> list[tuple[str, list[float], bool]]:
@@ -167,12 +167,12 @@ class AnnotatedBoxes:
 
     @property
     def settings(self) -> dict:
-        """What the boxes depend on, for ``masks.json``."""
+        """Give what the boxes depend on, for ``masks.json``."""
         names = {f'boxes_{m}': s.name for m, s in self.sources.items()}
         return dict(backend='boxes', classes=self.classes, missing=self.missing, **names)
 
     def load(self, stems: Iterable[str]) -> None:
-        """Read the annotations of all ``stems``, so that a bad file shows before hours of work, not after."""
+        """Read the annotations of all ``stems``, before hours of work."""
         read = {}
         for modality, source in self.sources.items():
             if source not in read:

@@ -179,14 +179,11 @@ class FusionDataset(BaseDataset):
         return next((n for n in (name, last, *found) if n in names), last)
 
     def parse_pair(self, stem: str, vi: Path, ir: Path) -> dict:
-        """The sample of one pair.
+        """Make the sample of one pair.
 
         Args:
             stem: Name without suffix.
             vi, ir: The two files.
-
-        Returns:
-            See the class.
         """
         info = dict(
             img_path=str(vi),

@@ -130,7 +130,7 @@ class LayoutDataset(FusionDataset):
             )
 
     def folders(self) -> dict[str, str]:
-        """Folders of the split by key, relative to ``data_root``."""
+        """Give the folders of the split by key, relative to ``data_root``."""
         return {key: folder.format(split=self.split) for key, folder in self.FOLDERS.items()}
 
     def _refuse_missing(self, stems: Sequence[str]) -> None:
@@ -152,7 +152,7 @@ class LayoutDataset(FusionDataset):
         return super()._advice(key)
 
     def parse_pair(self, stem: str, vi: Path, ir: Path) -> dict:
-        """As in the base class, with ``instances`` where boxes were asked for."""
+        """Make the sample of one pair, with ``instances`` where boxes were asked for."""
         info = super().parse_pair(stem, vi, ir)
         info['label_map'] = self._label_map()
         if self.data_prefix.get('ann_path'):

@@ -36,7 +36,7 @@ class M3FDDataset(LayoutDataset):
     SPLITS = ('detection', 'fusion')
 
     def folders(self) -> dict[str, str]:
-        """The folders of either part; only ``detection`` has annotations."""
+        """Give the folders of a part; only ``detection`` has annotations."""
         root = f'M3FD_{self.split.capitalize()}'
         folders = dict(
             vi_path=f'{root}/Vis', ir_path=f'{root}/Ir', mask_vi_path=f'{root}/mask_vi', mask_ir_path=f'{root}/mask_ir'
@@ -65,7 +65,7 @@ class M3FDSegDataset(M3FDDataset):
     )
 
     def folders(self) -> dict[str, str]:
-        """As M3FD's, with label maps in the place of boxes."""
+        """Give M3FD's folders, with label maps in the place of boxes."""
         folders = super().folders()
         if folders.pop('ann_path', None):
             folders['seg_map_path'] = 'M3FD_Detection/Label'

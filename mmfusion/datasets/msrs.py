@@ -53,7 +53,7 @@ class MSRSComponentsDataset(MSRSDataset):
         super().__init__(**{**kwargs, 'with_labels': True})
 
     def parse_pair(self, stem: str, vi: Path, ir: Path) -> dict:
-        """As in the base class, with ``instances``."""
+        """Make the sample of one pair, with ``instances``."""
         info = super().parse_pair(stem, vi, ir)
         info['instances'] = self._components(read_label_map(info['seg_map_path']))
         return info

@@ -2,13 +2,13 @@
 
 
 def alternating_rounds(task, rounds, fusion_epochs, task_epochs, gamma=1.0, decay=1.0, restart=()):
-    """SeAFusion's loop: in each round the fuser learns from the task model as it is, then the task model on its images.
+    """Train in SeAFusion's rounds: the fuser, then the task model on its images.
 
     Round m = 1 … ``rounds`` (M) trains the fuser for ``fusion_epochs`` with the weight λ = γ (m − 1) on the loss of the
     task model, which is frozen; then the task model for ``task_epochs`` on the images of the frozen fuser, with weight 1.
     In the first round λ is 0, so that an untrained task model guides nothing.
 
-    Within the fusion epochs of a round learning rates fall by the factor ``decay`` each epoch, and start anew in the
+    Within the fusion epochs of a round learning rates fall by the factor ``decay`` each epoch, and start again in the
     next round; the task model learns with constant ones.
 
     Args:

@@ -16,7 +16,7 @@ _GREY = (0.298936021293775, 0.587043074451121, 0.114020904255104)
 
 
 def rgb_to_grey(image: Tensor) -> Tensor:
-    """MATLAB's and Octave's ``rgb2gray`` of 8-bit images, rounded to 8 bits as there.
+    """Make 8-bit images grey as MATLAB's and Octave's ``rgb2gray`` does.
 
     Args:
         image: N×3×H×W (R, G, B) or N×1×H×W uint8; the latter is returned as it is.
@@ -38,7 +38,7 @@ def rgb_to_grey(image: Tensor) -> Tensor:
 def evaluate_images(
     fused: Tensor, ir: Tensor, vi: Tensor, metrics: str | Sequence[str] = 'all', protocol: str = 'tang'
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """All metrics of a batch of 8-bit images of one size.
+    """Compute all metrics of a batch of 8-bit images of one size.
 
     - ``'tang'``: every colour image becomes grey first (:func:`rgb_to_grey`).
     - ``'vifb'``: channel by channel, then the mean; a grey source serves every channel of a colour fused image; all

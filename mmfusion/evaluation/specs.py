@@ -59,7 +59,7 @@ class MetricSpec:
         return '↑' if self.higher_is_better else '↓'
 
     def min_size_under(self, protocol: str) -> int:
-        """The smallest side of an image under a protocol."""
+        """Give the smallest side of an image under a protocol."""
         return self.min_size[protocol] if isinstance(self.min_size, dict) else self.min_size
 
     def __call__(
@@ -220,7 +220,7 @@ METRIC_SPECS = {spec.name: spec for spec in _SPECS}
 
 
 def resolve_metrics(metrics: str | Sequence[str]) -> list[MetricSpec]:
-    """The specs of ``'all'``, one name, a comma-separated string or a list of names.
+    """Find the specs of ``'all'``, one name, several with commas, or a list.
 
     Names are matched without regard to case, ``-`` and ``_``.
 

@@ -51,5 +51,5 @@ class FusionGraph(nn.Module):
 
     @property
     def least(self) -> int:
-        """Least height and width of an image: what the network takes, and what reflection to ``size_divisor`` needs."""
+        """Give the least height and width that network and ``size_divisor`` allow."""
         return max(getattr(self.fuser.network, 'min_size', 1), self.fuser.size_divisor)

@@ -22,7 +22,7 @@ UNCLEAR = 255
 
 
 def centre_sign(values, centrality):
-    """1 or −1, so that a component times it is higher in the middle of the box than at its border.
+    """Choose a component's sign, 1 or −1: higher in the box's middle.
 
     The sign of a principal component means nothing by itself. An object fills the middle of its box.
 
@@ -37,7 +37,7 @@ def centre_sign(values, centrality):
 
 
 def centrality(height, width):
-    """How central each token of a grid is: product of two sine arches, 1 in the middle; h·w, row by row."""
+    """Compute how central each token of a grid is, 0 to 1."""
     arches = [torch.sin((torch.arange(n, dtype=torch.float64) + 0.5) * math.pi / n) for n in (height, width)]
     return (arches[0][:, None] * arches[1]).flatten()
 
@@ -55,7 +55,7 @@ def _scaled_component(points, central):
 
 
 def object_tokens(features, threshold=0.5, object_threshold=0.25):
-    """Which tokens of a box show its object (Fig. 5).
+    """Find the tokens of a box that show its object (Fig. 5).
 
     1. Foreground: the first principal component of all tokens, in [0, 1], is above ``threshold``.
     2. Object: the first principal component of the foreground's tokens alone, in [0, 1], is at least
@@ -79,7 +79,7 @@ def object_tokens(features, threshold=0.5, object_threshold=0.25):
 
 
 def pixel_box(box, size, name='the image'):
-    """Whole pixels of a box, cut to its image.
+    """Round a box to whole pixels, cut to its image.
 
     Args:
         box (Sequence[float]): x1, y1, x2, y2 in pixels.
@@ -105,7 +105,7 @@ def pixel_box(box, size, name='the image'):
 
 
 class BoxLabeller:
-    """Turns the boxes of an image into a label map.
+    """Turn the boxes of an image into a label map.
 
     Args:
         prior (FeaturePrior): The feature extractor, such as :class:`DINOv2Prior`; the tokens of its last layer are used.
@@ -121,13 +121,13 @@ class BoxLabeller:
 
     @property
     def settings(self):
-        """dict: What the label maps depend on."""
+        """Give what the label maps depend on."""
         thresholds = dict(threshold=self.threshold, object_threshold=self.object_threshold)
         return dict(prior=self.prior.identity, layers=self.prior.settings(), crop_size=self.crop_size, **thresholds)
 
     @torch.inference_mode()
     def features(self, images, boxes):
-        """Features of boxes.
+        """Compute features of boxes.
 
         Args:
             images (Sequence[Tensor]): Pictures of the same scene, 3×H×W in [0, 1] each.
@@ -146,12 +146,12 @@ class BoxLabeller:
         return list(torch.cat(tokens.split(len(boxes)), dim=1))
 
     def mask(self, features, size):
-        """The object of a box of the given height and width in pixels: H×W bool."""
+        """Find the object of a box, H×W bool in pixels."""
         tokens = object_tokens(features, self.threshold, self.object_threshold)
         return F.interpolate(tokens[None, None].float(), size, mode='bilinear', align_corners=False)[0, 0] >= 0.5
 
     def __call__(self, images, boxes, labels, ignore=None, name='the image'):
-        """Label map of an image.
+        """Make the label map of an image.
 
         Where objects overlap, the one with the smaller box is in front.
 
@@ -191,11 +191,11 @@ class BoxLabeller:
 
 
 def to_picture(image, device='cpu'):
-    """A grey H×W or colour H×W×3 (B, G, R) uint8 array as 3×H×W in [0, 1], R, G, B."""
+    """Turn uint8 H×W or H×W×3 (B, G, R) into 3×H×W in [0, 1], R, G, B."""
     image = np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image[..., ::-1]
     return torch.from_numpy(np.ascontiguousarray(image)).to(device).permute(2, 0, 1).float() / 255
 
 
 def label_files(out, stems):
-    """Where the label maps of images go: stem → file in folder ``out``."""
+    """Name the label maps of images: stem → file in ``out``."""
     return {stem: Path(out) / f'{stem}.png' for stem in stems}

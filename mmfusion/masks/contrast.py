@@ -18,7 +18,7 @@ _SHORT_SIDE, _MAX_LONG_SIDE = 240, 960
 
 
 class ContrastMasks:
-    """Local contrast, a ladder of robust thresholds, and a filter on area and shape.
+    """Mask objects by local contrast, robust thresholds, area and shape.
 
     Warmth is looked for in an infrared image; light, darkness and colour, each apart, in a visible one. At each scale s
     (a fraction of the short side) a pixel has
@@ -60,12 +60,12 @@ class ContrastMasks:
 
     @property
     def settings(self):
-        """dict: What the masks depend on, for ``masks.json``."""
+        """Give what the masks depend on, for ``masks.json``."""
         names = ('threshold', 'min_area', 'max_area', 'ground', 'top')
         return dict(backend='contrast', **{n: getattr(self, n) for n in names})
 
     def load(self, stems):
-        """Nothing to load."""
+        """Load nothing."""
 
     def __call__(self, stem, img, modality):
         """Make one mask.

@@ -12,7 +12,7 @@ from mmfusion.models.layers import rescale
 from mmfusion.models.methods.occo.regions import split_masks
 from mmfusion.models.priors import VGGPrior
 from mmfusion.registry import MODELS
-from mmfusion.utils import to_bgr
+from mmfusion.utils import to_bgr, to_uint8
 
 from .defaults import DRAWING_WAYS
 from .feature_pca import build_prior, pca_colours, to_points
@@ -29,9 +29,6 @@ def build_extractor(source: dict | str, device: str = 'cpu'):
         source: Its config, or a config file with ``prior = dict(type=…)`` in it.
         device: Where to.
 
-    Returns:
-        The prior, for :func:`feature_map`.
-
     Raises:
         ValueError: If it gives neither layers nor patch tokens.
     """
@@ -42,7 +39,7 @@ def build_extractor(source: dict | str, device: str = 'cpu'):
 
 @torch.inference_mode()
 def feature_map(prior, image: Tensor) -> Tensor:
-    """Compute the last layer that a prior gives of a 3×H×W image (R, G, B in [0, 1]): C×h×w, on the CPU."""
+    """Compute a prior's last layer of 3×H×W (R, G, B in [0, 1]): C×h×w, on the CPU."""
     found = prior(image[None])
     last = list(found.values())[-1] if isinstance(found, dict) else found.tokens[-1]
     return last[0].float().cpu()
@@ -67,8 +64,7 @@ def heat_maps(maps: Sequence[Tensor], sizes: Sequence[tuple[int, int]]) -> list[
     pictures = []
     for strength, size in zip(strengths, sizes, strict=True):
         plane = F.interpolate(rescale(strength, low, high)[None, None], tuple(size), mode='bilinear')[0, 0]
-        levels = (plane * 255).round().clamp(0, 255).to(torch.uint8).numpy()
-        colours = cv2.applyColorMap(levels, cv2.COLORMAP_JET)[..., ::-1]
+        colours = cv2.applyColorMap(to_uint8(plane).numpy(), cv2.COLORMAP_JET)[..., ::-1]
         pictures.append(torch.from_numpy(np.ascontiguousarray(colours)).permute(2, 0, 1).float() / 255)
     return pictures
 

@@ -27,19 +27,16 @@ class PCA(NamedTuple):
     variance: Tensor
 
     def project(self, points):
-        """Coordinates N×K of points N×C."""
+        """Compute coordinates N×K of points N×C."""
         return (points.double() - self.mean) @ self.components.T
 
 
 def fit_pca(points, num):
-    """Principal component analysis.
+    """Analyse points by principal components, in float64.
 
     Args:
         points (Tensor): N×C.
         num (int): K, at most N and C.
-
-    Returns:
-        PCA: In float64.
 
     Raises:
         ValueError: If there are fewer points or dimensions than components, or values are not finite.
@@ -62,7 +59,7 @@ def fit_pca(points, num):
 
 
 def to_points(tokens):
-    """A map C×h×w as h·w points, row by row."""
+    """Turn a map C×h×w into h·w points, row by row."""
     return tokens.flatten(1).T
 
 
@@ -96,9 +93,6 @@ def build_prior(source, device='cpu'):
     Args:
         source (dict | str | Path): Its config, or a config file with ``prior = dict(type=…)`` in it.
         device (str): Where to.
-
-    Returns:
-        FeaturePrior: The prior.
 
     Raises:
         FileNotFoundError: If there is no such config file.

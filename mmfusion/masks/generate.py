@@ -85,13 +85,10 @@ def generate_masks(
         out (str | Path, optional): Folder of ``mask_vi``, ``mask_ir`` and their record ``masks.json``.
         mask_dirs (tuple[str | Path, str | Path], optional): Folders of the visible and the infrared masks, instead of
             ``out``. Each holds its ``masks.json``, so that several kinds of masks lie beside each other.
-        overwrite (bool): Delete the masks of these images and begin anew, whatever made them.
+        overwrite (bool): Delete the masks of these images and begin again, whatever made them.
         progress (bool): Show a bar.
         vi_pattern, ir_pattern (str, optional): See :func:`mmfusion.utils.pair_images`.
         **reading: How images become 8 bits; see :func:`mmfusion.utils.check_reading`.
-
-    Returns:
-        MaskSummary: Counts.
 
     Raises:
         ValueError: If images do not pair, both or neither of ``out`` and ``mask_dirs`` are given, masks made with other
@@ -110,7 +107,7 @@ def generate_masks(
             for file in existing:
                 file.unlink()
         elif existing:
-            cure = 'Choose other folders, or say --overwrite to make all masks of these images anew.'
+            cure = 'Choose other folders, or say --overwrite to make all masks of these images again.'
             check_record(record, settings, existing, cure)
     if backend.note:
         print_log(backend.note, 'current', logging.WARNING)
@@ -157,7 +154,7 @@ def _read_complete(files):
         try:
             shares.append(float(read_mask(file).mean()) if file.is_file() else None)
         except ImageReadError as e:
-            print_log(f'{e} This mask is made anew.', 'current', logging.WARNING)
+            print_log(f'{e} This mask is made again.', 'current', logging.WARNING)
             shares.append(None)
     return shares
 

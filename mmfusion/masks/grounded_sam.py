@@ -91,7 +91,7 @@ def _listed_phrases(prompt):
 
 
 def published_detectors():
-    """Grounding DINO models that mmdet publishes.
+    """List the Grounding DINO models that mmdet publishes.
 
     Returns:
         dict[str, tuple[Path, str]]: name → config file, URL of the weights.
@@ -110,7 +110,7 @@ def published_detectors():
 
 
 class GroundingDinoBoxes:
-    """Boxes that mmdet's stock Grounding DINO finds for a text prompt.
+    """Find boxes for a text prompt by mmdet's stock Grounding DINO.
 
     Args:
         prompt (str): The sentence.
@@ -153,7 +153,7 @@ class GroundingDinoBoxes:
 
     @property
     def settings(self):
-        """dict: What the boxes depend on, for ``masks.json``. Of files only the name counts, not the folder."""
+        """Give what the boxes depend on; of files the name counts."""
         return {
             'backend': 'grounding_dino',
             'prompt': self.prompt,
@@ -293,7 +293,7 @@ class GroundingDinoBoxes:
 
 
 class SamBoxMasks:
-    """Boxes, then SAM: the mask is the union of the objects in the boxes.
+    """Mask the union of the objects that SAM finds in boxes.
 
     Args:
         boxes: :class:`GroundingDinoBoxes` or :class:`~mmfusion.datasets.boxes.AnnotatedBoxes`.
@@ -317,7 +317,7 @@ class SamBoxMasks:
 
     @property
     def settings(self):
-        """dict: What the masks depend on, for ``masks.json``."""
+        """Give what the masks depend on, for ``masks.json``."""
         name = Path(str(self.checkpoint)).name if self.checkpoint else None
         return dict(self.boxes.settings, sam_type=self.sam_type, sam_checkpoint=name)
 

@@ -20,8 +20,8 @@ from mmengine.runner import find_latest_checkpoint
 from torch import Tensor, nn
 
 from mmfusion.registry import MODELS
-from mmfusion.utils import write_bytes
-from mmfusion.utils.checkpoint import CheckpointError, read_checkpoint, some
+from mmfusion.utils import shorten, write_bytes
+from mmfusion.utils.checkpoint import CheckpointError, read_checkpoint
 from mmfusion.version import __version__
 
 from .priors.frozen import held_priors
@@ -47,19 +47,16 @@ class Fit(NamedTuple):
 
     @property
     def exact(self) -> bool:
-        """Whether nothing is missing, unexpected, or of another shape."""
+        """Tell whether nothing is missing, unexpected, or of another shape."""
         return not (self.missing or self.unexpected or self.reshaped)
 
 
 def compare(model: nn.Module, state: Mapping[str, Tensor], training: bool = False) -> Fit:
-    """Compare a state dict with a model, by names and shapes.
+    """Compare a state dict with a model, by names and shapes, in the model's order.
 
     Disregarded are counters of batch norm (``num_batches_tracked``) that are missing, and weights of frozen backbones,
     which a stock library's checkpoint has (:func:`check_weights` compares them). So is what modules declare as
     ``training_only`` (losses, discriminators), unless ``training``: it changes nothing of what the model computes.
-
-    Returns:
-        Fit: In the order of the model, or of the file.
     """
     model = unwrap(model)
     own = model.state_dict()
@@ -77,7 +74,7 @@ def compare(model: nn.Module, state: Mapping[str, Tensor], training: bool = Fals
 
 
 def training_only(model: nn.Module) -> tuple[str, ...]:
-    """Beginnings of the names of what only training needs: the parts in ``training_only`` of each submodule."""
+    """List prefixes of ``training_only`` parts in a model and its submodules."""
     return tuple(
         f'{path}.{part}.'.removeprefix('.')
         for path, module in unwrap(model).named_modules()
@@ -86,7 +83,7 @@ def training_only(model: nn.Module) -> tuple[str, ...]:
 
 
 def frozen_state(model: nn.Module) -> State:
-    """Weights of the frozen backbones of stock models within ``model``, by the names they have in the stock library.
+    """Give the frozen backbones' weights by their names in the stock library.
 
     They are not in ``model.state_dict()``: see :class:`FrozenBackbone`.
     """
@@ -99,7 +96,7 @@ def frozen_state(model: nn.Module) -> State:
 
 
 def full_state_dict(model: nn.Module) -> State:
-    """State dict with the weights of frozen backbones: what the stock library loads into its own, unfrozen class."""
+    """Give the state dict with frozen backbones, as the stock library loads it."""
     return {**unwrap(model).state_dict(), **frozen_state(model)}
 
 
@@ -175,22 +172,19 @@ def check_weights(model: nn.Module, source: Source, training: bool = False) -> t
     other = [n for n, v in frozen.items() if n in state and not _same(v, state[n])]
     if other:
         raise CheckpointError(
-            f'{_name(source)}: has other weights than the frozen backbone of this model: {some(other)}. Build the model '
-            'with the weights of this file: give the backbone by itself to FrozenBackbone (weights=FILE).'
+            f'{_name(source)}: has other weights than the frozen backbone of this model: {shorten(other, 3)}. Build the '
+            'model with the weights of this file: give the backbone by itself to FrozenBackbone (weights=FILE).'
         )
     check_priors(model, meta, _name(source), training)
     return {name: value for name, value in state.items() if name not in frozen}, meta
 
 
 def load_weights(model: nn.Module, source: Source) -> dict:
-    """Load a checkpoint into exactly the model that it belongs to.
+    """Load a checkpoint into its own model, and give its meta information.
 
     Args:
         model: The model, or its DDP wrapper.
         source: As for :func:`check_weights`.
-
-    Returns:
-        The checkpoint's meta information.
 
     Raises:
         CheckpointError: As :func:`check_weights`; the model is then unchanged.
@@ -200,7 +194,7 @@ def load_weights(model: nn.Module, source: Source) -> dict:
     left = [name for name in own if name not in state and not name.endswith('.num_batches_tracked')]
     if left:
         print_log(
-            f'{_name(source)}: has no {some(left)}, which only training needs; they keep their initial values.',
+            f'{_name(source)}: has no {shorten(left, 3)}, which only training needs; they keep their initial values.',
             'current',
         )
     unwrap(model).load_state_dict({k: v for k, v in state.items() if k in own}, strict=False)
@@ -208,12 +202,9 @@ def load_weights(model: nn.Module, source: Source) -> dict:
 
 
 def latest_checkpoint(work_dir: str | Path) -> str | None:
-    """Find the latest checkpoint of a run, also where its work dir was moved since.
+    """Find the latest checkpoint of a run, moved or not; None without.
 
     ``last_checkpoint`` holds the path that the file was written to. A file of that name beside it comes first.
-
-    Returns:
-        The file; None if the run has saved none.
 
     Raises:
         CheckpointError: If neither is there.
@@ -272,7 +263,7 @@ def check_start(model: nn.Module, cfg: Config) -> None:
 
 
 def for_runner(model: nn.Module, source: Source, work_dir: str | Path) -> str:
-    """Give a file that mmengine's Runner, which reads its own form alone, can load into a model.
+    """Give a file that mmengine's Runner can load into a model.
 
     Args:
         model: The model, or its DDP wrapper.
@@ -325,7 +316,7 @@ def save_checkpoint(file: str | Path, state: Mapping[str, Tensor], meta: Mapping
 
 
 def authors_state(model: nn.Module, state: State) -> State | None:
-    """Convert the state of the authors' file of a network in ``model``, by the network's ``from_authors``.
+    """Convert authors' weights of a network in ``model``, by its ``from_authors``.
 
     Returns:
         State dict with the model's names, or None where ``state`` is of no network in it: each tensor of the network must
@@ -352,13 +343,13 @@ def _converted(owner: type, state: State) -> State | None:
 
 
 def method_name(owner: type) -> str:
-    """Name of the method that a network class belongs to: its module below ``mmfusion.models.methods``."""
+    """Name the method of a network class, its module below ``methods``."""
     _, found, name = owner.__module__.partition('.methods.')
     return name.partition('.')[0] if found else owner.__name__
 
 
 def resembling(state: State) -> str | None:
-    """Say which method's weights a state dict looks like, by its names and shapes; None if none.
+    """Name the method whose weights a state dict resembles; None without.
 
     Compared are the networks that have ``from_authors``, as they are by default: with the file in the authors' form, and in
     ours (the network's alone, a fuser's, or a cascade's).
@@ -386,7 +377,7 @@ def _networks() -> Iterator[tuple[type, State]]:
 
 
 def place_before_loading(model: nn.Module) -> None:
-    """Let a model put the names of a state dict right by its ``place_state_dict`` before anybody loads it.
+    """Let a model rename state dicts by ``place_state_dict`` before they are loaded.
 
     Args:
         model: With a method ``place_state_dict(state) -> state``.
@@ -428,8 +419,8 @@ def _refuse_not_finite(state: State, own: Mapping, source: Source) -> None:
     bad = [n for n, v in state.items() if n in own and v.is_floating_point() and not torch.isfinite(v).all()]
     if bad:
         raise CheckpointError(
-            f'{_name(source)}: {len(bad)} of its {len(state)} tensors hold NaN or infinity: {some(bad)}. The training that '
-            'wrote it diverged, or the file is damaged: take an earlier checkpoint.'
+            f'{_name(source)}: {len(bad)} of its {len(state)} tensors hold NaN or infinity: {shorten(bad, 3)}. The training '
+            'that wrote it diverged, or the file is damaged: take an earlier checkpoint.'
         )
 
 
@@ -438,7 +429,7 @@ def _same(a: Tensor, b: Tensor) -> bool:
 
 
 def unwrap(model: nn.Module) -> nn.Module:
-    """The model itself, where it may stand in a wrapper such as DDP's."""
+    """Take a model out of a wrapper such as DDP's."""
     return model.module if is_model_wrapper(model) else model
 
 
@@ -447,12 +438,12 @@ def _describe(model: nn.Module, state: State, fit: Fit) -> str:
     own = unwrap(model).state_dict()
     parts = []
     if fit.missing:
-        parts.append(f'missing in the file: {some(fit.missing)}')
+        parts.append(f'missing in the file: {shorten(fit.missing, 3)}')
     if fit.unexpected:
-        parts.append(f'unknown to the model: {some(fit.unexpected)}')
+        parts.append(f'unknown to the model: {shorten(fit.unexpected, 3)}')
     if fit.reshaped:
         shapes = [f'{n} {list(state[n].shape)} in the file, {list(own[n].shape)} in the model' for n in fit.reshaped]
-        parts.append(f'of another shape: {some(shapes)}')
+        parts.append(f'of another shape: {shorten(shapes, 3)}')
     text = '; '.join(parts)
     return text[0].upper() + text[1:]
 

@@ -58,7 +58,7 @@ def count_flops(module: nn.Module, *args, **kwargs) -> dict[str, int]:
 
 
 def count_parameters(module: nn.Module) -> int:
-    """Number of a module's parameters."""
+    """Count a module's parameters."""
     return sum(p.numel() for p in module.parameters())
 
 

@@ -38,12 +38,12 @@ def named_parts(model: nn.Module, names: Sequence[str]) -> dict[str, nn.Module |
 
 
 def parameters_of(part: nn.Module | nn.Parameter) -> list[nn.Parameter]:
-    """The parameters of a module, or the parameter itself."""
+    """List the parameters of a module, or the parameter itself."""
     return list(part.parameters()) if isinstance(part, nn.Module) else [part]
 
 
 def freeze(part: nn.Module | nn.Parameter) -> None:
-    """No gradient, and for a module eval mode: statistics of batch norm stay and dropout is off."""
+    """Turn gradients off, and set a module to eval mode."""
     for parameter in parameters_of(part):
         parameter.requires_grad_(False)
         parameter.grad = None  # an optimizer steps along what is left of an earlier gradient

@@ -32,7 +32,7 @@ def load_model_config(
     tile: tuple[int, int] | None = None,
     task: str | None = None,
 ) -> Config:
-    """A config, made ready for fusing: without losses, whose priors need weights that fusing does not.
+    """Load a config for fusing, without the losses that need priors' weights.
 
     Args:
         model (str | Path | Config): See :func:`find_config`, or a config that was loaded already; it is not changed.
@@ -41,9 +41,6 @@ def load_model_config(
             ``test_cfg=dict(mode='slide', crop_size=tile)`` does.
         task (str, optional): ``'seg'`` or ``'det'``: keep a cascade's segmenter or detector. By default its fuser alone is
             the model.
-
-    Returns:
-        Config: With the fuser's ``losses`` empty.
 
     Raises:
         FileNotFoundError: If there is no such config.
@@ -72,7 +69,7 @@ def load_model_config(
 
 
 def drop_losses(node: Any) -> None:
-    """Take what only training needs out of every fuser in a model config (dict); changes it in place."""
+    """Take what only training needs out of a model config, in place."""
     if isinstance(node, dict):
         for name in getattr(MODELS.get(node['type']) if 'type' in node else None, 'training_only', ()):
             node[name] = None
@@ -156,7 +153,7 @@ def compile_network(model: nn.Module) -> None:
 
 
 def find_device(device: str | int | torch.device | None) -> torch.device:
-    """Find a device as the ecosystem's tools name it: ``'cpu'``, ``'cuda:1'``, or the number of a GPU.
+    """Find a device by name: ``'cpu'``, ``'cuda:1'``, or a GPU's number.
 
     Raises:
         ValueError: If there is no such device.
@@ -223,11 +220,7 @@ def find_weights(cfg: Config) -> dict[str, Path] | str:
 
 
 def local_files(name: str) -> dict[str, Path]:
-    """Find those of the authors' files of a config that are on this machine; see :func:`find_weights`.
-
-    Returns:
-        Published name → file.
-    """
+    """Find a config's authors' files on this machine: published name → file; see :func:`find_weights`."""
     items = [item for item in published()[name]['Authors Weights']['Files'] if item.get('SHA256')]
     folder = plain(os.environ.get('MMFUSION_WEIGHTS', ''))
     by_digest = by_hash(items, Path(folder)) if folder else {}

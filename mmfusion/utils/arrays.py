@@ -94,7 +94,7 @@ def checked(values: np.ndarray, name: str | Path, depth16: str) -> np.ndarray:
 
 
 def refuse_equal(vi: np.ndarray, ir: np.ndarray, vi_name: str | Path, ir_name: str | Path) -> None:
-    """Refuse a pair whose infrared image is the visible one, such as a copy of its file.
+    """Refuse a pair of one picture, such as a file and its copy.
 
     Args:
         vi: H×W×3 uint8 (B, G, R) or H×W.

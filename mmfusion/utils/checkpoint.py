@@ -18,6 +18,7 @@ from mmengine.runner import CheckpointLoader
 from safetensors.torch import load_file
 from torch import Tensor
 
+from .pairing import shorten
 from .text import near_files
 from .tf_checkpoint import read_tf_checkpoint, tf_prefix
 
@@ -131,7 +132,9 @@ def _holds_arrays(path: Path) -> bool:
         )
     arrays = all(name.endswith('.npy') for name in names)
     if not arrays and not any(name.endswith('data.pkl') for name in names):
-        raise CheckpointError(f'{path}: is a zip archive with {some(names)}, not a file of weights. Unpack it first.')
+        raise CheckpointError(
+            f'{path}: is a zip archive with {shorten(names, 3)}, not a file of weights. Unpack it first.'
+        )
     return arrays
 
 
@@ -192,9 +195,6 @@ def fetch(url: str, sha256: str | None = None, file: str | Path | None = None) -
         sha256: What its SHA-256 must be or begin with, hexadecimal.
         file: Where to put it. Default: torch's folder of checkpoints.
 
-    Returns:
-        The local file.
-
     Raises:
         CheckpointError: If it cannot be fetched, or is another file than expected.
     """
@@ -226,7 +226,7 @@ def _download(url: str, file: Path, sha256: str | None) -> None:
 
 
 def sha256_of(file: str | Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
+    """Compute the SHA-256 of a file, hexadecimal."""
     stat = Path(file).stat()
     return _sha256(Path(file), stat.st_mtime_ns, stat.st_size)
 
@@ -258,7 +258,7 @@ def _unwrap(content: Any, source: str | Path) -> tuple[dict[str, Tensor], dict]:
         state = inner[own[0]]
     flat = _flat(state) if isinstance(state, Mapping) else {}
     if not flat:
-        found = f'a dict with the keys {some(list(content))}' if isinstance(content, Mapping) else f'a {type(content)}'
+        found = f'a dict with the keys {shorten(content, 3)}' if isinstance(content, Mapping) else f'a {type(content)}'
         raise CheckpointError(
             f'{source}: expected a checkpoint with a state_dict, or a state dict (names and tensors), found {found}.'
         )
@@ -292,9 +292,3 @@ def _without_prefixes(state: dict[str, Tensor]) -> dict[str, Tensor]:
         if short == names or len(set(short)) < len(short):
             return dict(zip(names, state.values(), strict=True))
         names = short
-
-
-def some(names: Sequence, most: int = 3) -> str:
-    """The first few of some names, and how many more there are."""
-    shown = ', '.join(str(name) for name in names[:most])
-    return shown + (f' and {len(names) - most} more' if len(names) > most else '')

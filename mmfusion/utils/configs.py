@@ -31,7 +31,7 @@ RUN_KEYS = {
 
 
 def config_folder() -> Path:
-    """``configs/`` of the installed package (``.mim``) or of the checkout."""
+    """Find ``configs/`` of the installed package (``.mim``) or the checkout."""
     package = Path(__file__).resolve().parents[1]
     folders = (package / '.mim' / 'configs', package.parent / 'configs')
     for folder in folders:
@@ -44,21 +44,14 @@ def config_folder() -> Path:
 
 
 def list_models() -> dict[str, Path]:
-    """Names of mmfusion's own configs, which :class:`FusionInferencer` takes as a model.
-
-    Returns:
-        dict[str, Path]: Name → config file, sorted.
-    """
+    """List mmfusion's own configs: name → file, sorted by name."""
     folder = config_folder()
     files = sorted(f for f in folder.rglob('*.py') if '_base_' not in f.relative_to(folder).parts)
     return {file.stem: file for file in sorted(files, key=lambda f: f.stem)}
 
 
 def find_config(model: str | Path) -> Path:
-    """The config file of a name such as ``'occo_fmb'``, of ``'mmfusion::occo/occo_fmb.py'``, or of a path.
-
-    Returns:
-        Path: An existing file.
+    """Find a config file by ``'occo_fmb'``, ``'mmfusion::occo/occo_fmb.py'``, or path.
 
     Raises:
         FileNotFoundError: If there is none; near names are proposed.
@@ -92,7 +85,7 @@ def find_config(model: str | Path) -> Path:
 
 
 def short_name(config: str) -> str:
-    """The shortest name of a published config that :func:`find_config` takes: the method's, for its first config."""
+    """Find the shortest name of a published config that :func:`find_config` takes."""
     short = _letters(published()[config]['In Collection'])
     return short if short not in list_models() and find_config(short).stem == config else config
 
@@ -199,7 +192,7 @@ def published() -> dict[str, dict]:
 
 
 def shipped(entry: dict) -> str | None:
-    """Give the file of weights that comes with the library; None where an entry has none, or an address."""
+    """Give the file of weights shipped for an entry; None without."""
     weights = entry.get('Weights')
     return str(config_folder().parent / weights) if weights and '://' not in weights else None
 

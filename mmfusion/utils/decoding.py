@@ -98,7 +98,7 @@ def _unreadable(path: str | Path, reason: object) -> ImageReadError:
 
 
 def tiff_tags(path: str | Path) -> dict[int, Any] | None:
-    """Read the tags of a TIFF file's first image; None of other files, and where they cannot be read."""
+    """Read the tags of a TIFF's first image; None where there are none."""
     try:
         with open(path, 'rb') as f:
             head = f.read(8)

@@ -54,7 +54,7 @@ def infrared_values(
     ir_range: Sequence[float | str] | None = None,
     ir_colormap: str | None = None,
 ) -> np.ndarray:
-    """Read an infrared file with the values that it has, for :func:`infrared_array` to bring to 8 bits.
+    """Read an infrared file's own values, for :func:`infrared_array`.
 
     Args:
         path: The file.
@@ -113,7 +113,7 @@ def sequence_range(
     ir_range: Sequence[str] = ('0.5%', '99.5%'),
     ir_colormap: str | None = None,
 ) -> tuple[float, float]:
-    """Take percentiles of all images of a sequence together, so that its brightness does not flicker.
+    """Take percentiles of a whole sequence, so that its brightness does not flicker.
 
     Args:
         files: Infrared images; at most 100 of them, evenly spread, are read.

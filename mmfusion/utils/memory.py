@@ -9,7 +9,7 @@ _WORDS = (
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether memory ran out: on a GPU, or in the allocators of PyTorch, NumPy or OpenCV on a CPU."""
+    """Tell whether memory ran out, on a GPU or a CPU."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return any(words in str(error).lower() for words in _WORDS)

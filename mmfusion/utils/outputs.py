@@ -12,7 +12,7 @@ _NAMES = ('filepath', 'filename', 'file', 'path', 'out_file', 'save_path', 'f')
 
 
 def is_write_error(error: BaseException) -> bool:
-    """Whether an error is that of a full disk, or of a place that may not be written."""
+    """Tell whether an error is of a full or read-only disk."""
     kinds = (*_FULL, errno.EROFS, errno.EACCES, errno.EPERM)
     return isinstance(error, WriteError) or (isinstance(error, OSError) and error.errno in kinds)
 
@@ -22,7 +22,7 @@ class WriteError(OSError):
 
 
 def system_sentence(error: OSError, file: str | Path | None = None) -> str:
-    """Say an error of the system in one sentence: the file, what is wrong, and what to do.
+    """Say a system's error in a sentence: file, fault, and cure.
 
     Args:
         error: The error, with a number of the system.

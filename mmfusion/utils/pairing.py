@@ -114,7 +114,7 @@ def list_images(folder: str | Path, pattern: str | None = None) -> dict[str, Pat
 
 
 def images_below(folder: str | Path) -> list[Path]:
-    """Find all images of a folder and of its subfolders; none where there is no such folder."""
+    """Find all images of a folder, if it exists, and of its subfolders."""
     return [file for sub in _subfolders(folder) for file in _images_in(sub)]
 
 
@@ -287,7 +287,7 @@ def _candidates(v, others):
 
 
 def with_prefix(prefix: str, name: str) -> str:
-    """Put a prefix before the last part of a name, which may have folders before it."""
+    """Put a prefix before the last part of a name with folders."""
     folder, slash, last = name.rpartition('/')
     return f'{folder}{slash}{prefix}{last}'
 

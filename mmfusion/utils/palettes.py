@@ -74,7 +74,7 @@ def values_of(image: np.ndarray, name: str) -> tuple[np.ndarray, float]:
 
 
 def likely_palette(image: np.ndarray) -> str | None:
-    """Name the common palette that a picture's colours are nearest to; None where all are far.
+    """Name the common palette nearest to a picture's colours; None if far.
 
     Args:
         image: H×W×3 uint8, R, G, B.

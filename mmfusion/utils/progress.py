@@ -29,7 +29,7 @@ class _Lines:
 def track(
     items: Iterable | None = None, desc: str = '', unit: str = 'it', total: int | None = None, show: bool = True
 ) -> tqdm:
-    """Show progress: as a bar on a terminal; elsewhere, as in logs, as a line every half a minute.
+    """Show progress: a bar on a terminal, in logs a line every half minute.
 
     Args:
         items: What is worked through. None: call ``update()`` of the result, in a ``with`` statement.

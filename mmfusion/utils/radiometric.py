@@ -6,7 +6,7 @@ import numpy as np
 
 
 def is_radiometric(path: str | Path) -> bool:
-    """Whether a file is a JPEG with FLIR's data in it; only its header is read."""
+    """Tell by its header whether a JPEG holds FLIR's data."""
     if Path(path).suffix.lower() not in ('.jpg', '.jpeg', '.jpe', '.jfif'):
         return False
     try:

@@ -163,7 +163,7 @@ def read_mask(path: str | Path) -> np.ndarray:
 
 
 def read_label_map(path: str | Path) -> np.ndarray:
-    """Read a map of class indices: 8-bit grey, palette (its indices, not its colours), 16-bit or 1-bit.
+    """Read a map of class indices: grey, palette (its indices), 16-bit or 1-bit.
 
     Returns:
         H×W uint8.

@@ -31,9 +31,6 @@ def model_settings(
         tile: Height and width of windows.
         depth16: How more than 8 bits become 8.
         **reading: The other options of :func:`~mmfusion.utils.check_reading`, where they are given.
-
-    Returns:
-        As it comes back from a JSON file.
     """
     files = list(checkpoint.values() if isinstance(checkpoint, Mapping) else checkpoint)
     files = [Path(file) for file in ([checkpoint] if isinstance(checkpoint, str | Path) else files)]
@@ -52,7 +49,7 @@ def model_settings(
 
 
 def plain(settings: Mapping) -> dict:
-    """Turn settings into what comes back from a JSON file: tuples are lists, what JSON does not know is text."""
+    """Turn settings into what a JSON file gives back: lists and text."""
     return json.loads(json.dumps(settings, default=str))
 
 
@@ -83,16 +80,13 @@ def read_record(record: str | Path, cure: str = '') -> dict | None:
 
 
 def check_record(record: str | Path, settings: Mapping, kept: Sequence[Path], cure: str) -> dict:
-    """Refuse to go on where files stay that were made in another way, or by something else.
+    """Refuse to go on beside files that were made in another way.
 
     Args:
         record: The file of the settings, which need not be there.
         settings: How files are to be made now.
         kept: Files that stay; at least one.
         cure: What to do, for the message.
-
-    Returns:
-        The record.
 
     Raises:
         ValueError: If the record is missing, cannot be read, or has other settings; with what differs.

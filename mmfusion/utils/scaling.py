@@ -16,7 +16,7 @@ class ImageReadError(ValueError):
 
 
 def check_reading(depth16='full', ir_range=None, ir_colormap=None, align=None):
-    """Check the options by which images become 8 bits and infrared ones come into the visible frame.
+    """Check the options of reading images: to 8 bits, and aligned.
 
     Args:
         depth16 (str): How more than 8 bits become 8: ``'full'`` (65535 or, of floating-point values, 1 → 255) or
@@ -57,7 +57,7 @@ def given_reading(options):
 
 
 def values_reading(reading):
-    """Pick the options that bring the values of an infrared file to 8 bits, which is all but ``align``."""
+    """Pick the options of an infrared file's values: all but ``align``."""
     return {key: value for key, value in reading.items() if key != 'align'}
 
 

@@ -71,7 +71,7 @@ class Table:
         return '\n'.join(lines)
 
     def blocks(self, width: int) -> list['Table']:
-        """Fold into tables that are no wider than a terminal: some of the columns each, all of the rows.
+        """Fold into tables no wider than a terminal, some columns each.
 
         Args:
             width: In characters. A column that is wider stands alone.
@@ -95,7 +95,7 @@ class Table:
         ]
 
     def print(self, console: Console | None = None) -> None:
-        """Print to a terminal: best in bold green, second best underlined; a wide table in blocks of columns.
+        """Print to a terminal, best in bold green, wide tables in blocks.
 
         Args:
             console: Where to. Default: standard output. What is no terminal gets the table in one block.

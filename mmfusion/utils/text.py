@@ -11,7 +11,7 @@ _ENCODINGS = ('utf-8', 'gb18030')
 
 
 def read_text(path: str | Path) -> str:
-    """Read a text file in the encoding that it is in: UTF-8 or UTF-16, with or without a mark, or GB 18030.
+    """Read a text file in UTF-8, UTF-16 (mark or not), or GB 18030.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -36,13 +36,13 @@ def _decode(data, encodings, path):
 
 
 def read_names(path: str | Path) -> list[Path]:
-    """Read a list of names or paths, one a line; empty lines are left out, and backslashes are slashes."""
+    """Read names or paths, one a line, without empty lines, with slashes."""
     lines = (line.strip().strip('"').replace('\\', '/') for line in read_text(path).splitlines())
     return [Path(line) for line in lines if line]
 
 
 def near_files(path: str | Path) -> str:
-    """Propose files beside one that is not there, for its message: ``' Did you mean a.pth?'``, or nothing."""
+    """Propose files near a missing one: ``' Did you mean a.pth?'``, or nothing."""
     path = Path(path)
     beside = [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
     near = difflib.get_close_matches(path.name, beside, n=2, cutoff=0.7)
@@ -50,7 +50,7 @@ def near_files(path: str | Path) -> str:
 
 
 def replace_all(text: str, replacements: Mapping[str, str]) -> str:
-    """Replace parts of a text, such as a parameter's name, one after the other in the order of a dict."""
+    """Replace parts of a text in the order of a dict."""
     for old, new in replacements.items():
         text = text.replace(old, new)
     return text

@@ -15,7 +15,7 @@ WRITE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp')
 
 
 def write_image(path: str | Path, img: np.ndarray) -> None:
-    """Write an image under a temporary name and rename it, so that a killed run leaves no half of a file.
+    """Write an image through a temporary name, so that no half is left.
 
     Args:
         path: Where to; the suffix chooses the format. Folders are made.
@@ -36,7 +36,7 @@ def write_image(path: str | Path, img: np.ndarray) -> None:
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
-    """Write ``data`` (bytes) to ``path`` through a temporary file in the same folder and a rename.
+    """Write bytes through a temporary file beside ``path`` and a rename.
 
     Raises:
         WriteError: If it cannot be written: a full disk, no permission, a file in the place of a folder.
@@ -61,7 +61,7 @@ def write_bytes(path: str | Path, data: bytes) -> None:
 
 
 def remove_unfinished(folder: str | Path) -> None:
-    """Remove the temporary files that a killed run of :func:`write_bytes` left in a folder and below it."""
+    """Remove temporary files that killed runs left in a folder and below."""
     for file in Path(folder).rglob('.*.tmp'):
         if re.fullmatch(r'\..+\.\w+\.[a-z0-9_]{8}\.tmp', file.name):
             file.unlink(missing_ok=True)

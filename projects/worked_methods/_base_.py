@@ -2,6 +2,7 @@
 _base_ = ['../../configs/_base_/datasets/synthetic_seg.py', '../../configs/_base_/default_runtime.py']
 
 custom_imports = dict(imports=['mmfusion'], allow_failed_imports=False)
+model = dict(type='mmfusion.ImageFuser')
 size = (64, 96)
 train_dataloader = dict(batch_size=4, num_workers=0, persistent_workers=False, dataset=dict(num=16, size=size))
 val_dataloader = dict(batch_size=4, num_workers=0, persistent_workers=False, dataset=dict(num=4, size=size))

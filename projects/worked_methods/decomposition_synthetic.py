@@ -2,7 +2,6 @@ _base_ = './_base_.py'
 custom_imports = dict(imports=['mmfusion', 'projects.worked_methods.decomposition'])
 
 model = dict(
-    type='mmfusion.ImageFuser',
     network=dict(type='DecompositionNet'),
     losses=dict(
         reconstruction=dict(type='PairReconstructionLoss'),

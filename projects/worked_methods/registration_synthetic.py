@@ -2,7 +2,6 @@ _base_ = './_base_.py'
 custom_imports = dict(imports=['mmfusion', 'projects.worked_methods.registration'])
 
 model = dict(
-    type='mmfusion.ImageFuser',
     network=dict(type='RegistrationNet'),
     losses=dict(ssim=dict(type='mmfusion.SSIMLoss')),
 )

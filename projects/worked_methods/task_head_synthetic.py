@@ -2,7 +2,6 @@ _base_ = './_base_.py'
 custom_imports = dict(imports=['mmfusion', 'projects.worked_methods.task_head'])
 
 model = dict(
-    type='mmfusion.ImageFuser',
     network=dict(type='TaskHeadNet', num_classes=6),
     losses=dict(intensity=dict(type='mmfusion.MaxIntensityLoss'), seg=dict(type='SegmentationLoss')),
 )

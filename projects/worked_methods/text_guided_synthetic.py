@@ -5,7 +5,6 @@ clip = dict(
     embed_dim=16, vision_cfg=dict(), text_cfg=dict(width=16, heads=2, layers=1, context_length=12, vocab_size=49408)
 )
 model = dict(
-    type='mmfusion.ImageFuser',
     network=dict(type='TextGuidedNet', text_channels=16),
     priors=dict(clip_text=dict(type='mmfusion.CLIPTextPrior', model=clip, pretrained='random')),
     losses=dict(intensity=dict(type='mmfusion.MaxIntensityLoss')),

@@ -3,8 +3,11 @@
 import pytest
 from mmengine.config import Config
 
-from mmfusion.comparison.cell_config import cell_config, per_class_evaluators, task_of
+from mmfusion.apis.inferencer import reading_of
+from mmfusion.comparison.cell_config import _set_visible, cell_config, per_class_evaluators, task_of
 from mmfusion.comparison.variants import Variant
+from mmfusion.datasets.transforms import LoadImagePair
+from mmfusion.registry import TRANSFORMS
 
 
 @pytest.mark.parametrize('kind', ['visible', 'infrared', 'average'])
@@ -98,3 +101,22 @@ def test_a_detector_gets_its_metric_imported(base):
 def test_other_configs_are_refused():
     with pytest.raises(ValueError, match=r'none of a cascade.*ImageFuser.*network'):
         task_of(Config(dict(model=dict(type='mmfusion.ImageFuser', network={}))))
+
+
+@TRANSFORMS.register_module()
+class OwnLoading(LoadImagePair):
+    """A user's way of loading, which counts as the class it inherits."""
+
+
+def test_a_subclass_of_the_loading_counts_as_it(tmp_path):
+    pipeline = [dict(type='OwnLoading', depth16='stretch'), dict(type='mmfusion.PackFusionInputs')]
+    dataset = dict(type='mmfusion.FusionDataset', data_prefix=dict(vi_path='vi', ir_path='ir'), pipeline=pipeline)
+    assert reading_of(dict(dataset=dataset)) == dict(depth16='stretch')
+    loader = dict(dataset=dataset)
+    _set_visible(loader, 'test', tmp_path)
+    assert loader['dataset']['data_prefix'] == dict(vi_path=str(tmp_path), ir_path='ir')
+    other = dict(dataset=dict(dataset, pipeline=pipeline[1:]))
+    with pytest.raises(
+        ValueError, match=r'test_dataloader: mmfusion.FusionDataset does not read its visible images from'
+    ):
+        _set_visible(other, 'test', tmp_path)

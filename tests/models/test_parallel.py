@@ -1,11 +1,14 @@
 """An adversarial step in two processes is that of one process with the whole batch."""
 
+import copy
+
 import pytest
 import torch
 import torch.distributed as dist
+from mmengine.optim import OptimWrapper
 from torch import nn
 
-from mmfusion.engine.optim import ModuleOptimWrapperConstructor
+from mmfusion.engine.optim import AutocastOptimWrapper, ModuleOptimWrapperConstructor, use_amp
 from mmfusion.models.parallel import StepDataParallel, average_gradients, match_gradient_layout
 from mmfusion.registry import MODEL_WRAPPERS, MODELS
 
@@ -92,3 +95,32 @@ def test_gradients_have_the_strides_of_their_parameters():
     layer(images).square().sum().backward()
     assert layer.weight.grad.stride() == layer.weight.stride()
     assert torch.equal(layer.weight.grad, plain)
+
+
+def test_mixed_precision_reaches_each_module():
+    """``use_amp`` turns it on in the optimizer of each; network and discriminators then compute in bfloat16."""
+    if torch.cuda.is_available():
+        pytest.skip('a CPU: on a GPU the types are of another wrapper')
+    configs = dict(fuser=copy.deepcopy(SGD), discriminators=copy.deepcopy(SGD))
+    use_amp(configs)
+    model, seen = build(), {}
+    optimizers = ModuleOptimWrapperConstructor(configs)(model)
+    assert {type(wrapper) for wrapper in optimizers.values()} == {AutocastOptimWrapper}
+    assert sorted(optimizers.keys()) == ['detail', 'fuser', 'target']
+    for name, part in dict(fuser=model.network, **model.discriminators).items():
+        conv = next(m for m in part.modules() if isinstance(m, nn.Conv2d))
+        conv.register_forward_hook(lambda _, args, out, name=name: seen.setdefault(name, set()).add(out.dtype))
+    pairs = torch.randint(0, 256, (2, 4, 24, 24), dtype=torch.uint8)
+    values = model.train_step(dict(inputs=list(pairs), data_samples=None), optimizers)
+    assert seen == {name: {torch.bfloat16} for name in ('fuser', 'detail', 'target')}
+    assert all(torch.as_tensor(value).isfinite() for value in values.values())
+
+
+def test_one_optimizer_for_all_is_refused():
+    model = build()
+    together = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1))
+    pairs = torch.zeros(1, 4, 24, 24, dtype=torch.uint8)
+    with pytest.raises(
+        ValueError, match=r"needs an optimizer for each module: optim_wrapper=dict\(constructor='mmfusion"
+    ):
+        model.train_step(dict(inputs=list(pairs), data_samples=None), together)

@@ -9,7 +9,7 @@ from mmfusion.utils import read_size
 
 
 def to_coco(dataset: FusionDataset, file_name: Callable[[dict], str] | None = None) -> dict:
-    """The boxes of a dataset in COCO's form.
+    """Give the boxes of a dataset in COCO's form.
 
     Image ids, annotation ids and category ids count from 1: images in the order of the dataset, categories in that of its
     classes. Images without objects are kept. A box that is marked to be ignored (``ignore_flag``; difficult, in Pascal
@@ -49,7 +49,7 @@ def to_coco(dataset: FusionDataset, file_name: Callable[[dict], str] | None = No
 
 
 def instances_of(dataset: FusionDataset, info: dict) -> list[dict]:
-    """The boxes of one sample of a dataset: a list of dicts of ``bbox``, ``bbox_label``, ``ignore_flag``.
+    """List the boxes of one sample: ``bbox``, ``bbox_label``, ``ignore_flag``.
 
     Raises:
         ValueError: See :func:`to_coco`.
@@ -69,7 +69,7 @@ def instances_of(dataset: FusionDataset, info: dict) -> list[dict]:
 
 
 def image_size(info: dict) -> tuple[int, int]:
-    """Height and width of a sample's image, from the header of its file; as it is read, that is, turned as EXIF says."""
+    """Read height and width of a sample's image, turned as EXIF says."""
     if 'synthetic' in info:
         return tuple(info['synthetic']['size'])
     return read_size(info['img_path'])

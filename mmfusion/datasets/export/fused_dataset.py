@@ -35,7 +35,7 @@ class FusedDataset:
         task: ``'seg'`` or ``'det'``.
         parts: By name, such as ``train`` and ``test``.
         settings: How the images are made.
-        overwrite: Make images anew that are there.
+        overwrite: Make images again that are there.
 
     Raises:
         ValueError: If ``out`` would overwrite what is read, or images are there that were made in another way, or do not
@@ -80,7 +80,7 @@ class FusedDataset:
             )
 
     def todo(self) -> list[tuple[str, dict]]:
-        """list[tuple[str, dict]]: Part and sample of each image that is still to be made."""
+        """List part and sample of each image still to be made."""
         return [
             (name, info)
             for name, infos in self.infos.items()

@@ -7,9 +7,10 @@ from pathlib import Path
 from mmengine.config import DictAction
 from mmengine.registry import DefaultScope
 
-from mmfusion.datasets import FusionDataset, LayoutDataset, MFNetDataset, SyntheticDataset
+from mmfusion.datasets import FusionDataset, LayoutDataset, MFNetDataset, RenderSyntheticPair, SyntheticDataset
 from mmfusion.datasets.boxes import BoxSource
-from mmfusion.registry import DATASETS, TRANSFORMS
+from mmfusion.datasets.transforms import LoadImagePair, LoadMFNetPair
+from mmfusion.registry import DATASETS, TRANSFORMS, is_a
 from mmfusion.utils import given_reading, list_images
 from mmfusion.utils.configs import read_config
 
@@ -17,7 +18,6 @@ TASKS = ('seg', 'det')
 _ANNOTATIONS = dict(seg=('seg_map_path', 'label map'), det=('ann_path', 'box annotation'))
 # A dataset for workers is packed into bytes, with a walk through all of the process's objects.
 _READ_ONCE = dict(pipeline=[], test_mode=True, lazy_init=False, serialize_data=False)
-_LOADERS = ('LoadImagePair', 'LoadMFNetPair', 'RenderSyntheticPair')
 
 
 @dataclass
@@ -36,7 +36,7 @@ class DatasetPart:
 
 
 def add_dataset_arguments(parser: ArgumentParser) -> None:
-    """The arguments by which a tool takes a dataset; :func:`open_parts` reads them."""
+    """Add the arguments by which a tool takes a dataset; see :func:`open_parts`."""
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument('--dataset', help='class of the dataset, such as MSRSDataset')
     source.add_argument('--dataset-config', help='config file: its train, val and test dataloaders name the datasets')
@@ -63,7 +63,7 @@ def add_dataset_arguments(parser: ArgumentParser) -> None:
 def open_parts(
     args: Namespace, task: str | None = None, reading: dict | None = None
 ) -> tuple[str, dict[str, DatasetPart]]:
-    """The parts of the dataset that the arguments name.
+    """Open the parts of the dataset that the arguments name.
 
     Args:
         args: With the arguments of :func:`add_dataset_arguments`.
@@ -256,13 +256,13 @@ def _check_complete(cfg: dict, task: str) -> None:
 def _loader(cfg: dict, cls: type[FusionDataset], reading: dict | None) -> dict:
     """Config of the transform that gives the pair as an array."""
     given = next(iter(cfg.get('pipeline') or []), {})
-    kind = str(given.get('type')).split('.')[-1]
-    if kind not in _LOADERS:
-        kind, given = 'LoadImagePair', {}
-        if issubclass(cls, (MFNetDataset, SyntheticDataset)):
-            kind = 'LoadMFNetPair' if issubclass(cls, MFNetDataset) else 'RenderSyntheticPair'
-    if kind == 'RenderSyntheticPair':
-        return dict(type='mmfusion.RenderSyntheticPair', with_masks=False, with_bbox=False)
-    if kind == 'LoadMFNetPair':
-        return dict(type='mmfusion.LoadMFNetPair')
-    return dict(type='mmfusion.LoadImagePair', **(dict(depth16='full') | given_reading(given) | (reading or {})))
+    if not is_a(given, TRANSFORMS, LoadImagePair, LoadMFNetPair, RenderSyntheticPair):
+        synthetic, four = issubclass(cls, SyntheticDataset), issubclass(cls, MFNetDataset)
+        kind = 'RenderSyntheticPair' if synthetic else 'LoadMFNetPair' if four else 'LoadImagePair'
+        given = dict(type=kind)
+    kind = given['type'] if '.' in given['type'] else f'mmfusion.{given["type"]}'
+    if is_a(given, TRANSFORMS, RenderSyntheticPair):
+        return dict(type=kind, with_masks=False, with_bbox=False)
+    if is_a(given, TRANSFORMS, LoadMFNetPair):
+        return dict(type=kind)
+    return dict(type=kind, **(dict(depth16='full') | given_reading(given) | (reading or {})))

@@ -14,7 +14,7 @@ _Place = tuple[slice, slice]
 
 @TRANSFORMS.register_module()
 class ForegroundCrop(BaseTransform):
-    """Crop a random patch that holds at least one salient pixel of either modality (OCCO, section 4.1.2).
+    """Crop a random patch that holds a salient pixel (OCCO, section 4.1.2).
 
     The image and all of ``seg_fields`` are cut alike. An image smaller than the patch is first extended by reflection.
 
@@ -101,12 +101,12 @@ class ForegroundCrop(BaseTransform):
             name += f' in {self.attempts} random patches'
         if self.empty == 'error':
             raise ValueError(
-                f"{name}, so that there is no patch to cut. Leave the pair out, make its masks anew, or use empty='random'."
+                f"{name}, so that there is no patch to cut. Leave the pair out, make its masks again, or use empty='random'."
             )
         self._skipped += 1
         if self._skipped >= self.max_skips:
             raise ValueError(
-                f'{name}, like the {self._skipped - 1} pairs before it. Look at the masks (0 and 255), or make them anew '
+                f'{name}, like the {self._skipped - 1} pairs before it. Look at the masks (0 and 255), or make them again '
                 'with mmfusion masks.'
             )
         warnings.warn(f'{name}; another pair takes its place, as in OCCO', stacklevel=2)

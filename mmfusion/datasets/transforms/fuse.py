@@ -16,7 +16,7 @@ SOURCES = ('fused', 'visible', 'infrared', 'average')
 
 
 def plain_image(pair: np.ndarray, source: str) -> np.ndarray:
-    """A picture of three channels from a pair, without any model: what fusion is compared with.
+    """Make a picture of three channels from a pair without a model.
 
     Args:
         pair: H×W×4 uint8, B, G, R, IR.
@@ -41,7 +41,7 @@ def plain_image(pair: np.ndarray, source: str) -> np.ndarray:
 
 @TRANSFORMS.register_module()
 class FuseImages(BaseTransform):
-    """Turn a pair into its fused image, at its own size, in 8 bits: what ``mmfusion fuse`` writes, bit for bit.
+    """Turn a pair into the 8-bit image that ``mmfusion fuse`` writes.
 
     It stands after ``LoadImagePair`` and before the stock transforms, which then see the image of a stock dataset. The
     model is built when the first image comes, once in each worker process (use ``persistent_workers=True``), and draws

@@ -157,7 +157,7 @@ class LoadSaliencyMasks(BaseTransform):
             if mask.shape != results['img'].shape[:2]:
                 raise ValueError(
                     f'{path} is {mask.shape[1]}×{mask.shape[0]} but its image {results["img_path"]} is '
-                    f'{results["img"].shape[1]}×{results["img"].shape[0]} (width×height). Make the mask anew.'
+                    f'{results["img"].shape[1]}×{results["img"].shape[0]} (width×height). Make the mask again.'
                 )
             results[f'gt_{name}'] = mask
             results.setdefault('seg_fields', []).append(f'gt_{name}')
@@ -166,7 +166,7 @@ class LoadSaliencyMasks(BaseTransform):
 
 @TRANSFORMS.register_module()
 class LoadCompanions(BaseTransform):
-    """Load the companions that the dataset declares, such as a registered infrared image, flow or weights.
+    """Load the dataset's companions, such as a registered infrared image or flow.
 
     An image is read as one channel in [0, 1]; a ``.npy`` of H×W or H×W×C as it is. Companions are listed in ``seg_fields``,
     so that mmseg's geometric transforms move them with the image, by nearest neighbour where they resize; the components
@@ -195,7 +195,7 @@ class LoadCompanions(BaseTransform):
             if value.shape[:2] != results['img'].shape[:2]:
                 raise ValueError(
                     f'{path} is {value.shape[1]}×{value.shape[0]} but its image {results["img_path"]} is '
-                    f'{results["img"].shape[1]}×{results["img"].shape[0]} (width×height). Make it anew for this image.'
+                    f'{results["img"].shape[1]}×{results["img"].shape[0]} (width×height). Make it again for this image.'
                 )
             results[name] = value if value.ndim == 3 else value[..., None]
             results.setdefault('seg_fields', []).append(name)

@@ -8,7 +8,7 @@ from mmfusion.utils import read_four_channels
 
 @TRANSFORMS.register_module()
 class LoadMFNetPair(BaseTransform):
-    """Load a PNG whose four channels are R, G, B and thermal, in place of ``LoadImagePair``.
+    """Load a PNG whose four channels are R, G, B and thermal.
 
     Required keys: ``img_path``. Added keys: ``img`` (H×W×4 uint8: B, G, R, IR), ``img_shape``, ``ori_shape``.
 

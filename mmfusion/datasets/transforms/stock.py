@@ -95,7 +95,7 @@ MOVE_SEG_FIELDS = {name for name in GEOMETRIC if name.startswith('mmseg.')}
 
 
 def library_name(transform: object) -> str:
-    """The name of a transform (class or object) in the tables of this module: top package and class."""
+    """Name a transform, class or object, as the tables here do."""
     cls = transform if isinstance(transform, type) else type(transform)
     return f'{cls.__module__.partition(".")[0]}.{cls.__name__}'
 

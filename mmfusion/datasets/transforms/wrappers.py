@@ -61,7 +61,7 @@ class VisibleOnly(BaseTransform):
 
 @TRANSFORMS.register_module()
 class ForEachModality(BaseTransform):
-    """Run a geometric transform that knows three channels on each modality, from the same random state.
+    """Run a three-channel geometric transform on each modality, from one random state.
 
     The visible image goes through first; then, with the random generators set back, the infrared image repeated to three
     channels. For Mosaic, MixUp, Expand, RandomCutOut, RandomAffine with a border value, and Pad with three values: those

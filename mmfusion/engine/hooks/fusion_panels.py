@@ -11,7 +11,7 @@ from .progress import progress
 
 @HOOKS.register_module()
 class FusionPanelHook(Hook):
-    """Write panels (visible, infrared, fused) of the first images of each validation or of a test.
+    """Write panels (visible, infrared, fused) of a validation's or test's first images.
 
     Files go to ``<work_dir>/<timestamp>/<out_dir>/epoch_<k>/<name>.png``, and to the visualizer's backends (TensorBoard…).
 
@@ -32,7 +32,7 @@ class FusionPanelHook(Hook):
         self._drawn = 0
 
     def before_test_epoch(self, runner):
-        """Start anew."""
+        """Start counting again."""
         self._drawn = 0
 
     def after_val_iter(self, runner, batch_idx, data_batch=None, outputs=None):

@@ -12,7 +12,7 @@ from mmfusion.utils.checkpoint import read_checkpoint
 
 @HOOKS.register_module()
 class GuideHook(Hook):
-    """Refuse a random head as a guide: a task model that trains the fuser by its loss, and is frozen itself.
+    """Refuse to train a fuser by the loss of a frozen, random head.
 
     Where the fuser learns, the task's weight is above 0 and the task's heads do not learn, these must hold the values of a
     checkpoint (``load_from``, ``resume``, ``task_checkpoint`` or ``init_cfg`` with ``Pretrained``), or have learnt in an
@@ -87,7 +87,7 @@ class GuideHook(Hook):
         self._warned = True
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
-        """A guide that has learnt is none that is random."""
+        """Remember that the guide has learnt."""
         if not self._source and self._learns(unwrap(runner.model)):
             self._source = 'an earlier stage of this run'
 

@@ -60,7 +60,7 @@ class LossWeightHook(Hook):
 
 
 def weight_at(phases, progress):
-    """The weight at an epoch or iteration; None before the first phase."""
+    """Compute the weight at an epoch or iteration; None before all phases."""
     value = None
     for phase in phases:
         if progress < phase['begin']:

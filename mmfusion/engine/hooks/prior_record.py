@@ -8,7 +8,7 @@ from mmfusion.registry import HOOKS
 
 @HOOKS.register_module()
 class PriorRecordHook(Hook):
-    """Record names and weights' hashes of frozen priors in each checkpoint, and refuse a checkpoint of other priors.
+    """Record names and hashes of frozen priors in checkpoints; refuse other priors.
 
     The record is ``meta['priors']``: path within the model → ``name`` and ``sha256``. Priors of losses are compared only
     where training is resumed: a test does not need them.

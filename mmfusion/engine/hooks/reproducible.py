@@ -13,7 +13,7 @@ from mmfusion.registry import HOOKS
 
 @HOOKS.register_module()
 class ReproducibleEpochHook(Hook):
-    """Make every epoch a function of (seed, rank, epoch), so that a resumed run repeats what an uninterrupted one does.
+    """Make each epoch a function of (seed, rank, epoch), for resumed runs.
 
     mmengine's checkpoints hold no random state, and its workers' generators run on from epoch to epoch. At the start of an
     epoch this hook seeds the generators of the process, and tells the datasets the epoch, from which

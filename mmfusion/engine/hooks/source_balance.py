@@ -18,7 +18,7 @@ _NAMES = {'vi': 'visible', 'ir': 'infrared'}
 
 
 def source_shares(fused, vi, ir, where=None):
-    """Correlations of a fused image with both sources, and their shares in it.
+    """Compute correlations of a fused image with its sources, and their shares.
 
     The share comes from the least-squares fit z(f) ≈ β_vi z(vi) + β_ir z(ir) of standardised images, so that what both
     sources have in common is not counted for both: share_m = max(β_m, 0) / Σ max(β, 0).
@@ -45,7 +45,7 @@ def source_shares(fused, vi, ir, where=None):
 
 @HOOKS.register_module()
 class SourceBalanceHook(Hook):
-    """Watch, at each validation, how much of either source arrives in the fused image, and say so in words.
+    """Watch at each validation how much of either source the fused image holds.
 
     Correlation with each source and its share (:func:`source_shares`) over the whole image and, where the samples have
     masks, inside and outside the salient objects; logged as ``balance/<region>_<number>``. A source whose share falls
@@ -67,7 +67,7 @@ class SourceBalanceHook(Hook):
         self.min_share = min_share
 
     def before_val_epoch(self, runner):
-        """Start anew."""
+        """Start counting again."""
         self._sums = torch.zeros(len(self.regions), 4, dtype=torch.float64)
         self._counts = torch.zeros(len(self.regions), 1, dtype=torch.float64)
 

@@ -8,7 +8,7 @@ from mmfusion.registry import HOOKS
 
 @HOOKS.register_module()
 class TaskClassesHook(Hook):
-    """Compare ``num_classes`` of the stock model's heads with the classes of the datasets, before each loop.
+    """Compare ``num_classes`` of stock heads with the datasets' classes, before each loop.
 
     A head with too many classes trains without a word; one with too few stops in the loss, on a GPU with an assertion that
     names nothing.

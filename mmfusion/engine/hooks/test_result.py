@@ -12,7 +12,7 @@ from mmfusion.utils import write_bytes
 
 @HOOKS.register_module()
 class TestResultHook(Hook):
-    """Write the metrics of a test as JSON (``null`` for NaN); on request, test at the end of training, in the same process.
+    """Write a test's metrics as JSON; test after training on request.
 
     Starting a process costs seconds, which for a short training is much of the whole.
 

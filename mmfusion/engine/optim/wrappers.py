@@ -80,7 +80,7 @@ class _Others(nn.Module):
 
 
 def use_amp(optim_wrapper: dict) -> None:
-    """Turn on mixed precision in the config of an optimizer wrapper, in place; in one per module, in each.
+    """Turn on mixed precision in optimizer configs, each module's too, in place.
 
     On a GPU by mmengine's AmpOptimWrapper with a dynamic loss scale, on a CPU by :class:`AutocastOptimWrapper`.
     """

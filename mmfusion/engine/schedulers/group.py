@@ -17,7 +17,7 @@ from mmfusion.registry import PARAM_SCHEDULERS
 
 
 class OfGroups:
-    """Confines a schedule of mmengine, which stands behind it among the bases, to some groups.
+    """Confine a schedule of mmengine, the next base, to some groups.
 
     Args:
         optimizer (OptimWrapper | Optimizer): Its groups have ``group``, or none.

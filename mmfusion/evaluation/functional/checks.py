@@ -88,7 +88,7 @@ def _range_of(image: Tensor, data_range: float | None) -> float:
 
 
 def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
-    """``numerator / denominator``, NaN wherever the denominator is zero (the metric is not defined there)."""
+    """Divide; NaN where the denominator is zero and the metric undefined."""
     return torch.where(denominator != 0, numerator / denominator, torch.full_like(denominator, torch.nan))
 
 

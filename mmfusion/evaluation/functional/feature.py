@@ -1,7 +1,8 @@
 """Image feature metrics: contrast, gradients, and how much of the sources' edges arrives in the fused image.
 
-All take N×1×H×W images (uint8; floating point with ``data_range=255`` or ``data_range=1``) and return one float64 value
-per image.
+All take ``fused``, ``ir`` and ``vi``, N×1×H×W each (uint8; floating point with ``data_range=255`` or ``data_range=1``), or
+``fused`` alone, and return N float64 values. ``protocol`` says which public code is followed where they differ; ``shared``
+holds what several metrics have in common, see :func:`~mmfusion.evaluation.functional.memo.each`.
 """
 
 import math
@@ -21,7 +22,7 @@ from .strips import strip_sums
 def spatial_frequency(fused: Tensor, *, protocol: str = 'tang', data_range: float | None = None) -> Tensor:
     """SF: root mean square of the differences between neighbours.
 
-    ``SF = √(RF² + CF²)``, in grey levels (0–255); higher is better; 0 for a constant image.
+    ``SF = √(RF² + CF²)``, N values in grey levels (0–255), higher is better; 0 for a constant image.
 
     - ``'tang'``: RF² and CF² are means over the existing differences. (Values published before the public code was
       changed are on the 0–1 scale: divide by 255.)
@@ -32,11 +33,6 @@ def spatial_frequency(fused: Tensor, *, protocol: str = 'tang', data_range: floa
 
     Args:
         fused: N×1×H×W, two pixels or more each way.
-        protocol: ``'tang'`` or ``'vifb'``.
-        data_range: 255 or 1; must be given but for uint8 images.
-
-    Returns:
-        N values.
 
     Examples:
         >>> spatial_frequency(torch.tensor([[[[0., 3.], [4., 7.]]]]), data_range=255)
@@ -59,7 +55,7 @@ def average_gradient(fused: Tensor, *, data_range: float | None = None) -> Tenso
     """AG: mean strength of the gradient.
 
     ``AG = Σ √((∂x² + ∂y²) / 2) / ((H − 1)(W − 1))`` with central differences inside and one-sided ones at the border
-    (the sum has H·W terms: so divide both public codes), in grey levels; higher is better; 0 for a constant image.
+    (the sum has H·W terms: so divide both public codes); N values in grey levels, higher is better; 0 for a constant image.
 
     G. Cui et al., "Detail preserved fusion of visible and infrared images using regional saliency extraction and
     multi-scale image decomposition", Optics Communications 341, 2015. The same in both protocols (VIFB: mean over the
@@ -67,10 +63,6 @@ def average_gradient(fused: Tensor, *, data_range: float | None = None) -> Tenso
 
     Args:
         fused: N×1×H×W, two pixels or more each way.
-        data_range: 255 or 1; must be given but for uint8 images.
-
-    Returns:
-        N values.
     """
     images = prepare(fused, data_range=data_range, min_size=2)
     count = (fused.shape[-2] - 1) * (fused.shape[-1] - 1)
@@ -95,16 +87,9 @@ def _gradient_sum(x: Tensor) -> Tensor:
 def standard_deviation(fused: Tensor, *, data_range: float | None = None) -> Tensor:
     """SD: standard deviation of the grey levels over all pixels (population, not sample).
 
-    ``SD = √(Σ (F − mean F)² / (H·W))``, in grey levels; range [0, 127.5], higher is better; 0 for a constant image.
+    ``SD = √(Σ (F − mean F)² / (H·W))``, in grey levels; N values in [0, 127.5], higher is better; 0 for a constant image.
 
     Y.-J. Rao, "In-fibre Bragg grating sensors", Meas. Sci. Technol. 8, 1997. The same in both protocols.
-
-    Args:
-        fused: N×1×H×W.
-        data_range: 255 or 1; must be given but for uint8 images.
-
-    Returns:
-        N values.
 
     Examples:
         >>> standard_deviation(torch.tensor([[[[0., 10.]]]]), data_range=255)
@@ -119,17 +104,9 @@ def variance(fused: Tensor, *, protocol: str = 'tang', data_range: float | None 
     - ``'tang'``: ``Σ (F − mean F)² / (H·W)``, the textbook's (the public code has none).
     - ``'vifb'``: its *square root*, which that benchmark publishes under this name.
 
-    Range [0, 127.5²] and [0, 127.5]; higher is better; 0 for a constant image.
+    N values in [0, 127.5²] and [0, 127.5]; higher is better; 0 for a constant image.
 
     Y.-J. Rao, "In-fibre Bragg grating sensors", Meas. Sci. Technol. 8, 1997 (VIFB's reference).
-
-    Args:
-        fused: N×1×H×W.
-        protocol: ``'tang'`` or ``'vifb'``.
-        data_range: 255 or 1; must be given but for uint8 images.
-
-    Returns:
-        N values.
     """
     found = each(_variance, prepare(fused, data_range=data_range))
     return found if protocol == 'tang' else found.sqrt()
@@ -143,17 +120,11 @@ def _variance(_: Shared, x: Tensor) -> Tensor:
 def edge_intensity(fused: Tensor, *, data_range: float | None = None) -> Tensor:
     """EI: mean strength of the Sobel gradient, borders replicated.
 
-    ``EI = mean √(Sx² + Sy²)``, Sobel with weights 1, 2, 1, in grey levels; higher is better; 0 for a constant image.
+    ``EI = mean √(Sx² + Sy²)``, Sobel with weights 1, 2, 1; N values in grey levels, higher is better; 0 for a constant
+    image.
 
     B. Rajalingam, R. Priya, "Hybrid multimodality medical image fusion technique for feature enhancement in medical
     diagnosis", 2018. The same in both protocols (VIFB: mean over the channels).
-
-    Args:
-        fused: N×1×H×W.
-        data_range: 255 or 1; must be given but for uint8 images.
-
-    Returns:
-        N values.
     """
 
     def one(_: Shared, x: Tensor):
@@ -186,7 +157,7 @@ def qabf(fused: Tensor, ir: Tensor, vi: Tensor, *, protocol: str = 'tang', data_
 
     Per source S, with Sobel strength g and orientation a: ``G = min(g_S, g_F) / max(g_S, g_F)``,
     ``A = 1 − |a_S − a_F| / (π/2)``, ``Q = 0.9994 / (1 + e^(−15 (G − 0.5))) · 0.9879 / (1 + e^(−22 (A − 0.8)))``, and
-    ``Qabf = Σ (Q_IR g_IR + Q_VI g_VI) / Σ (g_IR + g_VI)``; range [0, 1), higher is better; NaN where both sources are
+    ``Qabf = Σ (Q_IR g_IR + Q_VI g_VI) / Σ (g_IR + g_VI)``; N values in [0, 1), higher is better; NaN where both sources are
     constant.
 
     Two properties of the public codes are kept: orientations are not wrapped (edges at +90° and −90° count as
@@ -195,14 +166,6 @@ def qabf(fused: Tensor, ir: Tensor, vi: Tensor, *, protocol: str = 'tang', data_
     mattered.)
 
     C. S. Xydeas, V. Petrović, "Objective image fusion performance measure", Electronics Letters 36(4), 2000.
-
-    Args:
-        fused, ir, vi: N×1×H×W.
-        protocol: ``'tang'`` or ``'vifb'``.
-        data_range: 255 or 1; must be given but for uint8 images.
-
-    Returns:
-        N values.
     """
     equal = 255 if protocol == 'vifb' else 1
     images = prepare(fused, ir, vi, data_range=data_range)
@@ -295,7 +258,7 @@ def nabf(
     With Petrović's edge preservation ``Q_S = √(0.9999 / (1 + e^(−19 (G − 0.5))) · 0.9995 / (1 + e^(−22 (A − 0.5))))``,
     where G is the ratio of the Sobel strengths g and A the agreement of the orientations, and weights ``w_S = g_S^1.5``
     where ``g_S ≥ 2``, else 0.001:
-    ``Nabf = Σ_{g_F > g_IR, g_F > g_VI} [(1 − Q_IR) w_IR + (1 − Q_VI) w_VI] / Σ (w_IR + w_VI)``; range [0, 1], lower is
+    ``Nabf = Σ_{g_F > g_IR, g_F > g_VI} [(1 − Q_IR) w_IR + (1 − Q_VI) w_VI] / Σ (w_IR + w_VI)``; N values in [0, 1], lower is
     better; 0 for a constant fused image. :func:`labf` is the same over the other pixels.
 
     - ``'vifb'``: this definition (the benchmark itself publishes no Nabf).
@@ -308,12 +271,6 @@ def nabf(
 
     Args:
         fused, ir, vi: N×1×H×W, three pixels or more each way.
-        protocol: ``'tang'`` or ``'vifb'``.
-        data_range: 255 or 1; must be given but for uint8 images.
-        shared: See :func:`~mmfusion.evaluation.functional.memo.each`.
-
-    Returns:
-        N values.
     """
     images = prepare(fused, ir, vi, data_range=data_range, min_size=3)
     order = 1 if protocol == 'tang' else 0
@@ -330,18 +287,13 @@ def labf(
 ) -> Tensor:
     """Labf: fusion loss, the sources' edges that the fused image lacks.
 
-    As :func:`nabf` (``'vifb'``), summed over the pixels with ``g_F ≤ g_IR`` or ``g_F ≤ g_VI``; range [0, 1], lower is
+    As :func:`nabf` (``'vifb'``), summed over the pixels with ``g_F ≤ g_IR`` or ``g_F ≤ g_VI``; N values in [0, 1], lower is
     better. The same in both protocols; neither publishes it.
 
     V. Petrović, C. Xydeas, "Objective image fusion performance characterisation", ICCV 2005.
 
     Args:
         fused, ir, vi: N×1×H×W, three pixels or more each way.
-        data_range: 255 or 1; must be given but for uint8 images.
-        shared: See :func:`~mmfusion.evaluation.functional.memo.each`.
-
-    Returns:
-        N values.
     """
 
     def one(shared: Shared, *row):

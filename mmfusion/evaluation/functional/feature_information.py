@@ -13,8 +13,8 @@ Here this is written with tensor operations, for a GPU; ``kernels.feature_inform
 is several times faster.
 """
 
-import math
 from collections.abc import Sequence
+from itertools import accumulate
 
 import torch
 import torch.nn.functional as F
@@ -87,39 +87,15 @@ def feature_mutual_information(
     return each(lambda _, *row: similarity(*(_FEATURES[feature](x[0, 0]) for x in row)), images)
 
 
-class _Scratch:
-    """Memory by name, used again for each stretch of windows.
-
-    Fresh memory costs a page fault per 4 KB, which takes longer than the arithmetic on it.
-    """
-
-    def __init__(self, device: torch.device) -> None:
-        self._device, self._memory, self._views = device, {}, {}
-
-    def __call__(self, name: str, *shape, dtype: torch.dtype = torch.float32) -> Tensor:
-        """A tensor of this shape, whose values are whatever was there."""
-        key = name, shape, dtype
-        if key not in self._views:
-            size = math.prod(shape)
-            if len(self._memory.get(name, ())) < size:
-                self._memory[name] = torch.empty(size, device=self._device)
-            self._views[key] = self._memory[name][:size].view(dtype).view(shape)
-        return self._views[key]
-
-
-def _windows(maps: Tensor, scratch: _Scratch) -> Tensor:
+def _windows(maps: Tensor) -> Tensor:
     """S×H×W feature maps → 9×S×P values of their 3×3 windows, less each window's least, float32.
 
     The P windows go row by row, their values column by column. The difference is taken in the maps' precision; what
     follows needs no more than single.
     """
     height, width = maps.shape[1] - 2, maps.shape[2] - 2
-    low = torch.minimum(torch.minimum(maps[:, :-2], maps[:, 1:-1]), maps[:, 2:])
-    low = torch.minimum(torch.minimum(low[..., :-2], low[..., 1:-1]), low[..., 2:])
-    windows = scratch('windows', _CELLS, len(maps), height, width)
-    for k in range(_CELLS):
-        torch.sub(maps[:, k % 3 : k % 3 + height, k // 3 : k // 3 + width], low, out=windows[k])
-    return windows.flatten(2)
+    values = torch.stack([maps[:, k % 3 : k % 3 + height, k // 3 : k // 3 + width] for k in range(_CELLS)])
+    return (values - values.amin(0)).float().flatten(2)
 
 
 def _equal_windows(maps: Tensor) -> Tensor:
@@ -129,15 +105,15 @@ def _equal_windows(maps: Tensor) -> Tensor:
     return (same[..., :-2] * same[..., 1:-1] * same[..., 2:]).flatten(1).float()
 
 
-def _p_log_p(x: Tensor, out: Tensor) -> Tensor:
-    """``Σ x log2 |x|`` over the first dimension, zeros adding nothing; ``out`` is memory to work in.
+def _p_log_p(x: Tensor) -> Tensor:
+    """``Σ x log2 |x|`` over the first dimension, zeros adding nothing.
 
     Negative numbers (φ > 1) are treated as the public code's real part has them.
     """
-    return torch.addcmul(x.new_full((), _TINY), x, x, out=out).log2_().mul_(x).sum(0).div_(2)
+    return torch.addcmul(x.new_full((), _TINY), x, x).log2_().mul_(x).sum(0).div_(2)
 
 
-def _merged_steps(p: Tensor, reverse: Tensor, scratch: _Scratch) -> Tensor:
+def _merged_steps(p: Tensor, reverse: Tensor) -> Tensor:
     """Merge the steps of the first distribution with those of each source, which is reversed where ``reverse`` is 1.
 
     Args:
@@ -147,31 +123,20 @@ def _merged_steps(p: Tensor, reverse: Tensor, scratch: _Scratch) -> Tensor:
     Returns:
         16×(S−1)×P float32 in [0, 1], ascending; the last bit of a source's step is set, of the others' not.
     """
-    merged, spare = (scratch(name, 16, *reverse.shape) for name in ('merged', 'before'))
-    fused, sources, steps = p[:, :1].unbind(), p[:, 1:].unbind(), merged.unbind()
-    # A merge by comparing and exchanging wants the second list descending.
-    ascending, descending = steps[:8], steps[:7:-1]
-    for k in range(8):
-        torch.lerp(sources[k], sources[-1 - k], reverse, out=descending[k])
-        if k:
-            torch.add(ascending[k - 1], fused[k], out=ascending[k])
-            descending[k].add_(descending[k - 1])
-        else:
-            ascending[k].copy_(fused[k])
-    # Floats from 0 on are in the order of their bits, read as whole numbers.
-    merged, spare = merged.view(torch.int32), spare.view(torch.int32)
-    merged[:8].bitwise_and_(-2)
-    merged[8:].bitwise_or_(1)
+    sources = torch.lerp(p[:8, 1:], p.flip(0)[:8, 1:], reverse)
+    rising, source_steps = (torch.stack([*accumulate(x, torch.add)]) for x in (p[:8, :1], sources))
+    # A merge by comparing and exchanging wants the second list descending. Floats from 0 on are in the order of their
+    # bits, read as whole numbers.
+    steps = torch.cat([rising.expand_as(source_steps), source_steps.flip(0)]).view(torch.int32)
+    steps[:8].bitwise_and_(-2)
+    steps[8:].bitwise_or_(1)
     for distance in (8, 4, 2, 1):
-        below, above = merged.view(8 // distance, 2, distance, *reverse.shape).unbind(1)
-        lower, upper = spare.view(8 // distance, 2, distance, *reverse.shape).unbind(1)
-        torch.minimum(below, above, out=lower)
-        torch.maximum(below, above, out=upper)
-        merged, spare = spare, merged
-    return merged.view(torch.float32)
+        below, above = steps.view(8 // distance, 2, distance, *reverse.shape).unbind(1)
+        steps = torch.stack([torch.minimum(below, above), torch.maximum(below, above)], 1).flatten(0, 2)
+    return steps.view(torch.float32)
 
 
-def _cells(steps: Tensor, scratch: _Scratch) -> tuple[Tensor, Tensor]:
+def _cells(steps: Tensor) -> tuple[Tensor, Tensor]:
     """Masses of the 17 cells between neighbours of 0, the merged steps, and 1, and the products ``p_i q_j`` there.
 
     A step ends a position, whose length reaches back to the last step of the same distribution. The two positions that
@@ -179,28 +144,23 @@ def _cells(steps: Tensor, scratch: _Scratch) -> tuple[Tensor, Tensor]:
     distribution ends; 1 is a step of both.
 
     Args:
-        steps: 16×K×P of :func:`_merged_steps`; their memory is used.
+        steps: 16×K×P of :func:`_merged_steps`.
 
     Returns:
         17×K×P masses and products, these ``_TINY`` or more.
     """
-    mass, same, before, other = (scratch(name, 17, *steps.shape[1:]) for name in ('mass', 'same', 'before', 'other'))
-    torch.sub(steps[1:], steps[:-1], out=mass[1:-1])
-    mass[0], mass[-1] = steps[0], (1 - steps[-1]).clamp_(min=0)  # Rounded sums may be above 1.
-    # 1 where a cell's two steps are of one distribution, else 0.
-    tags = steps.copy_(torch.bitwise_and(steps.view(torch.int32), 1, out=before[:-1].view(torch.int32)))
-    torch.eq(tags[1:], tags[:-1], out=same[1:-1])
-    same[0] = same[-1] = before[0] = 0
-    masses, sames, befores, others = (x.unbind() for x in (mass, same, before, other))
+    # Rounded sums may be above 1.
+    mass = torch.cat([steps[:1], steps[1:] - steps[:-1], (1 - steps[-1:]).clamp_(min=0)])
+    tags, same = steps.view(torch.int32) & 1, torch.zeros_like(mass)
+    same[1:-1] = tags[1:] == tags[:-1]  # whether a cell's two steps are of one distribution
+    before, other = torch.zeros_like(mass), mass.clone()
     # From a cell's first step back to the last one of the other distribution.
     for k in range(16):
-        torch.addcmul(masses[k], sames[k], befores[k], out=befores[k + 1])
-    length = torch.addcmul(mass, same, before, value=-1, out=scratch('merged', *mass.shape)).add_(before)
-    lengths = length.unbind()
-    others[-1].copy_(masses[-1])
+        torch.addcmul(mass[k], same[k], before[k], out=before[k + 1])
+    length = torch.addcmul(mass, same, before, value=-1).add_(before)
     for k in range(16, 0, -1):
-        torch.lerp(lengths[k], others[k], sames[k], out=others[k - 1])
-    return mass, torch.addcmul(mass.new_full((), _TINY), length, other, out=other)
+        torch.lerp(length[k], other[k], same[k], out=other[k - 1])
+    return mass, torch.addcmul(mass.new_full((), _TINY), length, other)
 
 
 def _covariance(steps: Tensor, mean: Tensor, second: Tensor, reverse: Tensor) -> Tensor:
@@ -224,7 +184,7 @@ def _covariance(steps: Tensor, mean: Tensor, second: Tensor, reverse: Tensor) ->
     return merged - within[:1] - source_within - total[:1] * source_total
 
 
-def _information_shares(p: Tensor, scratch: _Scratch) -> Tensor:
+def _information_shares(p: Tensor) -> Tensor:
     """Normalised mutual information of the first distribution and each other, 9×S×P → (S−1)×P.
 
     A distribution of nothing but zeros, as flat windows have, gives a meaningless, but finite value.
@@ -232,28 +192,22 @@ def _information_shares(p: Tensor, scratch: _Scratch) -> Tensor:
     position = torch.arange(_CELLS, dtype=p.dtype, device=p.device) - _CELLS // 2
     mean, second = (torch.stack([position, position**2]) @ p.flatten(1)).view(2, *p.shape[1:])
     spread = (second - mean**2).clamp_(min=0).sqrt_()
-    terms = scratch('terms', *p.shape)
-    entropy = _p_log_p(p, out=terms).neg_()
-    energy = torch.mul(p, p, out=terms).sum(0).sub_(1 / _CELLS)
-    correlation = torch.mul(p[:, 1:], p[:, :1], out=terms[:, 1:]).sum(0).sub_(1 / _CELLS)
-    correlation.div_((energy[1:] * energy[:1]).sqrt_())
+    entropy, energy = -_p_log_p(p), (p * p).sum(0).sub_(1 / _CELLS)
+    correlation = (p[:, 1:] * p[:, :1]).sum(0).sub_(1 / _CELLS).div_((energy[1:] * energy[:1]).sqrt_())
     reverse = indicator(torch.lt, correlation, 0)
-    steps = _merged_steps(p, reverse, scratch)
+    steps = _merged_steps(p, reverse)
     share = correlation.abs_() * (spread[1:] * spread[:1]) / _covariance(steps, mean, second, reverse)
     share.nan_to_num_(nan=0, posinf=0, neginf=0)
     rest, total = 1 - share, entropy[1:] + entropy[:1]
-    mass, product = _cells(steps, scratch)
+    mass, product = _cells(steps)
     # All p_i q_j times rest have the entropy rest · total − rest log rest. In the cells of U they are exchanged.
-    logs = scratch('before', *product.shape)
-    exchanged = torch.log2(product, out=logs).mul_(product).sum(0).add_(total)
+    exchanged = (product.log2() * product).sum(0) + total
     elsewhere = 1 - product.sum(0)
-    upper = product.mul_(rest).addcmul_(mass, share)
-    joint = exchanged.mul_(rest).sub_(_p_log_p(rest[None], out=torch.empty_like(rest)[None]).mul_(elsewhere))
-    joint.sub_(_p_log_p(upper, out=logs))
+    joint = exchanged * rest - _p_log_p(rest[None]) * elsewhere - _p_log_p(torch.addcmul(product * rest, mass, share))
     return (total - joint).mul_(2).div_(total).nan_to_num_(nan=0, posinf=0, neginf=0)
 
 
-def _values(windows: Tensor, equal: Tensor, scratch: _Scratch) -> Tensor:
+def _values(windows: Tensor, equal: Tensor) -> Tensor:
     """The value of each pair of windows.
 
     Args:
@@ -265,7 +219,7 @@ def _values(windows: Tensor, equal: Tensor, scratch: _Scratch) -> Tensor:
     """
     total = windows.sum(0)
     flat = indicator(torch.eq, total, 0)
-    value = _information_shares(windows.div_(total.add_(flat)), scratch)
+    value = _information_shares(windows / (total + flat))
     one = torch.maximum(equal, flat[1:] * flat[:1])
     zero = torch.maximum(flat[1:], flat[:1])
     return value.mul_(1 - torch.maximum(one, zero)).add_(one)
@@ -287,11 +241,8 @@ def _window_sum(maps: Tensor) -> Tensor:
     """Sum of the values of all windows of S×H×W maps, a stretch of rows at a time, by tensor operations."""
     height, width = maps.shape[1] - 2, maps.shape[2] - 2
     rows = max(1, _CHUNK * torch.get_num_threads() // width)
-    total, scratch = 0.0, _Scratch(maps.device)
-    for top in range(0, height, rows):
-        strip = maps[:, top : top + rows + 2]
-        total = total + _values(_windows(strip, scratch), _equal_windows(strip), scratch).sum(dtype=torch.float64)
-    return total
+    strips = (maps[:, top : top + rows + 2] for top in range(0, height, rows))
+    return sum(_values(_windows(strip), _equal_windows(strip)).sum(dtype=torch.float64) for strip in strips)
 
 
 def _binary_similarity(*maps):
@@ -300,7 +251,7 @@ def _binary_similarity(*maps):
     pairs = counts.nonzero()[:, 0]
     codes = torch.stack([pairs // 512, pairs % 512])
     windows = (codes >> torch.arange(_CELLS, device=codes.device)[:, None, None] & 1).float()
-    value = _values(windows - windows.amin(0), (codes[1:] == codes[:1]).float(), _Scratch(codes.device))
+    value = _values(windows - windows.amin(0), (codes[1:] == codes[:1]).float())
     return (value[0].double() * counts[pairs]).sum() / counts.sum()
 
 

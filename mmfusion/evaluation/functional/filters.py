@@ -15,7 +15,7 @@ from torch import Tensor
 def gaussian_window(
     size: int, sigma: float, dtype: torch.dtype = torch.float64, device: torch.device | None = None
 ) -> Tensor:
-    """One-dimensional Gaussian taps that sum to one; their outer product is MATLAB's ``fspecial('gaussian')``.
+    """Compute one-dimensional Gaussian taps that sum to one, as MATLAB's ``fspecial``.
 
     Examples:
         >>> gaussian_window(3, 0.5)
@@ -89,7 +89,7 @@ def _filter_by_products(x: Tensor, taps: Tensor, step: int = 1) -> Tensor:
 
 
 def local_moments(images: Sequence[Tensor], taps: Tensor) -> tuple[list[Tensor], Callable[[int, int], Tensor]]:
-    """Local means of 1×1×H×W images, and ``cov(i, j)`` giving their local covariances, under one separable window."""
+    """Compute local means of 1×1×H×W images, and ``cov(i, j)`` of local covariances."""
     mu = [filter_valid(x, taps) for x in images]
 
     def cov(i: int, j: int):
@@ -99,7 +99,7 @@ def local_moments(images: Sequence[Tensor], taps: Tensor) -> tuple[list[Tensor],
 
 
 def halve(x: Tensor) -> Tensor:
-    """Mean of each 2×2 block; an odd last row or column is repeated first.
+    """Average 2×2 blocks; an odd last row or column is repeated.
 
     The same as averaging with a 2×2 window, borders mirrored, and keeping every second pixel of the result.
     """
@@ -111,7 +111,7 @@ def halve(x: Tensor) -> Tensor:
 
 
 def sobel(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Sobel responses across and down of an image that has its border already: N×1×(H+2)×(W+2) → two of N×1×H×W."""
+    """Compute Sobel responses across and down: N×1×(H+2)×(W+2) → two of N×1×H×W."""
     columns = (x[..., :-2, :] + x[..., 2:, :]).add_(x[..., 1:-1, :], alpha=2)
     rows = (x[..., :-2] + x[..., 2:]).add_(x[..., 1:-1], alpha=2)
     return columns[..., 2:] - columns[..., :-2], rows[..., 2:, :] - rows[..., :-2, :]

@@ -1,7 +1,9 @@
 """Information metrics: what the grey levels of the images say of each other.
 
-All take N×1×H×W images (uint8; floating point with ``data_range=255`` or ``data_range=1``), which are rounded to the 256
-levels of a written file, and return one float64 value per image.
+All take ``fused``, ``ir`` and ``vi``, N×1×H×W each (uint8; floating point with ``data_range=255`` or ``data_range=1``), or
+``fused`` alone, and return N float64 values. ``protocol`` says which public code is followed where they differ; ``shared``
+holds what several metrics have in common, see :func:`~mmfusion.evaluation.functional.memo.each`.
+The images are rounded to the 256 levels of a written file.
 """
 
 import math
@@ -71,18 +73,10 @@ def _clean(value: Tensor) -> Tensor:
 def entropy(fused: Tensor, *, data_range: float | None = None, shared: Shared | None = None) -> Tensor:
     """EN: Shannon entropy of the grey levels.
 
-    ``EN = −Σ p(l) log2 p(l)``; range [0, 8] bits, higher is better; 0 for a constant image.
+    ``EN = −Σ p(l) log2 p(l)``; N values in [0, 8] bits, higher is better; 0 for a constant image.
 
     J. W. Roberts et al., "Assessment of image fusion procedures using entropy, image quality, and multispectral
     classification", J. Appl. Remote Sens. 2, 2008. The same in both protocols (VIFB: mean over the channels).
-
-    Args:
-        fused: N×1×H×W.
-        data_range: 255 or 1; must be given but for uint8 images.
-        shared: See :func:`~mmfusion.evaluation.functional.memo.each`.
-
-    Returns:
-        N values.
 
     Examples:
         >>> entropy(torch.tensor([[[[0, 255], [0, 255]]]], dtype=torch.uint8))
@@ -103,7 +97,7 @@ def mutual_information(
 ) -> Tensor:
     """MI: what the fused image tells of both sources.
 
-    ``MI = I(F; IR) + I(F; VI)`` with ``I(A; B) = H(A) + H(B) − H(A, B)``; range [0, 16], higher is better; 0 for a
+    ``MI = I(F; IR) + I(F; VI)`` with ``I(A; B) = H(A) + H(B) − H(A, B)``; N values in [0, 16], higher is better; 0 for a
     constant fused image.
 
     - ``'tang'``: in bits. The public code adds one to 8-bit levels, so that 254 and 255 fall together in the joint
@@ -111,15 +105,6 @@ def mutual_information(
     - ``'vifb'``: in nats, without that saturation.
 
     G. Qu, D. Zhang, P. Yan, "Information measure for performance of image fusion", Electronics Letters 38(7), 2002.
-
-    Args:
-        fused, ir, vi: N×1×H×W.
-        protocol: ``'tang'`` or ``'vifb'``.
-        data_range: 255 or 1; must be given but for uint8 images.
-        shared: See :func:`~mmfusion.evaluation.functional.memo.each`.
-
-    Returns:
-        N values.
 
     Examples:
         >>> a = torch.tensor([[[[0, 100], [0, 100]]]], dtype=torch.uint8)
@@ -149,19 +134,11 @@ def normalized_mutual_information(
 ) -> Tensor:
     """NMI (Q_MI): mutual information with each source, over the mean of the two entropies.
 
-    ``NMI = 2 [I(F; IR) / (H(F) + H(IR)) + I(F; VI) / (H(F) + H(VI))]``; range [0, 2], higher is better; NaN where the
+    ``NMI = 2 [I(F; IR) / (H(F) + H(IR)) + I(F; VI) / (H(F) + H(VI))]``; N values in [0, 2], higher is better; NaN where the
     fused image and a source are both constant (0 / 0).
 
     M. Hossny, S. Nahavandi, D. Creighton, "Comments on 'Information measure for performance of image fusion'",
     Electronics Letters 44(18), 2008. The same in both protocols.
-
-    Args:
-        fused, ir, vi: N×1×H×W.
-        data_range: 255 or 1; must be given but for uint8 images.
-        shared: See :func:`~mmfusion.evaluation.functional.memo.each`.
-
-    Returns:
-        N values.
     """
     return each(_nmi_one, prepare(fused, ir, vi, data_range=data_range), shared)
 
@@ -179,19 +156,11 @@ def cross_entropy(
     """CE: how far the fused image's histogram lies from the sources'.
 
     ``CE = [D(VI‖F) + D(IR‖F)] / 2`` with ``D(S‖F) = Σ p_S log2(p_S / p_F)`` over the levels that both images have (so
-    it is no true divergence, and may be negative); lower is better; 0 for images without a common level.
+    it is no true divergence, and may be negative); N values, lower is better; 0 for images without a common level.
 
     D. M. Bulanon, T. Burks, V. Alchanatis, "Image fusion of visible and thermal images for fruit detection",
     Biosystems Engineering 103(1), 2009, as VIFB computes it. The public ``tang`` code has no cross entropy; under that
     protocol the same formula runs on the grey images.
-
-    Args:
-        fused, ir, vi: N×1×H×W.
-        data_range: 255 or 1; must be given but for uint8 images.
-        shared: See :func:`~mmfusion.evaluation.functional.memo.each`.
-
-    Returns:
-        N values.
     """
     return each(_cross_entropy_one, prepare(fused, ir, vi, data_range=data_range), shared)
 
@@ -208,19 +177,11 @@ def qncie(
     """QNCIE: nonlinear correlation information entropy of the three images together.
 
     With ``NCC(A, B) = [H(A) + H(B) − H(A, B)] / 8`` (entropies in bits over log2 256), the eigenvalues ``λ`` of the
-    3×3 matrix of the pairwise NCC (ones on the diagonal) give ``QNCIE = 1 + Σ (λ/3) log256(λ/3)``; range [0.8, 1],
+    3×3 matrix of the pairwise NCC (ones on the diagonal) give ``QNCIE = 1 + Σ (λ/3) log256(λ/3)``; N values in [0.8, 1],
     higher is better.
 
     Q. Wang, Y. Shen, J. Jin, "Performance evaluation of image fusion techniques", ch. 19 in T. Stathaki (ed.), Image
     Fusion, 2008; parameters as in Z. Liu's toolbox. The same in both protocols.
-
-    Args:
-        fused, ir, vi: N×1×H×W.
-        data_range: 255 or 1; must be given but for uint8 images.
-        shared: See :func:`~mmfusion.evaluation.functional.memo.each`.
-
-    Returns:
-        N values.
     """
     return each(_qncie_one, prepare(fused, ir, vi, data_range=data_range), shared)
 
@@ -245,8 +206,8 @@ def tsallis_entropy(
 ) -> Tensor:
     """TE: mutual information of Tsallis' generalised entropy, summed over the sources.
 
-    ``TE = I_q(F; IR) + I_q(F; VI)`` with ``I_q(A; B) = [1 − Σ p(a, b)^q / (p(a) p(b))^(q−1)] / (1 − q)``; non-negative,
-    higher is better; 0 for a constant fused image.
+    ``TE = I_q(F; IR) + I_q(F; VI)`` with ``I_q(A; B) = [1 − Σ p(a, b)^q / (p(a) p(b))^(q−1)] / (1 − q)``; N values in
+    [0, ∞), higher is better; 0 for a constant fused image.
 
     N. Cvejic, C. N. Canagarajah, D. R. Bull, "Image fusion metric based on mutual information and Tsallis entropy",
     Electronics Letters 42(11), 2006, where q = 1.85. Z. Liu's toolbox multiplies each joint frequency with the
@@ -254,13 +215,7 @@ def tsallis_entropy(
     The same in both protocols.
 
     Args:
-        fused, ir, vi: N×1×H×W.
         q: Tsallis' parameter, not 1.
-        data_range: 255 or 1; must be given but for uint8 images.
-        shared: See :func:`~mmfusion.evaluation.functional.memo.each`.
-
-    Returns:
-        N values.
 
     Raises:
         ValueError: If ``q`` is 1, where the formula is 0 / 0 (its limit is the mutual information in nats).

@@ -34,7 +34,7 @@ class Shared:
 
 
 def each(function: Callable[..., Tensor], images: Sequence[Tensor], shared: Shared | None = None) -> Tensor:
-    """Run ``function`` on one image (and its sources) at a time and join the values.
+    """Run ``function`` image by image, with sources, and join N values.
 
     Memory is then that of one image whatever the batch, its planes stay in the processor's cache, and the values
     cannot depend on the batch.
@@ -43,9 +43,6 @@ def each(function: Callable[..., Tensor], images: Sequence[Tensor], shared: Shar
         function: ``function(shared, *row)`` takes one 1×1×H×W tensor per entry of ``images`` and returns one value.
         images: N×1×H×W each.
         shared: Results of other metrics on these very images; of use for a batch of one.
-
-    Returns:
-        N values.
     """
     if len(images[0]) == 1:
         return function(shared or Shared(), *images).view(1)

@@ -1,7 +1,8 @@
 """Metrics of human perception.
 
-All take N×1×H×W images (uint8; floating point with ``data_range=255`` or ``data_range=1``) and return one float64 value
-per image.
+All take ``fused``, ``ir`` and ``vi``, N×1×H×W each (uint8; floating point with ``data_range=255`` or ``data_range=1``), or
+``fused`` alone, and return N float64 values. ``protocol`` says which public code is followed where they differ; ``shared``
+holds what several metrics have in common, see :func:`~mmfusion.evaluation.functional.memo.each`.
 """
 
 import math
@@ -59,19 +60,14 @@ def visual_information_fidelity(
     - ``'tang'``: the sum over both sources, as the public code has it (range about [0, 2]).
     - ``'vifb'``: their mean, the other public convention (the benchmark itself publishes no VIF).
 
-    Higher is better (above 1 per source means enhanced contrast); NaN where a source is constant.
+    N values, higher is better (above 1 per source means enhanced contrast); NaN where a source is constant.
 
     H. R. Sheikh, A. C. Bovik, "Image information and visual quality", IEEE Trans. Image Processing 15(2), 2006;
     pixel-domain form ``vifp_mscale``.
 
     Args:
         fused, ir, vi: N×1×H×W, 41 pixels or more each way.
-        protocol: ``'tang'`` or ``'vifb'``.
-        data_range: 255 or 1; must be given but for uint8 images.
         sigma_noise: Variance of the visual noise.
-
-    Returns:
-        N values.
     """
     images = prepare(fused, ir, vi, data_range=data_range, min_size=VIF_MIN_SIZE)
     total = each(lambda _, *row: _vif_sum(row, sigma_noise), images)
@@ -110,8 +106,8 @@ def visual_information_fidelity_for_fusion(
     the source with the **lower** gain counts, the visible one where both are equal. A scale has ``Σ(VID + 1e-7) /
     Σ(VIND + 1e-7)``; VIFF is their sum, weighted by 1, 0, 0.15, 1 over 2.15.
 
-    Higher is better: 1 of equal images, more where the contrast grows; defined for constant images, too (1 of constant
-    sources).
+    N values, higher is better: 1 of equal images, more where the contrast grows; defined for constant images, too (1 of
+    constant sources).
 
     Y. Han, Y. Cai, Y. Cao, X. Xu, "A new image fusion performance metric based on visual information fidelity", Information
     Fusion 14(2), 2013. Logarithms cancel but for the 1e-7, which is of decimal ones, as in the public code (VIFF_Public).
@@ -119,11 +115,7 @@ def visual_information_fidelity_for_fusion(
 
     Args:
         fused, ir, vi: N×1×H×W, 41 pixels or more each way.
-        data_range: 255 or 1; must be given but for uint8 images.
         sigma_noise: Variance of the visual noise.
-
-    Returns:
-        N values.
     """
     images = prepare(fused, ir, vi, data_range=data_range, min_size=VIF_MIN_SIZE)
     return each(lambda _, *row: _viff_sum(row, sigma_noise), images)
@@ -206,18 +198,10 @@ def qcb(
     Images are stretched to 0–255, filtered by a contrast sensitivity ``S(r) = e^(−(r/15.387)²) − 0.7622
     e^(−(r/1.3456)²)``, and turned to masked contrast ``C′ = C³ / (C² + 10⁻⁴)`` with ``C = |G₂ ∗ I / G₄ ∗ I − 1|``
     (Gaussians of σ = 2, 4 on 31×31). Per pixel ``Q_S = min(C′_S, C′_F) / max(C′_S, C′_F)``, weighted over the sources
-    by ``C′_S²``; averaged. Range [0, 1], higher is better; NaN where an image is constant and not black.
+    by ``C′_S²``; averaged. N values in [0, 1], higher is better; NaN where an image is constant and not black.
 
     Y. Chen, R. S. Blum, "A new automated quality assessment algorithm for image fusion", Image and Vision Computing
     27, 2009, as Z. Liu's toolbox and VIFB compute it. The same in both protocols.
-
-    Args:
-        fused, ir, vi: N×1×H×W.
-        data_range: 255 or 1; must be given but for uint8 images.
-        shared: See :func:`~mmfusion.evaluation.functional.memo.each`.
-
-    Returns:
-        N values.
     """
     return each(_qcb_one, prepare(fused, ir, vi, data_range=data_range), shared)
 
@@ -264,18 +248,10 @@ def qcv(
     Images are stretched to 0–255. In blocks of 16×16 (the last ones filled up with zeros) the saliency of a source is
     ``Σ g⁵`` of its Sobel strength, and the error the mean square of ``S − F`` filtered by Mannos and Sakrison's contrast
     sensitivity ``2.6 (0.0192 + 0.144 r) e^(−(0.144 r)^1.1)``; ``Qcv = Σ saliency · error / Σ saliency`` over blocks and
-    sources. Range [0, ∞), lower is better; NaN where an image is constant and not black, or both sources are.
+    sources. N values in [0, ∞), lower is better; NaN where an image is constant and not black, or both sources are.
 
     H. Chen, P. K. Varshney, "A human perception inspired quality metric for image fusion based on regional
     information", Information Fusion 8(2), 2007, as Z. Liu's toolbox and VIFB compute it. The same in both protocols.
-
-    Args:
-        fused, ir, vi: N×1×H×W.
-        data_range: 255 or 1; must be given but for uint8 images.
-        shared: See :func:`~mmfusion.evaluation.functional.memo.each`.
-
-    Returns:
-        N values.
     """
     return each(_qcv_one, prepare(fused, ir, vi, data_range=data_range), shared)
 

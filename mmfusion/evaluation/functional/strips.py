@@ -9,7 +9,7 @@ STRIP = 1 << 17
 
 
 def strip_sums(function: Callable[..., Tensor], images: Sequence[Tensor], reach: int = 0, multiple: int = 1) -> Tensor:
-    """Sum over an image what a function of its pixels and their neighbours finds, strip by strip.
+    """Sum a function of pixels and their neighbours, strip by strip.
 
     Intermediate results are then of a strip's size, whatever the image's: they stay in the processor's cache, and large
     images do not take many times their own memory.
@@ -28,7 +28,7 @@ def strip_sums(function: Callable[..., Tensor], images: Sequence[Tensor], reach:
 
 
 def strip_map(function: Callable[..., Tensor], images: Sequence[Tensor], reach: int = 0) -> Tensor:
-    """The plane that a function finds from an image's pixels and their neighbours, strip by strip.
+    """Map an image's pixels and their neighbours to a plane, strip by strip.
 
     For the same reasons as :func:`strip_sums`: fresh memory for whole planes costs more than what is computed.
 

@@ -1,7 +1,8 @@
 """Correlation and structure metrics: how alike the fused image and its sources are.
 
-All take N×1×H×W images (uint8; floating point with ``data_range=255`` or ``data_range=1``) and return one float64 value
-per image.
+All take ``fused``, ``ir`` and ``vi``, N×1×H×W each (uint8; floating point with ``data_range=255`` or ``data_range=1``), or
+``fused`` alone, and return N float64 values. ``protocol`` says which public code is followed where they differ; ``shared``
+holds what several metrics have in common, see :func:`~mmfusion.evaluation.functional.memo.each`.
 """
 
 import math
@@ -35,17 +36,10 @@ def _correlation(a: Tensor, *b) -> Tensor:
 def correlation_coefficient(fused: Tensor, ir: Tensor, vi: Tensor, *, data_range: float | None = None) -> Tensor:
     """CC: Pearson's correlation of the fused image with each source, averaged.
 
-    ``CC = [r(F, IR) + r(F, VI)] / 2``; range [−1, 1], higher is better; NaN where an image is constant.
+    ``CC = [r(F, IR) + r(F, VI)] / 2``; N values in [−1, 1], higher is better; NaN where an image is constant.
 
     P. Jagalingam, A. V. Hegde, "A review of quality metrics for fused image", Aquatic Procedia 4, 2015. The same in
     both protocols.
-
-    Args:
-        fused, ir, vi: N×1×H×W.
-        data_range: 255 or 1; must be given but for uint8 images.
-
-    Returns:
-        N values.
 
     Examples:
         >>> x = 100 * torch.rand(1, 1, 8, 8)
@@ -61,18 +55,11 @@ def sum_of_correlations_of_differences(
 ) -> Tensor:
     """SCD: how the part that came from one source correlates with that source.
 
-    ``SCD = r(F − VI, IR) + r(F − IR, VI)``; range [−2, 2], higher is better; NaN where a source is constant, or the
+    ``SCD = r(F − VI, IR) + r(F − IR, VI)``; N values in [−2, 2], higher is better; NaN where a source is constant, or the
     fused image differs from a source by a constant only.
 
     V. Aslantas, E. Bendes, "A new image quality metric for image fusion: The sum of the correlations of differences",
     AEÜ 69(12), 2015. The same in both protocols.
-
-    Args:
-        fused, ir, vi: N×1×H×W.
-        data_range: 255 or 1; must be given but for uint8 images.
-
-    Returns:
-        N values.
     """
     images = prepare(fused, ir, vi, data_range=data_range)
     return each(lambda _, f, a, b: _correlation(a, f, b) + _correlation(b, f, a), images)
@@ -91,17 +78,10 @@ def _squared_errors(fused: Tensor, ir: Tensor, vi: Tensor, data_range: float | N
 def mean_squared_error(fused: Tensor, ir: Tensor, vi: Tensor, *, data_range: float | None = None) -> Tensor:
     """MSE: mean squared difference to the sources, of images in [0, 1].
 
-    ``MSE = [mean (F − IR)² + mean (F − VI)²] / 2``; range [0, 1], lower is better.
+    ``MSE = [mean (F − IR)² + mean (F − VI)²] / 2``; N values in [0, 1], lower is better.
 
     P. Jagalingam, A. V. Hegde, "A review of quality metrics for fused image", Aquatic Procedia 4, 2015. VIFB publishes
     no MSE; under that protocol it is the same formula, channel by channel.
-
-    Args:
-        fused, ir, vi: N×1×H×W.
-        data_range: 255 or 1; must be given but for uint8 images.
-
-    Returns:
-        N values.
 
     Examples:
         >>> black, white = torch.zeros(1, 1, 2, 2), torch.full((1, 1, 2, 2), 255.)
@@ -122,17 +102,9 @@ def root_mean_squared_error(
     - ``'vifb'``: ``[√Σ(F − IR)² + √Σ(F − VI)²] / (2·H·W)`` of images in 0–255: the root is taken before the division
       by the number of pixels, so the value falls with the size of the image.
 
-    Lower is better.
+    N values, lower is better.
 
     P. Jagalingam, A. V. Hegde, "A review of quality metrics for fused image", Aquatic Procedia 4, 2015.
-
-    Args:
-        fused, ir, vi: N×1×H×W.
-        protocol: ``'tang'`` or ``'vifb'``.
-        data_range: 255 or 1; must be given but for uint8 images.
-
-    Returns:
-        N values.
     """
     to_ir, to_vi, pixels = _squared_errors(fused, ir, vi, data_range)
     if protocol == 'vifb':
@@ -145,21 +117,13 @@ def peak_signal_to_noise_ratio(
 ) -> Tensor:
     """PSNR, in dB, as the public codes compute it; neither is the textbook's.
 
-    ``PSNR = 20 log10(255 / √E)``, higher is better; +∞ where the fused image equals both sources.
+    ``PSNR = 20 log10(255 / √E)``; N values, higher is better; +∞ where the fused image equals both sources.
 
     - ``'tang'``: E is :func:`mean_squared_error`, of images in [0, 1], under a peak of 255: values lie 48.13 dB above
       the textbook's.
     - ``'vifb'``: E is :func:`root_mean_squared_error` of the same protocol (already a root).
 
     P. Jagalingam, A. V. Hegde, "A review of quality metrics for fused image", Aquatic Procedia 4, 2015.
-
-    Args:
-        fused, ir, vi: N×1×H×W.
-        protocol: ``'tang'`` or ``'vifb'``.
-        data_range: 255 or 1; must be given but for uint8 images.
-
-    Returns:
-        N values.
     """
     if protocol == 'vifb':
         error = root_mean_squared_error(fused, ir, vi, protocol=protocol, data_range=data_range)
@@ -189,18 +153,13 @@ def ssim(fused: Tensor, ir: Tensor, vi: Tensor, *, protocol: str = 'tang', data_
     - ``'vifb'``: the sum over both sources, windows inside the image only, ``C₁ = (0.01·255)²``, ``C₂ = (0.03·255)²``.
       Range [−2, 2].
 
-    Higher is better; defined for constant images.
+    N values, higher is better; defined for constant images.
 
     Z. Wang et al., "Image quality assessment: from error visibility to structural similarity", IEEE Trans. Image
     Processing 13(4), 2004.
 
     Args:
         fused, ir, vi: N×1×H×W, 11 pixels or more each way.
-        protocol: ``'tang'`` or ``'vifb'``.
-        data_range: 255 or 1; must be given but for uint8 images.
-
-    Returns:
-        N values.
     """
     images = prepare(fused, ir, vi, data_range=data_range, min_size=11)
     if protocol == 'tang':
@@ -233,7 +192,7 @@ def mef_ssim(fused: Tensor, ir: Tensor, vi: Tensor, *, data_range: float | None 
 
     In every 11×11 window a desired patch is made from the two sources' mean-free patches (weights by their contrast,
     the more decided the more consistent the two are) and scaled to the higher contrast; the map is
-    ``(2 σ_rF + C) / (σ_r² + σ_F² + C)`` under Gaussian weights (11×11, σ = 1.5), ``C = (0.03·255)²``. Range [−1, 1],
+    ``(2 σ_rF + C) / (σ_r² + σ_F² + C)`` under Gaussian weights (11×11, σ = 1.5), ``C = (0.03·255)²``. N values in [−1, 1],
     higher is better.
 
     K. Ma, K. Zeng, Z. Wang, "Perceptual quality assessment for multi-exposure image fusion", IEEE Trans. Image
@@ -241,10 +200,6 @@ def mef_ssim(fused: Tensor, ir: Tensor, vi: Tensor, *, data_range: float | None 
 
     Args:
         fused, ir, vi: N×1×H×W, 11 pixels or more each way.
-        data_range: 255 or 1; must be given but for uint8 images.
-
-    Returns:
-        N values.
     """
     return each(lambda _, *row: _mef_ssim_mean(row), prepare(fused, ir, vi, data_range=data_range, min_size=11))
 
@@ -294,15 +249,10 @@ def ms_ssim(
       similarity for image quality assessment", Asilomar 2003: contrast-structure at five scales and luminance at the
       coarsest, β = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333). Range [0, 2]; NaN as above (the benchmark publishes none).
 
-    Higher is better.
+    N values, higher is better.
 
     Args:
         fused, ir, vi: N×1×H×W, 44 (``'vifb'``: 176) pixels or more each way.
-        protocol: ``'tang'`` or ``'vifb'``.
-        data_range: 255 or 1; must be given but for uint8 images.
-
-    Returns:
-        N values.
     """
     images = prepare(fused, ir, vi, data_range=data_range, min_size=MS_SSIM_MIN_SIZE[protocol])
     one = _mef_ms_ssim if protocol == 'tang' else _ms_ssim
@@ -353,7 +303,7 @@ def qy(fused: Tensor, ir: Tensor, vi: Tensor, *, data_range: float | None = None
 
     With SSIM (7×7 Gaussian, σ = 1.5, no constants) and ``λ = σ_IR² / (σ_IR² + σ_VI²)`` per window:
     ``λ SSIM(IR, F) + (1 − λ) SSIM(VI, F)`` where ``SSIM(IR, VI) ≥ 0.75``, else ``max(SSIM(IR, F), SSIM(VI, F))``;
-    averaged. Range [−1, 1], higher is better.
+    averaged. N values in [−1, 1], higher is better.
 
     C. Yang et al., "A novel similarity based quality metric for image fusion", Information Fusion 9, 2008, as in Z.
     Liu's toolbox. Its constants of 2e-16 only keep 0 / 0 away; here flat patches are told by their variance instead,
@@ -362,10 +312,6 @@ def qy(fused: Tensor, ir: Tensor, vi: Tensor, *, data_range: float | None = None
 
     Args:
         fused, ir, vi: N×1×H×W, 7 pixels or more each way.
-        data_range: 255 or 1; must be given but for uint8 images.
-
-    Returns:
-        N values.
     """
     images = prepare(fused, ir, vi, data_range=data_range, min_size=7)
     return each(lambda _, *row: strip_sums(_qy_sum, row, 6) / _windows_of(row[0], 7), images)
@@ -394,7 +340,7 @@ def qw(
     """Qw: Piella's weighted fusion quality index.
 
     ``Qw = Σ c [λ SSIM(F, IR) + (1 − λ) SSIM(F, VI)]`` with SSIM as in :func:`ssim` (``'vifb'``),
-    ``λ = σ_IR² / (σ_IR² + σ_VI²)`` and ``c`` proportional to ``max(σ_IR², σ_VI²)``, summing to one; range [−1, 1],
+    ``λ = σ_IR² / (σ_IR² + σ_VI²)`` and ``c`` proportional to ``max(σ_IR², σ_VI²)``, summing to one; N values in [−1, 1],
     higher is better; defined for constant images (there λ = 1/2 and all windows count alike).
 
     G. Piella, H. Heijmans, "A new quality metric for image fusion", ICIP 2003, as in Z. Liu's toolbox. The same in
@@ -402,11 +348,6 @@ def qw(
 
     Args:
         fused, ir, vi: N×1×H×W, 11 pixels or more each way.
-        data_range: 255 or 1; must be given but for uint8 images.
-        shared: See :func:`~mmfusion.evaluation.functional.memo.each`.
-
-    Returns:
-        N values.
     """
     images = prepare(fused, ir, vi, data_range=data_range, min_size=11)
     return each(lambda shared, *row: shared(_qw_one, *row), images, shared)
@@ -435,18 +376,13 @@ def qe(
     """Qe: Piella's edge-dependent fusion quality index.
 
     ``Qe = Qw(F, IR, VI) · Qw(F′, IR′, VI′)`` with :func:`qw` and Prewitt gradient magnitudes X′ (zeros around the
-    image); range [−1, 1], higher is better.
+    image); N values in [−1, 1], higher is better.
 
     G. Piella, H. Heijmans, "A new quality metric for image fusion", ICIP 2003. Z. Liu's toolbox names ``Q·Qw`` in its
     code an edge index but never sets Q; this is the paper's formula with α = 1. The same in both protocols.
 
     Args:
         fused, ir, vi: N×1×H×W, 11 pixels or more each way.
-        data_range: 255 or 1; must be given but for uint8 images.
-        shared: See :func:`~mmfusion.evaluation.functional.memo.each`.
-
-    Returns:
-        N values.
     """
     images = prepare(fused, ir, vi, data_range=data_range, min_size=11)
     return each(_qe_one, images, shared)

@@ -30,12 +30,12 @@ def class_table(class_map: Mapping[str, Sequence[str]], classes: Sequence[str], 
 
 
 def classes_of(predicted: str | Sequence[str]) -> Sequence[str]:
-    """Classes of a model: those given, or those of the dataset that is named, such as ``'mmseg.CityscapesDataset'``."""
+    """Give the classes listed, or those of a dataset such as ``'mmseg.CityscapesDataset'``."""
     return DATASETS.get(predicted).METAINFO['classes'] if isinstance(predicted, str) else predicted
 
 
 class ThroughClassMap:
-    """Let a metric compare by common classes, and give results of groups of images apart; it stands before the metric.
+    """Let a metric compare by common classes, and by groups of images.
 
     Args:
         class_map: Common class → names that it has in either vocabulary.

@@ -141,9 +141,6 @@ class FusionMetric(BaseMetric):
     def compute_metrics(self, results: list[list[dict]]) -> dict[str, float]:
         """Average over distinct images.
 
-        Args:
-            results: Of each process.
-
         Returns:
             Name → mean over all images; of several datasets also ``DATASET/NAME``.
         """

@@ -42,7 +42,7 @@ class MappedIoUMetric(ThroughClassMap, PerClassIoUMetric):
         return table
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """Compute the metrics of all images and of each group; the means are over the common classes."""
+        """Compute metrics of all images and each group, over common classes."""
         stems, areas = zip(*results, strict=True)
         metrics = {}
         for prefix, part in grouped(areas, stems, self.groups).items():

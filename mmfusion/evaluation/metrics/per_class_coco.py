@@ -34,7 +34,7 @@ class PerClassCocoMetric(CocoMetric):
         self.mean_over = mean_over and tuple(mean_over)
 
     def compute_metrics(self, results: list[tuple[dict, dict]]) -> dict[str, float]:
-        """As the stock metric, and ``<class>_precision_50``."""
+        """Compute the stock metric's values, and ``<class>_precision_50``."""
         unknown = set(self.mean_over or ()) - set(self.dataset_meta['classes'])
         if unknown:
             raise ValueError(

@@ -18,7 +18,7 @@ class PerClassIoUMetric(IoUMetric):
     """
 
     def compute_metrics(self, results: list[tuple]) -> dict[str, float]:
-        """As the stock metric, and the classes.
+        """Compute the stock metric's values, and those of classes.
 
         Args:
             results: Of each image, areas of intersection, union, prediction and label by class.

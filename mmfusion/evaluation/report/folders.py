@@ -69,17 +69,17 @@ class Results:
     reading: dict = field(default_factory=check_reading)
 
     def value(self, method: str, metric: str, image: str) -> float:
-        """One value; NaN where it is not defined or the image is missing."""
+        """Give one value; NaN where undefined or the image is missing."""
         return self.values.get(method, {}).get(metric, {}).get(image, math.nan)
 
     def mean(self, method: str, metric: str, images: Sequence[str] | None = None) -> float:
-        """Mean over the images with a value; NaN if there is none."""
+        """Average over the images with a value; NaN if none has."""
         found = [self.value(method, metric, image) for image in (self.images if images is None else images)]
         found = [v for v in found if not math.isnan(v)]
         return math.fsum(found) / len(found) if found and math.inf not in found else (found and math.inf) or math.nan
 
     def undefined(self, method: str, metric: str, images: Sequence[str] | None = None) -> dict[str, str]:
-        """dict[str, str]: image → reason, for the images that the mean leaves out."""
+        """Give the reason for each image that the mean leaves out."""
         images = self.images if images is None else images
         return {i: r for i, r in self.reasons.get(method, {}).get(metric, {}).items() if i in images}
 
@@ -408,7 +408,7 @@ def save(results: Results, out_dir: str | Path) -> None:
 
 
 def as_dict(results: Results) -> dict[str, Any]:
-    """What ``metrics.json`` holds: no NaN or infinity (``null``, ``"inf"``), and each metric's direction and range."""
+    """Give what ``metrics.json`` holds, without NaN or infinity (``null``, ``"inf"``)."""
     column = PROTOCOLS.index(results.protocol)
 
     def plain(value: float) -> float | str | None:

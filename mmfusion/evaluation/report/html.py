@@ -18,14 +18,11 @@ from .tables import notes, summarize
 
 
 def choose_pictures(results: Results, limit: int | None) -> list[str]:
-    """The images whose pictures go into the gallery: the best and worst of each method and metric first.
+    """Choose the gallery's images: best and worst of each method and metric first.
 
     Args:
         results: The values.
         limit: At most so many; None for all.
-
-    Returns:
-        Images in the order of ``results.images``.
     """
     if limit is None or limit >= len(results.images):
         return list(results.images)
@@ -61,7 +58,7 @@ def write_html(
     costs: Mapping[str, Mapping[str, float]] | None = None,
     cost_note: str = '',
 ) -> None:
-    """Write the report: ranking table, best and worst images, a plot per metric, and the gallery.
+    """Write the report: ranking table, best and worst images, plots, gallery.
 
     Args:
         results: The values, with their files.
@@ -96,7 +93,7 @@ def write_html(
 
 
 def best_and_worst(results: Results, metric: str) -> dict[str, tuple[str, str]]:
-    """The best and the worst image of each method under a metric.
+    """Find the best and worst image of each method under a metric.
 
     Returns:
         Method → (best, worst); methods without a defined value are left out.

@@ -16,7 +16,7 @@ Box = tuple[int, int, int, int]
 
 
 def parse_box(text: str) -> tuple[int, int, int, int]:
-    """``'x,y,width,height'`` → four integers.
+    """Read four integers from ``'x,y,width,height'``.
 
     Raises:
         ValueError: If there are not four whole numbers, or the region is empty.
@@ -35,7 +35,7 @@ def parse_box(text: str) -> tuple[int, int, int, int]:
 
 
 def magnify(img: np.ndarray, boxes: Sequence[Box], share: float = 0.4) -> np.ndarray:
-    """Draw each box and its magnified content: the first at the bottom right, the second at the bottom left.
+    """Draw boxes and, magnified at the bottom right and left, their content.
 
     Args:
         img: H×W×3 uint8 (B, G, R).
@@ -85,7 +85,7 @@ def make_panel(
     per_line: int | None = None,
     read: Callable[[str, dict], np.ndarray] | None = None,
 ) -> np.ndarray:
-    """A panel of images, one column for each source and method.
+    """Make a panel of images, a column for each source and method.
 
     Args:
         columns: Title → image's name → file.

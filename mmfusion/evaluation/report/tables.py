@@ -11,14 +11,7 @@ from .folders import Results
 
 
 def rank(values: Sequence[float], higher_is_better: bool) -> list[int | None]:
-    """Ranks from 1 (best); equal values share the better rank; NaN has no rank.
-
-    Args:
-        values: One per method.
-        higher_is_better: The direction.
-
-    Returns:
-        One per method.
+    """Rank methods' values from 1 (best); equals share a rank, NaN has none.
 
     Examples:
         >>> rank([0.5, 0.7, 0.7, float('nan')], True)
@@ -30,7 +23,7 @@ def rank(values: Sequence[float], higher_is_better: bool) -> list[int | None]:
 
 
 def summarize(results: Results, images: Sequence[str] | None = None) -> dict[str, dict]:
-    """Means, ranks and mean ranks of :class:`~mmfusion.evaluation.report.Results`.
+    """Compute means, ranks and mean ranks of results.
 
     Args:
         results: The values.
@@ -75,7 +68,7 @@ def split_day_night(images: Sequence[str]) -> dict[str, list[str]]:
 
 
 def format_value(value: float, digits: int = 4) -> str:
-    """A value in a cell: ``digits`` significant digits, no exponent for what a table prints."""
+    """Format a value for a table's cell, by significant digits without exponent."""
     if math.isnan(value):
         return '–'
     if math.isinf(value):
@@ -87,7 +80,7 @@ def format_value(value: float, digits: int = 4) -> str:
 
 
 def notes(results: Results, summary: dict[str, dict]) -> list[str]:
-    """list[str]: a line for every mean that leaves images out, with the number of images and the reasons."""
+    """List the means that leave images out, with number and reasons."""
     lines = []
     for method in results.methods:
         for name in results.metrics:
@@ -99,15 +92,12 @@ def notes(results: Results, summary: dict[str, dict]) -> list[str]:
 
 
 def table_of(results: Results, summary: dict[str, dict] | None = None, digits: int = 4) -> Table:
-    """Table of the means, one row a method, with the mean rank.
+    """Make the table of means, one row a method, with mean ranks.
 
     Args:
         results: The values.
         summary: Of :func:`summarize`, where it is of some of the images.
         digits: Significant digits.
-
-    Returns:
-        To be written as Markdown or LaTeX, or printed.
     """
     summary = summary or summarize(results)
     rows, places = [], []

@@ -83,28 +83,28 @@ class TaskCascade(BaseModel):
 
     @property
     def task(self) -> BaseModel:
-        """The stock model."""
+        """Give the stock model."""
         return getattr(self, self.task_name)
 
     @property
     def sides(self) -> tuple[str, str]:
-        """Names of the two parts: each a model of its own."""
+        """Name the two parts, each a model of its own."""
         return ('fuser', self.task_name)
 
     @property
     def fuser_is_frozen(self) -> bool:
-        """Whether no parameter of the fuser is trained at present."""
+        """Tell whether no parameter of the fuser is trained at present."""
         return not any(p.requires_grad for p in self.fuser.parameters())
 
     def train(self, mode: bool = True) -> 'TaskCascade':
-        """Training mode, but for what is frozen."""
+        """Set training mode, but for what is frozen."""
         super().train(mode)
         for part in named_parts(self, self.frozen).values():
             freeze(part)
         return self
 
     def init_weights(self) -> None:
-        """As in mmengine; then load the checkpoints that each side starts from."""
+        """Initialise as mmengine does, then load each side's checkpoint."""
         torch.manual_seed(self._init_seed)
         super().init_weights()
         for name, path in self.checkpoints.items():
@@ -112,7 +112,7 @@ class TaskCascade(BaseModel):
                 load_weights(getattr(self, name), path)
 
     def task_state_dict(self) -> dict[str, Tensor]:
-        """State dict of the stock model, in its own library's names, with the weights of frozen backbones."""
+        """Give the stock model's state dict in its library's names, frozen backbones included."""
         return full_state_dict(self.task)
 
     def place_state_dict(self, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
@@ -156,7 +156,7 @@ class TaskCascade(BaseModel):
         raise ValueError(f"mode must be 'loss', 'predict' or 'tensor', got {mode!r}")
 
     def loss(self, inputs: dict, data_samples: list[FusionDataSample] | None) -> dict[str, Tensor | list[Tensor]]:
-        """Losses of both sides.
+        """Compute the losses of both sides.
 
         Images of several sizes are fused size by size; the fuser's losses are then means over the images.
 
@@ -214,14 +214,11 @@ class TaskCascade(BaseModel):
     def predict_fused(
         self, fused: Tensor | list[Tensor], data_samples: list[FusionDataSample] | None = None
     ) -> list[FusionDataSample]:
-        """The second half of :meth:`predict`, for images that are fused already.
+        """Predict on images that are fused already.
 
         Args:
             fused: N×3×H×W, R, G, B in [0, 1], or a list of single images.
             data_samples: They receive the results.
-
-        Returns:
-            With ``fused`` and the task's predictions.
         """
         if data_samples is None:
             data_samples = [_sample_of(image) for image in fused]

@@ -50,11 +50,7 @@ class AdversarialFuser(ImageFuser):
         self.discriminator_steps = discriminator_steps
 
     def train_step(self, data: dict, optim_wrapper: OptimWrapperDict) -> dict[str, Tensor]:
-        """Train the discriminators, then the fusion network, on one batch.
-
-        Returns:
-            Values for the log.
-        """
+        """Train discriminators, then the fusion network, and give values to log."""
         if not isinstance(optim_wrapper, OptimWrapperDict):
             raise ValueError(
                 'AdversarialFuser needs an optimizer for each module: optim_wrapper=dict(constructor='

@@ -117,7 +117,7 @@ class Batch(dict):
 
 
 def arguments_of(part: nn.Module | Callable) -> dict[str, inspect.Parameter]:
-    """Give the named parameters of a module's ``forward``, or of a function; wrappers are looked through."""
+    """Give the parameters of a function, or a module's ``forward``, wrapped or not."""
     while isinstance(part, nn.Module) and (is_model_wrapper(part) or hasattr(part, '_orig_mod')):
         part = part.module if is_model_wrapper(part) else part._orig_mod
     function = part.forward if isinstance(part, nn.Module) else part
@@ -132,9 +132,6 @@ def take(part: nn.Module | Callable, batch: Batch, inputs: Mapping[str, str] | N
         part: A module or function; the names of its parameters say what it needs. Those with a default are optional.
         batch: What there is.
         inputs: Parameter → name in the batch, where the two differ.
-
-    Returns:
-        Keyword arguments for the part.
 
     Raises:
         ValueError: If something needed is missing; the message lists what there is.
@@ -158,7 +155,7 @@ def take(part: nn.Module | Callable, batch: Batch, inputs: Mapping[str, str] | N
 
 
 def by_size(images: Sequence[Tensor]) -> list[list[int]]:
-    """Group positions of images of one shape, in the order in which the shapes first come."""
+    """Group positions of images by shape, in order of first appearance."""
     groups: dict[tuple, list[int]] = {}
     for position, image in enumerate(images):
         groups.setdefault(tuple(image.shape), []).append(position)

@@ -147,14 +147,7 @@ class ImageFuser(PriorHolder, BaseModel):
         return parts
 
     def place_state_dict(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Take the fuser out of a cascade's state dict; any other state dict stays as it is.
-
-        Args:
-            state: Of this model, or of a cascade (names that start with ``fuser.``).
-
-        Returns:
-            The state dict with this model's names.
-        """
+        """Take the fuser out of a cascade's state dict; keep any other."""
         mine = {name.removeprefix('fuser.'): value for name, value in state.items() if name.startswith('fuser.')}
         if not mine or not self.state_dict().keys().isdisjoint(state):
             return state
@@ -294,7 +287,7 @@ class ImageFuser(PriorHolder, BaseModel):
         return out['fused']
 
     def complete(self, batch: Batch, out: Mapping) -> Batch:
-        """Add what a network gave to its batch: ``fused`` brought to [0, 1], and its colours."""
+        """Add a network's outputs to its batch, ``fused`` in [0, 1], and colours."""
         batch.update(out)
         batch.returned = tuple(out)
         if 'fused' not in out and self.training and self.phase:

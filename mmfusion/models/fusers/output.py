@@ -9,6 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from mmfusion.models.layers import at_least_float32, exporting, gather_reflected, min_max_normalize
+from mmfusion.utils import to_uint8
 
 ROUNDINGS = ('round', 'truncate')
 PADDINGS = ('reflect', 'center', 'swinir')
@@ -116,12 +117,12 @@ def pad_to_multiple(image: Tensor, divisor: int, mode: str = 'reflect') -> Tenso
 
 
 def padding_before(length: int, divisor: int, mode: str) -> int:
-    """How many rows or columns :func:`pad_to_multiple` puts before those of an image."""
+    """Count the rows or columns that :func:`pad_to_multiple` puts first."""
     return -length % divisor // 2 if mode == 'center' else 0
 
 
 def resize_at_8_bits(image: Tensor, size: tuple[int, int]) -> Tensor:
     """Resize images in [0, 1] bilinearly at 8 bits by Pillow, as SciPy's ``imresize`` did; N×C×H×W, without gradient."""
-    levels = (image.detach() * 255).round().clamp(0, 255).to('cpu', torch.uint8).flatten(0, 1).numpy()
+    levels = to_uint8(image).cpu().flatten(0, 1).numpy()
     planes = [np.asarray(Image.fromarray(plane).resize(size[::-1], Image.Resampling.BILINEAR)) for plane in levels]
     return torch.from_numpy(np.stack(planes)).unflatten(0, image.shape[:2]).to(image) / 255

@@ -9,14 +9,14 @@ from .batch import Batch
 
 
 def windows(size: int, crop: int, stride: int) -> list[int]:
-    """Place windows of length ``crop`` every ``stride`` over ``size``; the last one ends at the border."""
+    """Place windows of ``crop`` every ``stride``, the last at the border of ``size``."""
     if size <= crop:
         return [0]
     return [*range(0, size - crop, stride), size - crop]
 
 
 def ramp(length: int, overlap: int, device: torch.device) -> Tensor:
-    """Blending weights of a window along one axis: linear over the overlap at both ends, 1 between."""
+    """Compute blending weights along one axis, linear over the overlap at both ends."""
     position = torch.arange(length, device=device, dtype=torch.float32) + 0.5
     edge = torch.minimum(position, length - position)
     return (edge / max(overlap, 1)).clamp(max=1)
@@ -32,7 +32,7 @@ def slide(
     stride: tuple[int, int] | None = None,
     blend: str = 'linear',
 ) -> Tensor:
-    """Fuse by overlapping windows.
+    """Fuse by overlapping windows; N×C×H×W.
 
     Args:
         fuse: From the batch of a window to its fused image, N×C×h×w.
@@ -40,9 +40,6 @@ def slide(
         crop_size: Height and width of a window.
         stride: Default: three quarters of the window.
         blend: Where windows overlap: ``'linear'``, each fades out towards its border, or ``'mean'``.
-
-    Returns:
-        Tensor: N×C×H×W.
 
     Raises:
         ValueError: If the stride is larger than the window, or below 1; if ``blend`` is unknown.

@@ -48,7 +48,7 @@ class GRDB(nn.Module):
                 self.kernels.copy_(torch.stack([kernel, kernel.T])[:, None, None])
 
     def forward(self, x: Tensor) -> Tensor:
-        """N×cin×H×W → N×cout×H×W."""
+        """Run on N×cin×H×W; N×cout×H×W."""
         features = x
         for conv in self.dense:
             features = torch.cat([features, self._act(conv(features))], dim=1)

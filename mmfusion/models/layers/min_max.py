@@ -38,7 +38,7 @@ class _Extremum(torch.autograd.Function):
 
 
 def rescale(x: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """(x − low) / (high − low), half precision in float32; 0 where the range is empty, as in a constant image.
+    """Compute (x − low) / (high − low), in float32 at least; 0 where the range is empty.
 
     NaN and infinity stay: a diverged network must not pass for a black image.
     """
@@ -49,7 +49,7 @@ def rescale(x: Tensor, low: Tensor, high: Tensor) -> Tensor:
 
 
 def min_max_normalize(x: Tensor, per_image: bool, eps: float = 0.0) -> Tensor:
-    """Stretch ``x`` to [0, 1]: (x − min x) / (max x − min x), in float32 (or float64) whatever autocast says.
+    """Stretch ``x`` to [0, 1]: (x − min x) / (max x − min x), in float32 at least.
 
     Args:
         x: N×1×H×W, any range.

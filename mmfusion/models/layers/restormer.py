@@ -39,7 +39,7 @@ class MDTA(nn.Module):
         self.project = nn.Conv2d(channels, channels, 1, bias=bias)
 
     def attention(self, q: Tensor, k: Tensor) -> Tensor:
-        """Maps N×heads×C_h×C_h of N×heads×C_h×HW queries and keys, in float32: a product over HW overflows half."""
+        """Compute maps N×heads×C_h×C_h of N×heads×C_h×HW queries and keys, in float32."""
         with torch.autocast(q.device.type, enabled=False):
             q, k = at_least_float32(q), at_least_float32(k)
             # The products are normalised instead of Q and K: C_h² numbers instead of twice C_h·HW.
@@ -48,16 +48,16 @@ class MDTA(nn.Module):
             return (cosine * self.temperature).softmax(dim=-1)
 
     def heads(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Queries, keys and values of N×C×H×W, N×heads×C_h×HW each."""
+        """Compute queries, keys and values of N×C×H×W, N×heads×C_h×HW each."""
         return self.depthwise(self.qkv(x)).flatten(2).unflatten(1, (3, self.num_heads, -1)).unbind(1)
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, size: Sequence[int]) -> Tensor:
-        """Attend by what :meth:`heads` gave, of one image or of two; N×C×H×W of (H, W) ``size``."""
+        """Attend by what :meth:`heads` gave; N×C×H×W of (H, W) ``size``."""
         out = self.attention(q, k).to(v.dtype) @ v
         return self.project(out.flatten(1, 2).unflatten(2, size))
 
     def forward(self, x: Tensor) -> Tensor:
-        """N×C×H×W → the same shape."""
+        """Run on N×C×H×W; the same shape."""
         return self.attend(*self.heads(x), x.shape[2:])
 
 
@@ -78,7 +78,7 @@ class GDFN(nn.Module):
         self.project = nn.Conv2d(hidden, channels, 1, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """N×C×H×W → the same shape."""
+        """Run on N×C×H×W; the same shape."""
         gate, value = self.depthwise(self.expand(x)).chunk(2, dim=1)
         return self.project(F.gelu(gate) * value)
 
@@ -106,7 +106,7 @@ class RestormerBlock(nn.Module):
         self.ffn = GDFN(channels, expansion, bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """N×C×H×W → the same shape."""
+        """Run on N×C×H×W; the same shape."""
         if self.with_cp and torch.is_grad_enabled():
             return checkpoint(self._run, x, use_reentrant=False)
         return self._run(x)

@@ -8,7 +8,7 @@ _SOBEL_X = ((-1.0, 0.0, 1.0), (-2.0, 0.0, 2.0), (-1.0, 0.0, 1.0))
 
 
 def sobel(x: Tensor, padding_mode: str = 'zeros') -> tuple[Tensor, Tensor]:
-    """Sobel gradients of each channel, not normalised (the kernel's taps are 1, 2, 1).
+    """Compute Sobel gradients of each channel, with taps 1, 2, 1.
 
     Args:
         x: N×C×H×W.
@@ -28,7 +28,7 @@ def sobel(x: Tensor, padding_mode: str = 'zeros') -> tuple[Tensor, Tensor]:
 
 
 def sobel_magnitude(x: Tensor, norm: int = 1, padding_mode: str = 'zeros') -> Tensor:
-    """|∇x| of each channel by :func:`sobel`.
+    """Compute |∇x| of each channel by :func:`sobel`.
 
     Args:
         x: N×C×H×W.

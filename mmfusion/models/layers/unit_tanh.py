@@ -13,5 +13,5 @@ class UnitTanh(nn.Module):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """Any shape → the same in [0, 1]."""
+        """Map any shape to the same in [0, 1]."""
         return (torch.tanh(at_least_float32(x)) + 1) / 2

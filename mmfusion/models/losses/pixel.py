@@ -28,7 +28,7 @@ class SSIMLoss(nn.Module):
         self.loss_weight, self.padding = loss_weight, padding
 
     def forward(self, fused: Tensor, vi: Tensor, ir: Tensor) -> Tensor:
-        """Loss of N×1×H×W images in [0, 1].
+        """Compute the loss of N×1×H×W images in [0, 1].
 
         Raises:
             ValueError: If an image is smaller than the window, without padding.
@@ -57,7 +57,7 @@ class MaskedIntensityLoss(nn.Module):
         self.loss_weight = loss_weight
 
     def forward(self, fused: Tensor, vi: Tensor, ir: Tensor) -> Tensor:
-        """Loss of N×1×H×W images in [0, 1]."""
+        """Compute the loss of N×1×H×W images in [0, 1]."""
         infrared = torch.where(ir > vi, (fused - ir).abs(), 0)
         return self.loss_weight * (F.mse_loss(fused, vi) + infrared.mean())
 
@@ -75,7 +75,7 @@ class MaxIntensityLoss(nn.Module):
         self.loss_weight = loss_weight
 
     def forward(self, fused: Tensor, vi: Tensor, ir: Tensor) -> Tensor:
-        """Loss of N×1×H×W images in [0, 1]."""
+        """Compute the loss of N×1×H×W images in [0, 1]."""
         return self.loss_weight * F.l1_loss(fused, torch.maximum(vi, ir))
 
 
@@ -116,7 +116,7 @@ class TextureLoss(nn.Module):
         return sobel_magnitude(x, self.norm, self.padding_mode)
 
     def forward(self, fused: Tensor, vi: Tensor, ir: Tensor) -> Tensor:
-        """Loss of N×1×H×W images in [0, 1]."""
+        """Compute the loss of N×1×H×W images in [0, 1]."""
         target = torch.maximum(self._gradients(vi), self._gradients(ir))
         target = target if self.gain == 1 else self.gain * target
         difference = (self._gradients(fused) - target).abs()
@@ -138,7 +138,7 @@ class DifferenceCorrelationLoss(nn.Module):
         self.loss_weight = loss_weight
 
     def forward(self, fused: torch.Tensor, vi: torch.Tensor, ir: torch.Tensor) -> torch.Tensor:
-        """Loss of N×1×H×W images; a constant image has the correlation 0 with any other."""
+        """Compute the loss of N×1×H×W images; constant ones correlate by 0."""
         return self.loss_weight * (2 - correlation(fused - ir, vi) - correlation(fused - vi, ir)).mean()
 
 

@@ -19,7 +19,7 @@ from .features import FeaturePrior, PriorFeatures
 
 @MODELS.register_module()
 class CachedPrior(FeaturePrior):
-    """Another prior whose features are computed once per image and then read from disk.
+    """Keep another prior's features on disk, computed once an image.
 
     For training on whole images, which come again in every epoch. An entry is found by the SHA-256 of the image's pixels
     as the prior gets them, so that file and transforms are right by construction whatever the pipeline does to the image,
@@ -63,20 +63,20 @@ class CachedPrior(FeaturePrior):
 
     @property
     def weights_hash(self) -> str:
-        """Of the prior inside."""
+        """Give the hash of the prior inside."""
         return self.inner.weights_hash
 
     @property
     def label(self) -> str:
-        """Of the prior inside: a checkpoint does not depend on the cache."""
+        """Give the label of the prior inside: checkpoints do not depend on caches."""
         return self.inner.label
 
     def settings(self) -> dict[str, Any]:
-        """Of the prior inside, and the precision."""
+        """Give the settings of the prior inside, and the precision."""
         return dict(self.inner.settings(), half=self.half)
 
     def forward(self, images: Tensor, names: Sequence[str | None] | None = None) -> PriorFeatures:
-        """Features of a batch, from disk where they are there.
+        """Compute features of a batch, or read them from disk.
 
         Args:
             images: N×3×H×W, R, G, B in [0, 1].
@@ -107,7 +107,7 @@ class CachedPrior(FeaturePrior):
         return features.map(lambda t: t.to(images.device, torch.float32))
 
     def extract(self, images: Tensor) -> PriorFeatures:
-        """As :meth:`forward`."""
+        """Compute or read features, as :meth:`forward` does."""
         return self.forward(images)
 
     def _rounded(self, tensor: Tensor) -> Tensor:
@@ -148,7 +148,7 @@ class CachedPrior(FeaturePrior):
 
 
 def pixel_keys(images: Tensor) -> list[str]:
-    """SHA-256 of each image of a batch N×C×H×W in [0, 1], hexadecimal.
+    """Compute each image's SHA-256, of a batch N×C×H×W in [0, 1].
 
     Images of 8-bit files are hashed as 8 bits, a quarter of the bytes; others by their float32 values.
     """

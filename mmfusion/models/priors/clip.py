@@ -90,7 +90,7 @@ class CLIPPrior(FeaturePrior):
         self.freeze()
 
     def extract(self, images: Tensor) -> PriorFeatures:
-        """Features of N×3×H×W images in [0, 1]; the encoder runs once."""
+        """Compute features of N×3×H×W images in [0, 1] by one run."""
         x = (resize(images, self.size) - self.mean) / self.std
         if not self.layers:
             out = self.visual(x)
@@ -104,7 +104,7 @@ class CLIPPrior(FeaturePrior):
         return PriorFeatures(tuple(out['image_intermediates']), out['image_features'] if self.embedding else None)
 
     def settings(self) -> dict[str, Any]:
-        """Everything but the weights that the features depend on."""
+        """Give all but the weights that the features depend on."""
         return dict(
             arch=self.arch,
             layers=self.layers,

@@ -1,7 +1,7 @@
 """DINOv2 by mmpretrain's VisionTransformer: as a prior, and as the frozen backbone of a stock segmenter."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mmfusion.registry import MODELS
+from mmfusion.utils import shorten
 
 from .features import FeaturePrior, PriorFeatures, resize
 from .frozen import FrozenPrior, PriorHolder, load_exactly, seeded
@@ -47,12 +48,12 @@ _BLOCK = {
 
 
 def is_original(state: Mapping[str, Tensor]) -> bool:
-    """Whether a state dict has the names of DINOv2's own implementation (``blocks.0.norm1.weight``…)."""
+    """Tell whether a state dict has DINOv2's own names (``blocks.0.norm1.weight``…)."""
     return 'patch_embed.proj.weight' in state
 
 
 def from_original(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """State dict of the original DINOv2 → of mmpretrain's VisionTransformer.
+    """Convert a state dict of the original DINOv2 to mmpretrain's VisionTransformer.
 
     Names may have the ``backbone.`` of a training checkpoint, and its chunks of blocks (``blocks.0.11.norm1.weight``). The
     mask token, which only pre-training uses, is left out.
@@ -62,7 +63,7 @@ def from_original(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """
     state = {name.removeprefix('backbone.'): value for name, value in state.items()}
     if not is_original(state):
-        raise ValueError(f'not DINOv2 in its original names: no patch_embed.proj.weight among {_some(state)}')
+        raise ValueError(f'not DINOv2 in its original names: no patch_embed.proj.weight among {shorten(state, 3)}')
     if any(name.startswith(('register_tokens', 'reg_token')) for name in state):
         raise ValueError(
             "DINOv2 with register tokens, for which mmpretrain's VisionTransformer has no place. Use the weights without "
@@ -75,7 +76,7 @@ def from_original(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def to_original(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """State dict of mmpretrain's VisionTransformer → of the original DINOv2, without mask token.
+    """Convert a state dict of mmpretrain's VisionTransformer to the original DINOv2.
 
     Raises:
         ValueError: If it is no DINOv2 of mmpretrain's.
@@ -108,14 +109,9 @@ def _check_complete(state: Mapping[str, Tensor]) -> None:
     wanted |= {'ln1.weight', 'ln1.bias'}
     missing, unknown = sorted(wanted - state.keys()), sorted(state.keys() - wanted)
     if missing or unknown or not depth:
-        found = [f'{len(missing)} parameters are missing: {_some(missing)}'] if missing else []
-        found += [f'unknown: {_some(unknown)}'] if unknown else []
+        found = [f'{len(missing)} parameters are missing: {shorten(missing, 3)}'] if missing else []
+        found += [f'unknown: {shorten(unknown, 3)}'] if unknown else []
         raise ValueError(f'not a complete DINOv2; {"; ".join(found) or "it has no blocks"}')
-
-
-def _some(names: Iterable[str], most: int = 3) -> str:
-    names = list(names)
-    return ', '.join(names[:most]) + (f' and {len(names) - most} more' if len(names) > most else '')
 
 
 class FrozenViT(FrozenPrior):
@@ -173,11 +169,11 @@ class FrozenViT(FrozenPrior):
 
     @property
     def patch(self) -> tuple[int, int]:
-        """Height and width of a patch in pixels."""
+        """Give height and width of a patch in pixels."""
         return tuple(self.backbone.patch_embed.projection.kernel_size)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Features of normalised N×3×H×W images, as the config's ``out_type`` and ``out_indices`` say.
+        """Compute features of normalised N×3×H×W images, as ``out_type`` and ``out_indices`` say.
 
         Where height or width is no multiple of the patch, the images are resized to the nearest: the map of tokens then
         lies on the whole image. (mmpretrain's class would pad below and to the right, and its map reach beyond the image.)
@@ -186,7 +182,7 @@ class FrozenViT(FrozenPrior):
 
 
 def nearest_multiple(size: Sequence[int], patch: Sequence[int]) -> tuple[int, ...]:
-    """Height and width rounded to whole patches, at least one."""
+    """Round height and width to whole patches, at least one."""
     return tuple(max(1, round(s / p)) * p for s, p in zip(size, patch, strict=True))
 
 
@@ -213,11 +209,11 @@ class FrozenBackbone(PriorHolder):
         self.hold('frozen', FrozenViT(backbone, weights))
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Feature maps of normalised N×3×H×W images: a tuple of N×C×h×w."""
+        """Compute feature maps of normalised N×3×H×W images, N×C×h×w each."""
         return self.prior('frozen')(x)
 
     def stock_state_dict(self) -> dict[str, Tensor]:
-        """State dict of the backbone, in the names of its own class."""
+        """Give the backbone's state dict in its own class's names."""
         return self.prior('frozen').backbone.state_dict()
 
 
@@ -274,7 +270,7 @@ class DINOv2Prior(FeaturePrior):
         self.freeze()
 
     def extract(self, images: Tensor) -> PriorFeatures:
-        """Features of N×3×H×W images in [0, 1]; DINOv2 runs once."""
+        """Compute features of N×3×H×W images in [0, 1] by one run."""
         height, width = nearest_multiple(self.size or images.shape[2:], self.patch)
         x = (resize(images, (height, width)) - self.mean) / self.std
         out = dict(zip(self.backbone.out_indices, self.backbone(x), strict=True))
@@ -284,5 +280,5 @@ class DINOv2Prior(FeaturePrior):
         return PriorFeatures(tokens, out[self.backbone.num_layers - 1][:, 0] if self.embedding else None)
 
     def settings(self) -> dict[str, Any]:
-        """Everything but the weights that the features depend on."""
+        """Give all but the weights that the features depend on."""
         return dict(arch=self.arch, layers=self.layers, embedding=self.embedding, size=self.size, patch=self.patch)

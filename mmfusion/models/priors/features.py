@@ -25,17 +25,17 @@ class PriorFeatures:
     embedding: Tensor | None = None
 
     def map(self, fn: Callable[[Tensor], Tensor]) -> 'PriorFeatures':
-        """The same with ``fn`` applied to every tensor."""
+        """Apply ``fn`` to every tensor."""
         embedding = None if self.embedding is None else fn(self.embedding)
         return PriorFeatures(tuple(fn(t) for t in self.tokens), embedding)
 
     def __getitem__(self, index: slice | Sequence[int] | Tensor) -> 'PriorFeatures':
-        """Features of some of the images; ``index`` is a slice, a list or a tensor."""
+        """Take some of the images; ``index`` is a slice, list or tensor."""
         return self.map(lambda t: t[index])
 
     @staticmethod
     def cat(parts: Sequence['PriorFeatures']) -> 'PriorFeatures':
-        """Features of several batches as one."""
+        """Join features of several batches."""
         embeddings = [p.embedding for p in parts]
         return PriorFeatures(
             tuple(torch.cat(layer) for layer in zip(*(p.tokens for p in parts), strict=True)),
@@ -44,7 +44,7 @@ class PriorFeatures:
 
 
 class FeaturePrior(FrozenPrior):
-    """A prior that turns images into :class:`PriorFeatures`; what :class:`ImageFuser` takes as its prior.
+    """Base class of priors that turn images into :class:`PriorFeatures`.
 
     Subclasses write :meth:`extract` and :meth:`settings`.
 
@@ -58,14 +58,11 @@ class FeaturePrior(FrozenPrior):
         self.grad = grad
 
     def forward(self, images: Tensor, names: Sequence[str | None] | None = None) -> PriorFeatures:
-        """Features of a batch.
+        """Compute features of a batch.
 
         Args:
             images: N×3×H×W, R, G, B in [0, 1].
             names: Where each image comes from.
-
-        Returns:
-            Of the N images.
         """
         if images.ndim != 4 or images.shape[1] != 3:
             raise ValueError(f'{type(self).__name__}: images must be N×3×H×W (R, G, B), got {tuple(images.shape)}')
@@ -74,11 +71,11 @@ class FeaturePrior(FrozenPrior):
 
     @abstractmethod
     def extract(self, images: Tensor) -> PriorFeatures:
-        """Features of N×3×H×W images in [0, 1], resizing and normalisation included."""
+        """Compute features of N×3×H×W images in [0, 1], resizing and normalising them."""
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:
-        """Everything but the weights that the features depend on, as a dict of plain values."""
+        """Give all but the weights that the features depend on."""
 
 
 class TextPrior(FrozenPrior):

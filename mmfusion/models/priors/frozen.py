@@ -39,23 +39,23 @@ class FrozenPrior(nn.Module):
 
     @property
     def label(self) -> str:
-        """Name for records and messages: the class and what it was built from."""
+        """Name the prior: its class and what it was built from."""
         source = [Path(str(getattr(self, key))).name for key in ('arch', 'weights') if hasattr(self, key)]
         return f'{type(self).__name__}({", ".join(source)})'
 
     @cached_property
     def weights_hash(self) -> str:
-        """SHA-256 over the state dict (:func:`hash_weights`), computed once: the weights never change."""
+        """Hash the weights once (:func:`hash_weights`): they never change."""
         return hash_weights(self.state_dict())
 
     @property
     def identity(self) -> dict[str, str]:
-        """What a checkpoint records: ``name`` and ``sha256``."""
+        """Give what a checkpoint records: ``name`` and ``sha256``."""
         return dict(name=self.label, sha256=self.weights_hash)
 
 
 class PriorHolder(nn.Module):
-    """Holds frozen priors beside its parameters, and moves them with it to another device or type.
+    """Hold frozen priors beside the parameters, on the same device and type.
 
     Arguments are handed on to the next class, so that it can stand first among the bases of a model.
     """
@@ -69,11 +69,11 @@ class PriorHolder(nn.Module):
         self._priors[name] = prior
 
     def prior(self, name: str) -> FrozenPrior:
-        """The prior kept under ``name``."""
+        """Give the prior kept under ``name``."""
         return self._priors[name]
 
     def priors(self) -> dict[str, FrozenPrior]:
-        """All priors kept, name → prior."""
+        """Give all priors kept, by name."""
         return dict(self._priors)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], *args, **kwargs) -> 'PriorHolder':
@@ -83,7 +83,7 @@ class PriorHolder(nn.Module):
 
 
 def hash_weights(state: Mapping[str, Tensor]) -> str:
-    """SHA-256 over names (sorted), types, shapes and bytes of the tensors of a state dict; hexadecimal."""
+    """Hash sorted names, types, shapes and bytes of a state dict by SHA-256."""
     digest = hashlib.sha256()
     for name in sorted(state):
         tensor = state[name].detach().cpu().contiguous()
@@ -93,7 +93,7 @@ def hash_weights(state: Mapping[str, Tensor]) -> str:
 
 
 def seeded(build: Callable[[], T]) -> T:
-    """``build()`` with the same random numbers in every run and on every rank: a prior is not in the checkpoint.
+    """Build a prior with the same random numbers in every run.
 
     The generators of the caller are left as they were.
     """
@@ -117,7 +117,7 @@ def load_exactly(module: nn.Module, state: Mapping[str, Tensor], source: str | P
 
 
 def held_priors(model: nn.Module) -> dict[str, FrozenPrior]:
-    """All priors that a model or its parts hold.
+    """Find all priors that a model or its parts hold.
 
     Returns:
         Path (of the holder within the model, and the prior's name there) → prior.

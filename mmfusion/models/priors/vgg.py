@@ -18,7 +18,7 @@ _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet, R, G, B
 
 
 def layer_names(cfg: Sequence[int | str]) -> dict[int, str]:
-    """Index in ``features`` → name, ``relu{stage}_{k}``, of every ReLU of a torchvision VGG configuration."""
+    """Name every ReLU of a torchvision VGG ``relu{stage}_{k}``, by its index."""
     names, index, stage, k = {}, 0, 1, 1
     for width in cfg:
         if width == 'M':
@@ -99,7 +99,7 @@ class VGGPrior(FrozenPrior):
         self.freeze()
 
     def forward(self, x: Tensor, layers: Sequence[str] | None = None) -> dict[str, Tensor]:
-        """Features of grey or colour images.
+        """Compute features of grey or colour images.
 
         Args:
             x: N×1×H×W or N×3×H×W (R, G, B) in [0, 1]; one channel is repeated.
@@ -115,7 +115,7 @@ class VGGPrior(FrozenPrior):
         return (x - self.mean) / self.std  # broadcasting repeats a single channel
 
     def features_of(self, x: Tensor, layers: Sequence[str] | None = None) -> dict[str, Tensor]:
-        """Features of N×3×H×W images that are normalised already; see :meth:`forward`."""
+        """Compute features of normalised N×3×H×W images; see :meth:`forward`."""
         wanted = set(self.layers if layers is None else layers)
         out = {}
         for index, layer in enumerate(self.features):

@@ -20,7 +20,7 @@ SAM_URLS = {
 def find_weights(
     weights: str | Path, what: str, option: str, urls: Mapping[str, str] | None = None, random: bool = True
 ) -> Path | None:
-    """Find the file of a frozen network's weights; download it where it has a name or a URL.
+    """Find or download the file of a frozen network's weights.
 
     Args:
         weights: One of the names in ``urls``, a file, a URL, or ``'random'``.

@@ -8,6 +8,7 @@ from mmengine.config import Config
 from mmengine.runner import load_checkpoint
 
 from mmfusion.models.checkpoint import load_weights
+from mmfusion.models.fusers import ImageFuser
 from mmfusion.registry import MODELS
 from mmfusion.utils.checkpoint import CheckpointError
 
@@ -101,6 +102,38 @@ def test_a_frozen_task_still_guides_the_fuser(configs, task, hub):
     assert any(not torch.equal(a, b) for a, b in zip(with_task, without, strict=True))
     assert all(torch.equal(v, before[k]) for k, v in model.task_state_dict().items())
     assert all(p.grad is None for p in model.task.parameters())
+
+
+@MODELS.register_module()
+class DimmedFuser(ImageFuser):
+    """Fuses in its own way."""
+
+    def run(self, vi, ir=None, samples=None):
+        batch = super().run(vi, ir, samples)
+        return self.complete(batch, dict(fused=0.5 * batch['fused']))
+
+
+def test_the_task_is_trained_on_the_image_of_a_test(configs, task, hub, monkeypatch):
+    """Of a fuser that overrides ``run``: difference 0 between losses, task in training, task in tests, and the result."""
+    fuser = dict(FUSER, type='DimmedFuser', network=dict(type='AverageNetwork'))
+    model, seen = make(configs[task], fuser=fuser).train(), []
+    task_inputs = type(model)._task_inputs
+
+    def remember(self, fused, *args):
+        seen.append([image.detach().clone() for image in fused])
+        return task_inputs(self, fused, *args)
+
+    monkeypatch.setattr(type(model), '_task_inputs', remember)
+    raw = batch(task)
+    losses_of(model, raw)
+    model.eval()
+    data = model.data_preprocessor(copy.deepcopy(raw), False)
+    with torch.no_grad():
+        seen += [list(model.fuser.run(**model.data_preprocessor(copy.deepcopy(raw), False)['inputs'])['fused_rgb'])]
+        found = model(**data, mode='predict')
+    seen.append([sample.fused.data for sample in found])
+    assert len(seen) == 4
+    assert all(torch.equal(a, b) for images in seen[1:] for a, b in zip(seen[0], images, strict=True))
 
 
 def test_images_of_several_sizes(configs, task):

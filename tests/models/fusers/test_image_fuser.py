@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from kornia.color import rgb_to_ycbcr
+from kornia.color import rgb_to_ycbcr, ycbcr_to_rgb
 from mmengine.structures import PixelData
 from PIL import Image
 from torch import nn
@@ -265,6 +265,40 @@ def test_option_errors():
             fuser(size_divisor=wrong)
     with pytest.raises(TypeError, match=r'priors.vgg: VGGPrior gives neither'):
         fuser(priors=dict(vgg=dict(type='VGGPrior', weights='random', width=1 / 16, layers=('relu1_1',))))
+
+
+@MODELS.register_module()
+class RangeNetwork(nn.Module):
+    """Keeps what it was given, and gives the mean."""
+
+    def forward(self, vi, ir):
+        self.seen = vi, ir
+        return (vi + ir) / 2
+
+
+def test_input_range():
+    """The network sees the images in its range; a step of ``output`` brings its own back."""
+    model = fuser(dict(type='RangeNetwork'), input_range=(-1, 1), output=('range', -1, 1))
+    given = inputs()
+    batch = model.run(**given)
+    torch.testing.assert_close(model.network.seen, (2 * luminance(given['vi']) - 1, 2 * given['ir'] - 1))
+    torch.testing.assert_close(batch['fused'], (luminance(given['vi']) + given['ir']) / 2)
+    assert torch.equal(batch['ir'], given['ir'])  # of losses and metrics: in [0, 1]
+
+
+def test_colours_of_two_sources_weighted_by_hand():
+    """DeepFuse's rule: of Cb 0.7 and 0.4 the merge is 0.5 + (0.2·0.2 − 0.1·0.1) / 0.3."""
+    sources = []
+    for cb in (0.7, 0.4):
+        ycbcr = torch.full((1, 3, 4, 4), 0.5)
+        ycbcr[:, 1] = cb
+        sources.append(ycbcr_to_rgb(ycbcr))
+    color = MODELS.build(dict(type='WeightedChromaColor'))
+    merged = rgb_to_ycbcr(color(torch.full((1, 1, 4, 4), 0.5), sources[0], torch.zeros(1, 1, 4, 4), sources[1]))
+    torch.testing.assert_close(merged[:, 1], torch.full((1, 4, 4), 0.6), rtol=0, atol=2e-3)
+    # A grey second source leaves the colours of the first.
+    alone = rgb_to_ycbcr(color(torch.full((1, 1, 4, 4), 0.5), sources[0], torch.full((1, 1, 4, 4), 0.3)))
+    torch.testing.assert_close(alone[:, 1], torch.full((1, 4, 4), 0.7), rtol=0, atol=2e-3)
 
 
 def test_output_steps():

@@ -1,3 +1,5 @@
+import sys
+
 import cv2
 import numpy as np
 import pytest
@@ -64,3 +66,10 @@ def test_semantic_loss():
 def test_missing_sam():
     with pytest.raises(FileNotFoundError, match=r"SAGESemanticLoss: 'nowhere.pth' is no file"):
         SAGESemanticLoss(dict(weights='nowhere.pth'))
+
+
+def test_an_optional_package_is_asked_for_when_the_loss_is_built(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'segment_anything', None)
+    monkeypatch.setitem(sys.modules, 'segment_anything.modeling', None)
+    with pytest.raises(ImportError, match=r'SAGESemanticLoss needs segment-anything: pip install segment-anything'):
+        SAGESemanticLoss(TINY)

@@ -170,7 +170,8 @@ class PublishedMethod:
             self.step(fuser.to(device).train(), cfg)
             with torch.no_grad():
                 sample = fuser.eval()(self.inputs(device, pairs=True), mode='predict')[0]
-            assert sample.fused.data.device == device
+                image = fuser(self.inputs(device, pairs=True), mode='tensor')
+            assert sample.fused.data.device == image.device == device
 
     def step(self, fuser, cfg):
         hooks = [*cfg.get('custom_hooks', ()), *cfg.get('default_hooks', {}).values()]

@@ -26,7 +26,7 @@ _WORTH_A_THREAD = 1 << 17
 def in_threads(function: Callable[[int, int], Any], rows: int, work: int, threads: int) -> list:
     """Run ``function(top, bottom)`` on stretches of ``rows`` at the same time.
 
-    Threads are made anew each time, since a pool would not survive the fork of a dataloader's workers.
+    Threads are made again each time, since a pool would not survive the fork of a dataloader's workers.
 
     Args:
         function: Releases the interpreter's lock, as compiled functions do.

@@ -213,7 +213,7 @@ def _sum_rows(maps, top, bottom):
 
 
 def window_sum(maps: np.ndarray, threads: int) -> float:
-    """Sum of the normalised mutual information of all 3×3 windows of the first map with those of each other.
+    """Sum normalised mutual information of 3×3 windows with those of the others.
 
     Args:
         maps: S×H×W feature maps, the fused image's and then the sources', float64, C order.
