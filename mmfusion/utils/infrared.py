@@ -76,6 +76,8 @@ def infrared_values(
         if img.ndim == 2 or img.shape[2] == 1 or Path(path).suffix.lower() == '.npy':
             return img
         refuse_fourth(img, path)
+        if (img[..., :3] == img[..., :1]).all():  # grey saved as colour: a range is in its own unit
+            return img[..., 0]
         img = Image.fromarray(np.ascontiguousarray(visible_array(img[..., :3], path, depth16)[..., ::-1]))
     else:
         refuse_fourth(img, path)
