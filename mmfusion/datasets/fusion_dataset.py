@@ -107,7 +107,13 @@ class FusionDataset(BaseDataset):
 
     def load_data_list(self) -> list[dict]:
         """Find the pairs and what belongs to them."""
-        pairs = self._select(self._pairs())
+        try:
+            pairs = self._select(self._pairs())
+        except FileNotFoundError as e:
+            raise FileNotFoundError(
+                f'{e}. Check data_root, data_prefix and ann_file of {type(self).__name__}; where the config reads the '
+                'variable MMFUSION_DATA, set it to the folder above the datasets.'
+            ) from e
         stems = [stem for stem, *_ in pairs]
         self._refuse_missing(stems)
         self._texts = self._read_texts(stems)

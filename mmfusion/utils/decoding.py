@@ -1,5 +1,7 @@
 """Opening of image files of every kind, as Pillow images or arrays."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -162,18 +164,26 @@ def _is_deep_colour(img: Image.Image, path: str | Path) -> bool:
     return img.format in ('PNG', 'TIFF') and any(';16' in str(tile[3]) for tile in img.tile)
 
 
+@contextmanager
+def quiet_opencv() -> Iterator[None]:
+    """Keep OpenCV from printing what an error then says in one sentence."""
+    level = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(0)
+    try:
+        yield
+    finally:
+        cv2.utils.logging.setLogLevel(level)
+
+
 def decode_by_opencv(path: str | Path) -> np.ndarray:
     """Decode a file as it is, H×W or H×W×C (B, G, R), of any depth."""
     with open(path, 'rb') as f:
         data = np.frombuffer(f.read(), np.uint8)
-    level = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(0)  # it would print what the error says in one sentence
     try:
-        values = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if len(data) else None
+        with quiet_opencv():
+            values = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if len(data) else None
     except cv2.error:
         values = None
-    finally:
-        cv2.utils.logging.setLogLevel(level)
     if values is None:
         raise _unreadable(path, 'neither Pillow nor OpenCV decodes it')
     samples = (tiff_tags(path) or {}).get(_SAMPLES, 1)
