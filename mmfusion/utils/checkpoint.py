@@ -53,6 +53,8 @@ def read_checkpoint(
     Raises:
         CheckpointError: If a file is missing, damaged, no checkpoint, or holds more than weights and plain data.
     """
+    if path in ('', []):
+        raise CheckpointError('weights: an empty path; expected a file, a folder or an address.')
     if isinstance(path, str | Path) and '://' in str(path):
         return _unwrap(_read_url(str(path)), path)
     if isinstance(path, Mapping):
@@ -258,7 +260,9 @@ def _unwrap(content: Any, source: str | Path) -> tuple[dict[str, Tensor], dict]:
         state = inner[own[0]]
     flat = _flat(state) if isinstance(state, Mapping) else {}
     if not flat:
-        found = f'a dict with the keys {some(list(content))}' if isinstance(content, Mapping) else f'a {type(content)}'
+        found = f'a {type(content).__name__}'
+        if isinstance(content, Mapping):
+            found = f'a dict with the keys {some(list(content))}' if content else 'an empty dict'
         raise CheckpointError(
             f'{source}: expected a checkpoint with a state_dict, or a state dict (names and tensors), found {found}.'
         )

@@ -67,8 +67,8 @@ def find_config(model: str | Path) -> Path:
     text = str(model)
     if text.startswith('mmfusion::'):
         file = config_folder() / text.removeprefix('mmfusion::')
-    elif text.endswith('.py') or '/' in text or '\\' in text:
-        file = Path(text)
+    elif text.endswith(CONFIG_SUFFIXES) or '/' in text or '\\' in text:
+        file = Path(text).expanduser()
     else:
         models = list_models()
         if text in models:
