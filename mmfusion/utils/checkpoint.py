@@ -115,7 +115,7 @@ def _read_file(path: Path) -> Any:
     except CheckpointError:
         raise
     except Exception as e:  # whatever the readers raise for a file that is cut or of another kind
-        raise CheckpointError(f'{path}: {_reason(e)}') from e
+        raise CheckpointError(f'{path}: {reason_of(e)}') from e
 
 
 def _holds_arrays(path: Path) -> bool:
@@ -137,7 +137,7 @@ def _holds_arrays(path: Path) -> bool:
     return arrays
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
     """Say why a file could not be read, without torch's advice to turn ``weights_only`` off."""
     text = str(error).strip() or type(error).__name__
     found = re.search(r'GLOBAL (\w[\w.]*\.\w+)', text)
