@@ -6,7 +6,7 @@ A folder of frames of four channels: python demo/video_demo.py CONFIG CKPT --rgb
 import argparse
 import sys
 
-from mmfusion.cli.arguments import add_inference_arguments, add_pair_arguments
+from mmfusion.cli.arguments import add_inference_arguments, add_pair_arguments, add_pattern_arguments
 from mmfusion.cli.errors import report
 from mmfusion.cli.video import add_video_arguments, fuse
 
@@ -20,6 +20,7 @@ def main(argv=None):
     add_inference_arguments(parser, task=True)
     parser.add_argument('--out', default='fused.mp4', help='.mp4, .avi or .mkv (default: %(default)s)')
     parser.add_argument('--window', action='store_true', help='show the fused frames as they come')
+    add_pattern_arguments(parser)
     add_video_arguments(parser)
     return report(fuse, parser.parse_args(argv))
 

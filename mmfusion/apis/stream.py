@@ -18,6 +18,7 @@ import numpy as np
 from mmengine.logging import print_log
 
 from mmfusion.utils import frame_values
+from mmfusion.utils.decoding import quiet_opencv
 
 from .video import CODECS, DEFAULT_FPS, Frames, named_frames, video_writer
 
@@ -94,13 +95,14 @@ class LatestFrame:
         return f'frame {self.index} of {self.source}'
 
     def _open(self) -> cv2.VideoCapture:
-        if self.source.isdecimal():
-            capture = cv2.VideoCapture(int(self.source))
-        else:
-            limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, cv2.CAP_PROP_READ_TIMEOUT_MSEC]
-            capture = cv2.VideoCapture(
-                self.source, cv2.CAP_FFMPEG, [value for key in limits for value in (key, int(1000 * PATIENCE))]
-            )
+        with quiet_opencv():
+            if self.source.isdecimal():
+                capture = cv2.VideoCapture(int(self.source))
+            else:
+                limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, cv2.CAP_PROP_READ_TIMEOUT_MSEC]
+                capture = cv2.VideoCapture(
+                    self.source, cv2.CAP_FFMPEG, [value for key in limits for value in (key, int(1000 * PATIENCE))]
+                )
         if not capture.isOpened():
             capture.release()
             what = 'camera' if self.source.isdecimal() else 'stream'

@@ -18,16 +18,17 @@ from mmfusion.utils import (
     IMG_SUFFIXES,
     WriteError,
     check_reading,
+    four_values,
     frame_values,
     infrared_values,
     list_images,
     pair_images,
-    read_four_channels,
     read_visible,
     refuse_equal,
     refuse_overwriting,
     track,
     values_reading,
+    visible_array,
     write_bytes,
 )
 from mmfusion.utils.pairing import other_files
@@ -50,8 +51,8 @@ class Frames:
         source: File or folder.
         infrared: Give H×W instead of H×W×3; a video has three channels that are equal but for its compression.
         four: Whether images have the four channels R, G, B and thermal, of which either is given.
-        **reading: How images become 8 bits; see :func:`mmfusion.utils.check_reading`. Infrared frames keep their depth, but
-            for those of four channels: the inferencer, which has the same options, brings them to 8 bits.
+        **reading: How images become 8 bits; see :func:`mmfusion.utils.check_reading`. Infrared frames keep their depth: the
+            inferencer, which has the same options, brings them to 8 bits.
 
     Attributes:
         fps (float | None): Frames a second; None for a folder, unless it is set.
@@ -124,8 +125,8 @@ class Frames:
 
     def _read(self, file: Path) -> np.ndarray:
         if self.four:
-            pair = read_four_channels(file, self.reading['depth16'])
-            return pair[..., 3] if self.infrared else pair[..., :3]
+            pair = four_values(file)
+            return pair[..., 3] if self.infrared else visible_array(pair[..., :3], file, self.reading['depth16'])
         if self.infrared:
             return infrared_values(file, **values_reading(self.reading))
         return read_visible(file, self.reading['depth16'])

@@ -10,27 +10,9 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from mmengine.config import DictAction
-
 from mmfusion.utils import DEPTH16, check_reading, given_reading, near_files, sequence_range
-from mmfusion.utils.configs import is_exported
+from mmfusion.utils.configs import Overrides, is_exported
 from mmfusion.utils.metric_names import METRIC_NAMES, metric_names
-
-
-class Overrides(DictAction):
-    """Read ``KEY=VALUE …`` of the command line, and name what is written otherwise."""
-
-    def __call__(self, parser, namespace, values, option_string=None):
-        """Read the values; ends the program if one has no ``=``."""
-        for value in values:
-            if not value.partition('=')[0] or '=' not in value:
-                parser.error(
-                    f'{option_string}: {value!r} is no override; expected KEY=VALUE, such as model.size_divisor=8'
-                )
-        try:
-            super().__call__(parser, namespace, values, option_string)
-        except AssertionError as e:  # brackets that are not closed
-            parser.error(f'{option_string} {" ".join(values)}: {str(e)[:1].lower()}{str(e)[1:]}; correct the value')
 
 
 def new_parser(prog: str | None, text: str) -> argparse.ArgumentParser:

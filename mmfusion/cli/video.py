@@ -12,10 +12,11 @@ from mmfusion.utils.configs import find_config, is_exported
 
 from .arguments import (
     add_inference_arguments,
-    add_pattern_arguments,
+    add_source_arguments,
     at_least,
     inference_options,
     new_parser,
+    source_folders,
     source_patterns,
 )
 from .errors import verb
@@ -26,8 +27,7 @@ def make_parser(prog=None):
     parser = new_parser(prog, __doc__)
     add_inference_arguments(parser, task=True)
     source = 'video, folder of frames, number of a camera, or address of a stream (rtsp://…)'
-    parser.add_argument('--vi', required=True, help=f'visible {source}')
-    parser.add_argument('--ir', required=True, help=f'infrared {source}')
+    add_source_arguments(parser, f'visible {source}', f'infrared {source}')
     parser.add_argument('--out', help='.mp4, .avi or .mkv; or an address (udp://…), to which ffmpeg sends the stream')
     parser.add_argument('--window', action='store_true', help='show the fused frames as they come')
     add_video_arguments(parser)
@@ -46,7 +46,6 @@ def add_video_arguments(parser):
     parser.add_argument(
         '--by-time', action='store_true', help='pair each visible frame with the infrared one that is nearest in time'
     )
-    add_pattern_arguments(parser)
     live = parser.add_argument_group('cameras and streams')
     live.add_argument(
         '--live', action='store_true', help='play files in real time, too, as if they were cameras; implied by a camera'
@@ -62,6 +61,8 @@ def add_video_arguments(parser):
 
 def fuse(args):
     """Fuse, and return a sentence about it."""
+    if 'rgbt' in args:
+        args.vi, args.ir = source_folders(args)
     if not args.window and not args.out:
         raise ValueError('--out: expected a video to write (.mp4, .avi, .mkv), or --window.')
     sent = '://' in (args.out or '')

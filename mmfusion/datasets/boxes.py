@@ -8,6 +8,8 @@ from xml.etree import ElementTree
 import numpy as np
 
 from mmfusion.utils import NamePattern, read_size, read_text
+from mmfusion.utils.pairing import stem_below
+from mmfusion.utils.text import composed
 
 # Class, x1, y1, x2, y2 in pixels or as fractions, and whether it is difficult or a crowd.
 _Box = tuple[str, list[float], bool]
@@ -93,12 +95,12 @@ class BoxSource:
             self.suffix = '.json'
             self._found = {name_of(name): entry for name, entry in _by_last(_parse_coco(self.source)).items()}
         elif self.source.is_dir():
-            files = sorted(f for f in self.source.rglob('[!.]*') if f.suffix in ('.xml', '.txt'))
+            files = sorted(f for f in self.source.rglob('[!.]*') if f.suffix.lower() in ('.xml', '.txt'))
             # Lists of names often lie beside the XML files.
-            kinds = {f.suffix for f in files}
+            kinds = {f.suffix.lower() for f in files}
             self.suffix = suffix if suffix in kinds or not kinds else next(iter(kinds))
-            stems = {f.relative_to(self.source).with_suffix('').as_posix(): f for f in files if f.suffix == self.suffix}
-            self._found = {name_of(stem): file for stem, file in stems.items()}
+            files = [f for f in files if f.suffix.lower() == self.suffix]
+            self._found = {name_of(stem_below(self.source, file)): file for file in files}
         else:
             raise FileNotFoundError(f'{source}: no such folder or COCO file of boxes. Check data_prefix["ann_path"].')
         self._found.pop(None, None)
@@ -315,7 +317,7 @@ def _parse_coco(file: str | Path) -> dict[str, tuple[str | Path, tuple[int, int]
         names = {c['id']: c['name'] for c in data['categories']}
         found, by_id = {}, {}
         for image in data['images']:
-            stem = Path(image['file_name']).with_suffix('').as_posix()
+            stem = composed(Path(image['file_name']).with_suffix('').as_posix())
             if stem in found:
                 raise ValueError(f'two images are named {stem}')
             size = (image['width'], image['height']) if 'width' in image else None

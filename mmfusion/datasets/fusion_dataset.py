@@ -14,6 +14,7 @@ from mmengine.logging import print_log
 from mmfusion.registry import DATASETS
 from mmfusion.utils import IMG_SUFFIXES, NamePattern, list_images, pair_images, read_mask, read_names, read_text
 from mmfusion.utils.pairing import with_prefix
+from mmfusion.utils.text import composed
 
 # Folders of annotations that have transforms of their own.
 _ANNOTATIONS = ('mask_vi_path', 'mask_ir_path', 'seg_map_path')
@@ -106,7 +107,13 @@ class FusionDataset(BaseDataset):
 
     def load_data_list(self) -> list[dict]:
         """Find the pairs and what belongs to them."""
-        pairs = self._select(self._pairs())
+        try:
+            pairs = self._select(self._pairs())
+        except FileNotFoundError as e:
+            raise FileNotFoundError(
+                f'{e}. Check data_root, data_prefix and ann_file of {type(self).__name__}; where the config reads the '
+                'variable MMFUSION_DATA, set it to the folder above the datasets.'
+            ) from e
         stems = [stem for stem, *_ in pairs]
         self._refuse_missing(stems)
         self._texts = self._read_texts(stems)
@@ -227,7 +234,7 @@ class FusionDataset(BaseDataset):
             self._listings = {}
         if key not in self._listings:
             arrays = sorted(Path(self.data_prefix[key]).glob('*.npy')) if key not in _ANNOTATIONS else ()
-            self._listings[key] = {f.stem: f for f in arrays} or list_images(
+            self._listings[key] = {composed(f.stem): f for f in arrays} or list_images(
                 self.data_prefix[key], self.patterns.get(key)
             )
         return self._listings[key]

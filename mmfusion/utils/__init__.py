@@ -15,7 +15,7 @@ from .pairing import (
     shorten,
 )
 from .progress import follow, track
-from .reading import read_four_channels, read_label_map, read_mask, read_pair, read_shown, read_visible
+from .reading import four_values, read_four_channels, read_label_map, read_mask, read_pair, read_shown, read_visible
 from .scaling import (
     DEPTH16,
     ImageReadError,
@@ -41,6 +41,7 @@ __all__ = [
     'check_reading',
     'check_writable',
     'follow',
+    'four_values',
     'frame_values',
     'given_reading',
     'image_size',

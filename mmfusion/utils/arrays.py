@@ -3,6 +3,7 @@
 Arrays are in OpenCV's order: a visible image is H×W×3 uint8 (B, G, R), an infrared image H×W uint8.
 """
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -64,7 +65,14 @@ def infrared_array(
         )
     if ir_range is not None and values.dtype.kind in 'uif':
         refuse_infinite(values, name)
-        return scaled(values, *range_ends(values, parse_range(ir_range)))
+        low, high = range_ends(values, parse_range(ir_range))
+        if values.max() <= low or values.min() >= high:
+            warnings.warn(
+                f'{name}: its values, from {values.min():g} to {values.max():g}, all lie outside of ir_range '
+                f'(--ir-range) {low:g} to {high:g}: the image has one level. Give a range in the unit of the file.',
+                stacklevel=3,
+            )
+        return scaled(values, low, high)
     return checked(values, name, depth16)
 
 

@@ -54,6 +54,8 @@ def read_checkpoint(
     Raises:
         CheckpointError: If a file is missing, damaged, no checkpoint, or holds more than weights and plain data.
     """
+    if path in ('', []):
+        raise CheckpointError('weights: an empty path; expected a file, a folder or an address.')
     if isinstance(path, str | Path) and '://' in str(path):
         return _unwrap(_read_url(str(path)), path)
     if isinstance(path, Mapping):
@@ -114,7 +116,7 @@ def _read_file(path: Path) -> Any:
     except CheckpointError:
         raise
     except Exception as e:  # whatever the readers raise for a file that is cut or of another kind
-        raise CheckpointError(f'{path}: {_reason(e)}') from e
+        raise CheckpointError(f'{path}: {reason_of(e)}') from e
 
 
 def _holds_arrays(path: Path) -> bool:
@@ -138,7 +140,7 @@ def _holds_arrays(path: Path) -> bool:
     return arrays
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
     """Say why a file could not be read, without torch's advice to turn ``weights_only`` off."""
     text = str(error).strip() or type(error).__name__
     found = re.search(r'GLOBAL (\w[\w.]*\.\w+)', text)
@@ -258,7 +260,9 @@ def _unwrap(content: Any, source: str | Path) -> tuple[dict[str, Tensor], dict]:
         state = inner[own[0]]
     flat = _flat(state) if isinstance(state, Mapping) else {}
     if not flat:
-        found = f'a dict with the keys {shorten(content, 3)}' if isinstance(content, Mapping) else f'a {type(content)}'
+        found = f'a {type(content).__name__}'
+        if isinstance(content, Mapping):
+            found = f'a dict with the keys {shorten(content, 3)}' if content else 'an empty dict'
         raise CheckpointError(
             f'{source}: expected a checkpoint with a state_dict, or a state dict (names and tensors), found {found}.'
         )

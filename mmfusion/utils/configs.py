@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import yaml
-from mmengine.config import Config
+from mmengine.config import Config, DictAction
 from mmengine.logging import MMLogger
 
 from .text import near_files
@@ -28,6 +28,21 @@ RUN_KEYS = {
     'log_level', 'visualizer', 'default_scope', 'randomness', 'runner_type', 'custom_imports', 'find_unused_parameters',
     'model_wrapper_cfg', 'sync_bn', 'compile', 'cfg', 'tta_model', 'tta_cfg',
 }  # fmt: skip
+
+
+class Overrides(DictAction):
+    """Read ``KEY=VALUE …`` of the command line, and name what is written otherwise."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        """Read the values; ends the program if one has no ``=``."""
+        example = 'KEY=VALUE, such as model.size_divisor=8'
+        for value in values:
+            if not value.partition('=')[0] or '=' not in value:
+                parser.error(f'{option_string}: {value!r}; expected {self.metavar or example}.')
+        try:
+            super().__call__(parser, namespace, values, option_string)
+        except AssertionError as e:  # brackets that are not closed
+            parser.error(f'{option_string} {" ".join(values)}: {str(e)[:1].lower()}{str(e)[1:]}; correct the value')
 
 
 def config_folder() -> Path:
@@ -60,8 +75,8 @@ def find_config(model: str | Path) -> Path:
     text = str(model)
     if text.startswith('mmfusion::'):
         file = config_folder() / text.removeprefix('mmfusion::')
-    elif text.endswith('.py') or '/' in text or '\\' in text:
-        file = Path(text)
+    elif text.endswith(CONFIG_SUFFIXES) or '/' in text or '\\' in text:
+        file = Path(text).expanduser()
     else:
         models = list_models()
         if text in models:

@@ -1,5 +1,7 @@
 """Opening of image files of every kind, as Pillow images or arrays."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -68,7 +70,7 @@ def open_image(path: str | Path) -> Image.Image | np.ndarray:
             # Pillow applies it to 8 bits only.
             return 65535 - np.asarray(img) if tags and tags.get(_PHOTOMETRIC) == 0 else np.asarray(img)
     except FileNotFoundError as e:
-        raise ImageReadError(f'{path}: no such file. Check the path; in a config data_root and data_prefix.') from e
+        raise _missing(path) from e
     except IsADirectoryError as e:
         raise ImageReadError(f'{path}: a folder; expected an image file.') from e
     except UnidentifiedImageError:
@@ -80,6 +82,11 @@ def open_image(path: str | Path) -> Image.Image | np.ndarray:
         raise
     except Exception as e:  # of a damaged file Pillow's decoders raise errors of any type, without its name
         raise _unreadable(path, e) from e
+
+
+def _missing(path: str | Path) -> ImageReadError:
+    what = f'a link to {Path(path).readlink()}, which is not there' if Path(path).is_symlink() else 'no such file'
+    return ImageReadError(f'{path}: {what}. Check the path; in a config data_root and data_prefix.')
 
 
 def _unreadable(path: str | Path, reason: object) -> ImageReadError:
@@ -157,18 +164,26 @@ def _is_deep_colour(img: Image.Image, path: str | Path) -> bool:
     return img.format in ('PNG', 'TIFF') and any(';16' in str(tile[3]) for tile in img.tile)
 
 
+@contextmanager
+def quiet_opencv() -> Iterator[None]:
+    """Keep OpenCV from printing what an error then says in one sentence."""
+    level = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(0)
+    try:
+        yield
+    finally:
+        cv2.utils.logging.setLogLevel(level)
+
+
 def decode_by_opencv(path: str | Path) -> np.ndarray:
     """Decode a file as it is, H×W or H×W×C (B, G, R), of any depth."""
     with open(path, 'rb') as f:
         data = np.frombuffer(f.read(), np.uint8)
-    level = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(0)  # it would print what the error says in one sentence
     try:
-        values = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if len(data) else None
+        with quiet_opencv():
+            values = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if len(data) else None
     except cv2.error:
         values = None
-    finally:
-        cv2.utils.logging.setLogLevel(level)
     if values is None:
         raise _unreadable(path, 'neither Pillow nor OpenCV decodes it')
     samples = (tiff_tags(path) or {}).get(_SAMPLES, 1)
@@ -205,7 +220,7 @@ def read_array(path: str | Path) -> np.ndarray:
     try:
         values = np.load(path, allow_pickle=False)
     except FileNotFoundError as e:
-        raise ImageReadError(f'{path}: no such file. Check the path; in a config data_root and data_prefix.') from e
+        raise _missing(path) from e
     except Exception as e:  # as in open_image
         raise _unreadable(path, e) from e
     if not isinstance(values, np.ndarray):  # a renamed .npz
@@ -232,6 +247,24 @@ def image_size(path: str | Path) -> tuple[int, int]:
         return (0, 0)
 
 
+def orientation_of(img: Image.Image) -> int:
+    """Read how an opened image is turned when it is read, as EXIF counts it; 1 is upright."""
+    return img.getexif().get(ExifTags.Base.Orientation, 1)
+
+
+def read_orientation(path: str | Path) -> int:
+    """Read the orientation of a camera's file (JPEG, TIFF, WebP) from its header.
+
+    Returns:
+        1 of an upright one, and of a file that has none or cannot be read.
+    """
+    try:
+        with open_header(path) as img:
+            return orientation_of(img) if img.format in ('JPEG', 'MPO', 'TIFF', 'WEBP') else 1
+    except Exception:  # as in open_image
+        return 1
+
+
 def read_size(path: str | Path) -> tuple[int, int]:
     """Read the size that an image has when it is read: turned as EXIF says.
 
@@ -246,7 +279,7 @@ def read_size(path: str | Path) -> tuple[int, int]:
     """
     try:
         with open_header(path) as img:
-            return img.size if img.getexif().get(ExifTags.Base.Orientation, 1) > 4 else img.size[::-1]
+            return img.size if orientation_of(img) > 4 else img.size[::-1]
     except Exception:  # what Pillow does not read, or what open_image names
         img = open_image(path)
         return img.shape[:2] if isinstance(img, np.ndarray) else img.size[::-1]

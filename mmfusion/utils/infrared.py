@@ -9,7 +9,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
 from .arrays import FOUR, infrared_array, visible_array
-from .decoding import IMG_SUFFIXES, convert, open_header, open_image
+from .decoding import IMG_SUFFIXES, convert, open_header, open_image, orientation_of
 from .palettes import likely_palette, values_of
 from .radiometric import is_radiometric, read_celsius
 from .scaling import ImageReadError, parse_range, range_ends, refuse_infinite
@@ -76,6 +76,8 @@ def infrared_values(
         if img.ndim == 2 or img.shape[2] == 1 or Path(path).suffix.lower() == '.npy':
             return img
         refuse_fourth(img, path)
+        if (img[..., :3] == img[..., :1]).all():  # grey saved as colour: a range is in its own unit
+            return img[..., 0]
         img = Image.fromarray(np.ascontiguousarray(visible_array(img[..., :3], path, depth16)[..., ::-1]))
     else:
         refuse_fourth(img, path)
@@ -157,7 +159,7 @@ def _temperatures(path: str | Path) -> np.ndarray:
             'the picture, or export the temperatures as TIFF.'
         ) from e
     with open_header(path) as img:
-        size, orientation = img.size, img.getexif().get(ExifTags.Base.Orientation, 1)
+        size, orientation = img.size, orientation_of(img)
     thermal = Image.fromarray(cv2.resize(celsius, size, interpolation=cv2.INTER_LINEAR))
     thermal.getexif()[ExifTags.Base.Orientation] = orientation
     return np.asarray(ImageOps.exif_transpose(thermal))

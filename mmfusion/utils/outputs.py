@@ -51,7 +51,7 @@ def check_writable(path: str | Path, option: str = '--out', folder: bool = True)
         ValueError: If it is the other of the two, lies in a file, or cannot be written.
     """
     what, other = ('folder', 'file') if folder else ('file', 'folder')
-    if not str(path):
+    if not str(path).strip():
         raise ValueError(f'{option}: an empty path; expected a {what}.')
     target, made = Path(path) if folder else Path(path).parent, []
     try:

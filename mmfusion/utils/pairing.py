@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from .arrays import FOUR
 from .decoding import IMG_SUFFIXES
+from .text import composed
 
 # Characters that set the parts of a file's name apart.
 _SEPARATORS = r'_\-. /'
@@ -97,7 +98,7 @@ def list_images(folder: str | Path, pattern: str | None = None) -> dict[str, Pat
         files = images_below(folder)
     found = {}
     for file in files:
-        name = name_of(_stem(file, folder))
+        name = name_of(stem_below(folder, file))
         if name in found:
             raise ValueError(
                 f'{folder}: {found[name].relative_to(folder)} and {file.relative_to(folder)} share the '
@@ -108,7 +109,7 @@ def list_images(folder: str | Path, pattern: str | None = None) -> dict[str, Pat
     if files and not found:
         raise ValueError(
             f'{folder}: the pattern {pattern!r} fits none of its {len(files)} images, such as '
-            f'{shorten((_stem(file, folder) for file in files), 3)}.'
+            f'{shorten((stem_below(folder, file) for file in files), 3)}.'
         )
     return dict(sorted(found.items(), key=lambda item: natural_key(item[0])))
 
@@ -118,8 +119,9 @@ def images_below(folder: str | Path) -> list[Path]:
     return [file for sub in _subfolders(folder) for file in _images_in(sub)]
 
 
-def _stem(file, folder):
-    return file.relative_to(folder).with_suffix('').as_posix()
+def stem_below(folder: str | Path, file: Path) -> str:
+    """Give the name by which a file of a folder is found: its path below the folder, without suffix, composed."""
+    return composed(file.relative_to(folder).with_suffix('').as_posix())
 
 
 def _images_in(folder):

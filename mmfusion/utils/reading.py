@@ -53,6 +53,18 @@ def read_four_channels(
     Raises:
         ImageReadError: If the file is missing or damaged, or has not four channels.
     """
+    return rgbt_array(four_values(path), path, depth16, ir_range)
+
+
+def four_values(path: str | Path) -> np.ndarray:
+    """Read a file of four channels with the values that it has, for :func:`rgbt_array` to bring to 8 bits.
+
+    Returns:
+        H×W×4 of any type, B, G, R, IR.
+
+    Raises:
+        ImageReadError: As in :func:`read_four_channels`.
+    """
     img = open_image(path)
     if (tiff_tags(path) or {}).get(EXTRA, (0,))[0] == 1:  # Pillow would divide the colours by this "transparency"
         img = decode_by_opencv(path)
@@ -63,7 +75,7 @@ def read_four_channels(
             raise ImageReadError(
                 f'{path}: the fourth channel is opaque transparency, its highest value everywhere; expected a thermal one.'
             )
-        return rgbt_array(img, path, depth16, ir_range)
+        return img
     found = f'an array of shape {img.shape}' if isinstance(img, np.ndarray) else f'an image of mode {img.mode}'
     raise ImageReadError(
         f'{path}: expected four channels (R, G, B, thermal), found {found}. Pairs in two files are given as two files or '

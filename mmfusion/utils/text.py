@@ -2,6 +2,7 @@
 
 import codecs
 import difflib
+import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -38,7 +39,12 @@ def _decode(data, encodings, path):
 def read_names(path: str | Path) -> list[Path]:
     """Read names or paths, one a line, without empty lines, with slashes."""
     lines = (line.strip().strip('"').replace('\\', '/') for line in read_text(path).splitlines())
-    return [Path(line) for line in lines if line]
+    return [Path(composed(line)) for line in lines if line]
+
+
+def composed(name: str) -> str:
+    """Give a name in Unicode's composed form: macOS writes an accent as a letter of its own, which looks the same."""
+    return unicodedata.normalize('NFC', name)
 
 
 def near_files(path: str | Path) -> str:

@@ -44,7 +44,9 @@ def write_bytes(path: str | Path, data: bytes) -> None:
     path, tmp = Path(path), None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        fd, tmp = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.', suffix='.tmp')
+        # Names end at 255 bytes, and the temporary one is longer.
+        stem = os.fsencode(path.stem)[:200].decode(errors='ignore')
+        fd, tmp = tempfile.mkstemp(dir=path.parent, prefix=f'.{stem}{path.suffix}.', suffix='.tmp')
         with os.fdopen(fd, 'wb') as f:
             f.write(data)
         # mkstemp makes private files; give them what an ordinary open() would.

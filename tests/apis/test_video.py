@@ -7,7 +7,8 @@ from mmengine.config import Config
 
 from mmfusion.apis import FusionInferencer
 from mmfusion.apis.video import Frames, fuse_video
-from mmfusion.utils import read_infrared, write_image
+from mmfusion.cli import main
+from mmfusion.utils import read_four_channels, read_infrared, write_image
 
 SIZE = (48, 64)
 
@@ -192,6 +193,23 @@ def test_frames_of_four_channels(sources):
         fuse_video(average, sources / 'vi.avi', None, sources / 'a.avi')
 
 
+@pytest.mark.parametrize(
+    'reading', [dict(depth16='stretch'), dict(ir_range=(6900, 8000)), dict(ir_range=('10%', '90%'))]
+)
+def test_deep_frames_of_four_channels_are_read_as_files_are(tmp_path, reading):
+    thermal = (7000 + 1500 * np.linspace(0, 1, SIZE[0] * SIZE[1]).reshape(SIZE)).astype(np.uint16)
+    pair = np.dstack([scene(0).astype(np.uint16) * 257, thermal])
+    (tmp_path / 'rgbt').mkdir()
+    cv2.imwrite(str(tmp_path / 'rgbt' / '0.png'), pair)
+    model = Config(dict(model=dict(type='ImageFuser', network=dict(type='AverageNetwork'))))
+    inferencer = FusionInferencer(model, 'random', 'cpu', show_progress=False, **reading)
+    seen, fuse = [], inferencer._fuse_stacked
+    inferencer._fuse_stacked = lambda pairs, names: seen.extend(pairs) or fuse(pairs, names)
+    assert fuse_video(inferencer, tmp_path / 'rgbt', None, tmp_path / 'a.avi', show_progress=False) == 1
+    np.testing.assert_array_equal(seen[0], read_four_channels(tmp_path / 'rgbt' / '0.png', **reading))
+    assert np.ptp(seen[0][..., 3]) > 190
+
+
 def test_nothing_is_left_of_a_failed_run(sources):
     def failing(vi, ir, batch_size):
         if len(average.batches) == 3:
@@ -258,6 +276,11 @@ def test_the_demo_from_the_command_line(sources, capsys, load_tool):
     args = [str(sources / 'vi'), str(sources / 'ir'), 'occo_fmb', 'random', '--device', 'cpu', '--fps', '5']
     assert demo.main([*args, '--out', str(out), '--cfg-options', 'model.network.channels=(4,4,4,4)']) == 0
     assert f'{out}: 5 frames' in capsys.readouterr().out
+    pair = np.concatenate([scene(0), scene(0, ir=True)[..., :1]], 2)
+    write_image(sources / 'rgbt' / '0.png', pair)
+    options = ['--out', str(sources / 'rgbt.avi'), '--cfg-options', 'model.network.channels=(4,4,4,4)']
+    assert main(['video', *args[2:6], '--rgbt', str(sources / 'rgbt'), *options]) == 0
+    assert 'rgbt.avi: 1 frames' in capsys.readouterr().out
     options = {'model.network.channels': (4, 4, 4, 4)}
     inferencer = FusionInferencer('occo_fmb', 'random', 'cpu', options, show_progress=False)
     expected = inferencer(sources / 'vi', sources / 'ir')

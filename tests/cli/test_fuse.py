@@ -297,7 +297,7 @@ def test_an_override_without_a_value(pairs, capsys):
     folders = ['--vi', str(pairs / 'vi'), '--ir', str(pairs / 'ir'), '--out', str(pairs / 'out')]
     with pytest.raises(SystemExit):
         main(['occo_fmb', 'random', *folders, '--cfg-options', 'model.network'])
-    assert "--cfg-options: 'model.network' is no override; expected KEY=VALUE" in capsys.readouterr().err
+    assert "--cfg-options: 'model.network'; expected KEY=VALUE" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main(['occo_fmb', 'random', *folders, '--cfg-options', 'model.network.channels=(4,'])
     assert 'channels=(4,: imbalanced brackets exist in (4,; correct the value' in capsys.readouterr().err

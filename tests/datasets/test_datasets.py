@@ -388,7 +388,7 @@ def test_empty_and_missing_folders(tmp_path, fmb):
     (tmp_path / 'images').mkdir()
     with pytest.raises(FileNotFoundError, match='images: no image'):
         MFNetDataset(data_root=str(tmp_path))
-    with pytest.raises(FileNotFoundError, match=r'RoadScene.*no such folder'):
+    with pytest.raises(FileNotFoundError, match=r'RoadScene.*no such folder\. Check data_root, .* MMFUSION_DATA'):
         RoadSceneDataset(data_root=str(tmp_path / 'RoadScene'))
     shutil.rmtree(fmb / 'train' / 'mask_vi')
     assert len(FMBDataset(data_root=str(fmb))) == 3

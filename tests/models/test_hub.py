@@ -1,6 +1,7 @@
 """Models by name, and their weights: by file, by the authors' files, by where they are published."""
 
 import hashlib
+from pathlib import Path
 
 import pytest
 import torch
@@ -88,10 +89,13 @@ def same(model, net):
     return all(torch.equal(a, b) for a, b in zip(model.network.parameters(), net.parameters(), strict=True))
 
 
-def test_configs_by_name(metafile):
+def test_configs_by_name(metafile, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     assert find_config('parts_msrs').name == 'parts_msrs.py'
     for name in ('Two-Parts', 'twoparts', 'TwoParts'):  # the method's own name: its first config
         assert find_config(name).name == 'parts_tno.py'
+    Path('own.yml').write_text('model: {}')
+    assert find_config('own.yml') == Path('own.yml')
     with pytest.raises(FileNotFoundError, match=r"'part_msrs' is no config of mmfusion\. Did you mean parts_msrs"):
         find_config('part_msrs')
     with pytest.raises(FileNotFoundError, match=r'Did you mean Two-Parts'):

@@ -327,6 +327,10 @@ def test_to_coco(load_tool, layouts, m3fd_lists, tmp_path, capsys):
         assert Image.open(info['img_path']).size == (96, 64)
         assert info['img_path'] == ours.get_data_info(k)['ir_path']
         assert info['instances'] == ours.get_data_info(k)['instances']
+    for option, form in (('--lists', 'PART=FILE'), ('--dataset-options', 'KEY=VALUE')):
+        with pytest.raises(SystemExit):
+            tool.main([*arguments, option, 'train'])
+        assert f"{option}: 'train'; expected {form}" in capsys.readouterr().err
     synthetic = ['--dataset', 'SyntheticDataset', '--dataset-options', 'num=2', 'size=(64,96)', '--out', str(tmp_path)]
     assert tool.main([*synthetic, '--splits', 'val']) == 0
     count = len(json.loads((tmp_path / 'val.json').read_text())['annotations'])

@@ -113,6 +113,8 @@ def script(path):
         (lambda p: p.write_text('hello there'), 'is no checkpoint'),
         (lambda p: p.write_bytes(pickle.dumps(dict(a=1))), 'is no checkpoint'),
         (lambda p: np.save(p.open('wb'), np.array([print]), allow_pickle=True), 'holds pickled objects'),
+        (lambda p: torch.save(dict(state_dict={}), p), r'found a dict with the keys state_dict'),
+        (lambda p: torch.save({}, p), r'found an empty dict'),
         (lambda p: p.write_bytes(b'\x00\x01\x02 weights of something'), 'is no checkpoint|damaged or incomplete'),
     ],
 )
@@ -122,6 +124,13 @@ def test_files_that_are_something_else(tmp_path, write, message):
         read_checkpoint(tmp_path / 'x.pth')
     assert 'weights_only' not in str(e.value)
     assert '\n' not in str(e.value)
+
+
+def test_an_empty_path_is_no_folder(tmp_path, monkeypatch):
+    save(tmp_path / 'a.pth')
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CheckpointError, match='weights: an empty path'):
+        read_checkpoint('')
 
 
 def test_fetch(tmp_path, monkeypatch):

@@ -75,6 +75,21 @@ def test_a_fixed_range_is_the_same_in_all_images(tmp_path, kind):
         assert shown.tolist() == [[0, 0, 128, 255, 255]]
 
 
+@pytest.mark.parametrize('name', ['counts.tif', 'counts.png', 'kelvin.tif'])
+def test_a_range_holds_for_grey_saved_as_colour(tmp_path, name):
+    """Three equal channels keep the unit of the file, of which the range is."""
+    values = np.array([[6000, 7000, 7500, 8000, 9000]], np.float32 if name.startswith('k') else np.uint16)
+    cv2.imwrite(str(tmp_path / name), np.repeat(values[..., None], 3, 2))
+    assert read_infrared(tmp_path / name, ir_range=(7000, 8000)).tolist() == [[0, 0, 128, 255, 255]]
+
+
+@pytest.mark.parametrize(('ir_range', 'level'), [((0, 1), 255), ((20000, 30000), 0)])
+def test_a_range_beside_all_values_is_noticed(tmp_path, ir_range, level):
+    np.save(tmp_path / 'a.npy', np.array([[6000, 7000]], np.uint16))
+    with pytest.warns(UserWarning, match=r'a\.npy: its values, from 6000 to 7000, all lie outside of ir_range'):
+        assert (read_infrared(tmp_path / 'a.npy', ir_range=ir_range) == level).all()
+
+
 @pytest.mark.parametrize('name', ['inferno', 'jet', 'hot_r', 'cv_rainbow', 'bar.png'])
 def test_palettes_are_turned_back_into_values(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)

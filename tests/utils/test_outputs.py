@@ -29,6 +29,6 @@ def test_what_can_be_written_is_left_as_it_is(tmp_path):
     for path, folder in (('a/b', True), ('there', True), ('c/d/x.png', False)):
         check_writable(tmp_path / path, folder=folder)
     assert [file.name for file in tmp_path.rglob('*')] == ['there']
-    for path in ('/proc/zz', ''):
+    for path in ('/proc/zz', '', ' '):
         with pytest.raises(ValueError, match=r'--out /proc/zz: cannot be written|--out: an empty path'):
             check_writable(path)

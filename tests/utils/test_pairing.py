@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from mmfusion.registry import DATASETS
 from mmfusion.utils import NamePattern, list_images, pair_images, write_image
 from mmfusion.utils.pairing import propose_patterns
 
@@ -68,6 +69,17 @@ def test_folders_without_images_say_what_is_there(tmp_path, rgb):
         pair_images(tmp_path / 'ir')
     with pytest.raises(FileNotFoundError, match=r'a\.png: not a folder'):
         list_images(tmp_path / 'vi' / 'a.png')
+
+
+def test_names_that_look_identical(tmp_path, rgb):
+    """macOS writes an accent as a letter of its own, other systems do not."""
+    composed, apart = 'Caf\u00e9', 'Cafe\u0301'
+    write_image(tmp_path / 'vi' / f'{composed}.png', rgb)
+    write_image(tmp_path / 'ir' / f'{apart}.png', rgb)
+    assert [name for name, *_ in pair_images(tmp_path / 'vi', tmp_path / 'ir')] == [composed]
+    (tmp_path / 'list.txt').write_text(f'{apart}.png\n', encoding='utf-8')
+    dataset = DATASETS.build(dict(type='FusionDataset', data_root=str(tmp_path), ann_file='list.txt', pipeline=[]))
+    assert dataset.get_data_info(0)['img_id'] == composed
 
 
 def test_pairing(tmp_path, rgb):

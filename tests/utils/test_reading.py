@@ -369,6 +369,9 @@ def test_damaged_files_are_named(tmp_path, rgb, reader):
     (tmp_path / 'text.png').write_text('no image')
     with pytest.raises(ImageReadError, match=r'text\.png: cannot be read'):
         reader(tmp_path / 'text.png')
+    (tmp_path / 'link.png').symlink_to('gone.png')
+    with pytest.raises(ImageReadError, match=r'link\.png: a link to gone\.png, which is not there'):
+        reader(tmp_path / 'link.png')
     with pytest.raises(ImageReadError, match=r'none\.png: no such file'):
         reader(tmp_path / 'none.png')
 

@@ -24,6 +24,12 @@ def test_write_and_read(tmp_path, rgb):
     assert sorted(f.name for f in (tmp_path / 'new').iterdir()) == ['a.bmp', 'a.png', 'a.tif']
 
 
+@pytest.mark.parametrize('name', ['x' * 251 + '.png', '红' * 83 + '.png'])
+def test_names_as_long_as_the_system_allows(tmp_path, rgb, name):
+    write_image(tmp_path / name, rgb)
+    assert [f.name for f in tmp_path.iterdir()] == [name]
+
+
 def test_write_refuses(tmp_path, rgb):
     with pytest.raises(ValueError, match=r"unknown image suffix '\.xyz'"):
         write_image(tmp_path / 'a.xyz', rgb)

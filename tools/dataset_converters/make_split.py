@@ -99,7 +99,7 @@ def write_lists(args):
     Raises:
         ValueError: If the names cannot be divided as asked for.
     """
-    if args.name != Path(args.name).name or args.name in ('.', '..'):
+    if args.name != Path(args.name).name or args.name in ('', '.', '..'):
         raise ValueError(f'{args.name!r}: expected the name of a list without folders; --out is its folder.')
     check_writable(args.out)
     names = list(list_images(args.images)) if args.images else [f'{k:0{args.digits}d}' for k in range(args.numbers)]

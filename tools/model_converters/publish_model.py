@@ -16,7 +16,7 @@ from safetensors.torch import save
 from mmfusion.cli.errors import report
 from mmfusion.models.checkpoint import check_weights, compare
 from mmfusion.models.hub import build_model, load_model_config
-from mmfusion.utils import write_bytes
+from mmfusion.utils import check_writable, write_bytes
 from mmfusion.version import __version__
 
 
@@ -52,6 +52,7 @@ def publish(config: str | Path, checkpoint: str | Path, out: str | Path, full: b
 
 def run(args: argparse.Namespace) -> str:
     """Publish, and say what was written."""
+    check_writable(args.out, 'OUT', folder=False)
     return f'{args.out}: {publish(args.config, args.checkpoint, args.out, args.full):,} bytes'
 
 

@@ -4,7 +4,6 @@ from argparse import ArgumentParser, Namespace
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmengine.config import DictAction
 from mmengine.registry import DefaultScope
 
 from mmfusion.datasets import FusionDataset, LayoutDataset, MFNetDataset, RenderSyntheticPair, SyntheticDataset
@@ -12,7 +11,7 @@ from mmfusion.datasets.boxes import BoxSource
 from mmfusion.datasets.transforms import LoadImagePair, LoadMFNetPair
 from mmfusion.registry import DATASETS, TRANSFORMS, is_a
 from mmfusion.utils import given_reading, list_images
-from mmfusion.utils.configs import read_config
+from mmfusion.utils.configs import Overrides, read_config
 
 TASKS = ('seg', 'det')
 _ANNOTATIONS = dict(seg=('seg_map_path', 'label map'), det=('ann_path', 'box annotation'))
@@ -50,12 +49,12 @@ def add_dataset_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         '--lists',
         nargs='+',
-        action=DictAction,
+        action=Overrides,
         metavar='PART=FILE',
         help='parts by lists of names, for datasets without official split: train=train.txt test=test.txt',
     )
     parser.add_argument(
-        '--dataset-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='further arguments of the class'
+        '--dataset-options', nargs='+', action=Overrides, metavar='KEY=VALUE', help='further arguments of the class'
     )
     parser.add_argument('--task', choices=TASKS, help='labels or boxes; default: what the dataset has')
 

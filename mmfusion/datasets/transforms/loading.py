@@ -1,5 +1,6 @@
 """Loading of image pairs and of their salient-object masks."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +18,9 @@ from mmfusion.utils import (
     read_pair,
     refuse_equal,
 )
+from mmfusion.utils.decoding import read_orientation
+
+_NOTICED = set()
 
 
 @TRANSFORMS.register_module()
@@ -113,6 +117,7 @@ def stack_pair(
         ValueError: If the sizes differ, or both are one picture; both are named.
     """
     refuse_two_sizes(vi, ir, vi_name, ir_name)
+    _warn_of_turn(vi_name, ir_name)
     refuse_equal(vi, ir, vi_name, ir_name)
     return np.concatenate([vi, ir[..., None]], axis=2)
 
@@ -127,8 +132,27 @@ def refuse_two_sizes(vi: np.ndarray, ir: np.ndarray, vi_name: str, ir_name: str)
         raise ValueError(
             f'{vi_name} is {vi.shape[1]}×{vi.shape[0]} but {ir_name} is {ir.shape[1]}×{ir.shape[0]} (width×height). '
             'A pair must be registered and of one size: `mmfusion align` finds where the infrared image lies in the visible '
-            'one, and --align FILE (align=FILE) warps it.'
+            f'one, and --align FILE (align=FILE) warps it.{_turn(vi_name, ir_name)}'
         )
+
+
+def _turn(vi_name: str | Path, ir_name: str | Path) -> str:
+    """Say that one image of a pair was turned when it was read, and the other not, or otherwise."""
+    turns = [read_orientation(name) for name in (vi_name, ir_name)]
+    if turns[0] == turns[1]:
+        return ''
+    return (
+        f' {vi_name} has the EXIF orientation {turns[0]}, and {ir_name} {turns[1]}: each was turned as its own says. Where '
+        'both match as they are stored, remove the tags: exiftool -Orientation= FILE.'
+    )
+
+
+def _warn_of_turn(vi_name: str | Path, ir_name: str | Path) -> None:
+    """Say once a folder that of a pair of one size, such as after half a turn, one image was turned."""
+    folder = Path(vi_name).parent
+    if folder not in _NOTICED and (turn := _turn(vi_name, ir_name)):
+        _NOTICED.add(folder)
+        warnings.warn(turn.strip(), stacklevel=3)
 
 
 @TRANSFORMS.register_module()

@@ -12,6 +12,7 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from mmfusion.registry import MODELS
+from mmfusion.utils.checkpoint import reason_of
 
 from .features import FeaturePrior, PriorFeatures, TextPrior, resize
 from .frozen import load_exactly, seeded
@@ -382,7 +383,7 @@ def _read(path: str) -> tuple[dict[str, Tensor], bool]:
             state = load_state_dict(path)
         return {k.removeprefix('module.'): v for k, v in state.items()}, archive
     except Exception as e:  # whatever unpickling, safetensors and TorchScript raise for a file that is none of theirs
-        raise RuntimeError(f'{path}: cannot be read as weights of CLIP: {str(e).strip().splitlines()[0]}') from e
+        raise RuntimeError(f'{path}: cannot be read as weights of CLIP: {reason_of(e)}') from e
 
 
 def _check_file(path: str, state: Mapping[str, Tensor], archive: bool, name: str, quick: bool) -> None:

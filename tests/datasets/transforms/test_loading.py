@@ -137,6 +137,23 @@ def test_stack_pair(rgb):
         stack_pair(rgb, rgb[:4, :, 0])
 
 
+@pytest.mark.parametrize(('orientation', 'size'), [(3, (5, 7)), (6, (7, 5))])
+def test_one_turned_image_of_a_pair_is_noticed(tmp_path, orientation, size):
+    """A phone turns its photo by EXIF, and the infrared image beside it has no such tag."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(np.arange(105, dtype=np.uint8).reshape(5, 7, 3)).save(tmp_path / 'vi.jpg', exif=exif)
+    write_image(tmp_path / 'ir.png', np.arange(35, dtype=np.uint8).reshape(5, 7))
+    paths = dict(img_path=str(tmp_path / 'vi.jpg'), ir_path=str(tmp_path / 'ir.png'))
+    said = rf'vi\.jpg has the EXIF orientation {orientation}, and .*ir\.png 1: each was turned .* remove the tags'
+    if size == (5, 7):
+        with pytest.warns(UserWarning, match=said):
+            LoadImagePair()(paths)
+    else:
+        with pytest.raises(ValueError, match=rf'5×7 but .* 7×5 .*{said}'):
+            LoadImagePair()(paths)
+
+
 def test_refuses_unknown_depth():
     with pytest.raises(ValueError, match="depth16 must be 'full' or 'stretch', got 'minmax'"):
         LoadImagePair(depth16='minmax')
