@@ -55,7 +55,7 @@ FUNCTIONS = _child('FUNCTIONS')
 
 
 def is_a(config: Mapping, registry: Registry, *classes: type) -> bool:
-    """Tell whether the ``type`` of a config is one of some classes, or a subclass."""
+    """Tell whether a config's ``type`` is a class or its subclass."""
     kind = config.get('type')
     cls = registry.get(kind) if isinstance(kind, str) else kind
     return isinstance(cls, type) and issubclass(cls, classes)

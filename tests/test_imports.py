@@ -63,3 +63,21 @@ def test_the_table_of_rooms_says_the_same():
             assert allowed - serves_all == BELOW[room] - serves_all, room
         else:
             assert room not in BELOW
+
+
+def test_optional_packages_are_imported_where_they_are_used():
+    """None at the top of a module: importing the package never needs an extra."""
+    extras = ('draw', 'export', 'masks', 'thermal', 'view')
+    lines = [
+        line for extra in extras for line in (PACKAGE.parent / f'requirements/{extra}.txt').read_text().splitlines()
+    ]
+    named = {re.match(r'[\w-]+', line)[0].replace('-', '_') for line in lines if not line.startswith('-')}
+    optional = {{'scikit_learn': 'sklearn'}.get(name, name) for name in named} - {'ftfy'}
+    assert {'onnx', 'segment_anything', 'sklearn', 'transformers', 'gradio', 'flyr'} <= optional
+    found = set()
+    for file in PACKAGE.rglob('*.py'):
+        for node in ast.parse(file.read_text(encoding='utf-8')).body:
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module] if isinstance(node, ast.ImportFrom) and not node.level else []
+            found |= {(file.name, name) for name in names if name.partition('.')[0] in optional}
+    assert not found

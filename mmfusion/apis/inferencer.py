@@ -200,7 +200,7 @@ class FusionInferencer:
     def fuse_pairs(
         self, pairs: Sequence[tuple[Image, Image | None]], batch_size: int = 1
     ) -> Iterator[tuple[int, np.ndarray]]:
-        """Fuse many pairs and keep none: each is handed on when it is done.
+        """Fuse many pairs, and hand each on when it is done.
 
         Args:
             pairs: (visible, infrared) of each pair, files or arrays; (pair, None) of one in four channels.
@@ -429,7 +429,7 @@ def _targets(
 
 
 def reading_of(node: Any) -> dict[str, Any]:
-    """Find the options of the LoadImagePair in the config's test dataloader (a nested dict)."""
+    """Find the options of LoadImagePair in a config's test dataloader."""
     node = node.get('test_dataloader') if isinstance(node, Config) else node
     if isinstance(node, dict):
         if is_a(node, TRANSFORMS, LoadImagePair):

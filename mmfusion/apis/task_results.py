@@ -54,7 +54,7 @@ class TaskResults:
         self.visualizer.dataset_meta = dict(meta, palette=palette or None)
 
     def prepare(self, pair: np.ndarray, name: str) -> dict:
-        """Pack a pair (H×W×4 uint8) as the test pipeline packs it: ``inputs`` and ``data_samples``."""
+        """Pack a pair (H×W×4 uint8) as the test pipeline does."""
         size = pair.shape[:2]
         return self.pipeline(dict(img=pair, img_path=name, img_id=name, img_shape=size, ori_shape=size))
 
@@ -80,7 +80,7 @@ class TaskResults:
 
 
 def fused_at_ori_shape(sample: FusionDataSample) -> Tensor:
-    """Crop padding off a fused image, and resize it to its source; 3×H×W."""
+    """Crop padding off a fused image, resized to its source; 3×H×W."""
     height, width = sample.ori_shape
     scale = sample.get('scale_factor') or (1.0, 1.0)
     fused = sample.fused.data

@@ -58,7 +58,7 @@ def make_parser(prog: str | None = None) -> argparse.ArgumentParser:
 
 
 def read_views(args: argparse.Namespace, most: int, reading: dict) -> list[tuple[str, np.ndarray, np.ndarray]]:
-    """Read up to ``most`` pairs, evenly spread: name, visible H×W×3, infrared H×W, both uint8."""
+    """Read up to ``most`` pairs: name, visible H×W×3, infrared H×W, both uint8."""
     from mmfusion.utils import infrared_array, read_infrared, read_visible
 
     vi, ir = Path(args.vi), Path(args.ir)

@@ -16,7 +16,7 @@ from mmfusion.utils.metric_names import METRIC_NAMES, metric_names
 
 
 def new_parser(prog: str | None, text: str) -> argparse.ArgumentParser:
-    """Make the parser of a verb, whose help keeps the lines of its module's docstring."""
+    """Make a verb's parser, whose help keeps its docstring's lines."""
     return argparse.ArgumentParser(prog=prog, description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
 
 
@@ -35,7 +35,7 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_weights_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add ``checkpoint``, which may be left out, and ``--weights``, which is the same; see :func:`weights_of`."""
+    """Add ``checkpoint`` and ``--weights``, two ways to give one; see :func:`weights_of`."""
     parser.add_argument(
         'checkpoint', nargs='?', metavar='CHECKPOINT', help="as --weights; the word 'random' is an untrained model"
     )
@@ -67,7 +67,7 @@ def weights_of(args: argparse.Namespace) -> str | list[str] | None:
 
 
 def refuse_missing_weights(weights: str | Sequence[str]) -> None:
-    """Refuse weights that are not there, before anything is imported that could read them.
+    """Refuse weights that are not there, before torch is imported.
 
     Raises:
         FileNotFoundError: If one is neither a file, a folder, an address, nor the word ``random``.
@@ -219,7 +219,7 @@ def add_source_arguments(
 
 
 def add_pattern_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add ``--vi-pattern`` and ``--ir-pattern``: how the names of images pair where they differ."""
+    """Add ``--vi-pattern`` and ``--ir-pattern``, by which differing names pair."""
     parser.add_argument(
         '--vi-pattern',
         metavar='PATTERN',

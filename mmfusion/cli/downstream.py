@@ -108,7 +108,7 @@ def _check_zero_shot(args, base, variants, task):
 
 
 def run_all(base, jobs, args):
-    """Run the cells that have no result; returns those that still have none."""
+    """Run the cells without result; list those that still have none."""
     done = sum(cell.file.is_file() for cell, _ in jobs)
     if done:
         print(f'{done} of {len(jobs)} cells are finished and skipped')

@@ -114,7 +114,7 @@ def _report_overrides(args: tuple, error: Exception) -> int:
 
 
 def message_of(error: BaseException) -> str:
-    """Give an error's text, without a KeyError's quotation marks or a system's number."""
+    """Give an error's text without quotation marks or a system's number."""
     if isinstance(error, KeyError) and error.args:
         return str(error.args[0])
     if isinstance(error, MemoryError):

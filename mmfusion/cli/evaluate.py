@@ -87,7 +87,7 @@ def parse_args(argv=None, prog=None):
 
 
 def evaluate(args):
-    """Evaluate, print the table, write the files, and return a sentence about them."""
+    """Evaluate, print the table, write files, and say which."""
     vi_dir, ir_dir = source_folders(args)
     patterns = fused_patterns(args.fused_pattern, dict(args.fused))
     patterns.update(vi=args.vi_pattern, ir=args.ir_pattern)

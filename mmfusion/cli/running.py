@@ -120,7 +120,7 @@ def leave_processes() -> None:
 
 
 def without_sync_bn(node: object) -> int:
-    """Write ``BN`` for ``SyncBN``, which needs processes on GPUs, in a model's config.
+    """Write ``BN`` for ``SyncBN``, which needs GPUs, in a model's config.
 
     Args:
         node: A config, or part of one.

@@ -23,7 +23,7 @@ _KEYS = {
 
 
 def setup_message(error: BaseException, chain: list[BaseException]) -> str | None:
-    """Say what of a config a run could not be set up with.
+    """Say which part of a config failed in setting up a run.
 
     Args:
         error: What was raised.
@@ -132,7 +132,7 @@ def _short(text: str, most: int) -> str:
 
 
 def check_numbers(cfg: Config) -> None:
-    """Refuse numbers in a config that would end a run late or never.
+    """Refuse numbers in a config that end a run late or never.
 
     Raises:
         ValueError: If one is of another kind or out of its range; with its key.

@@ -153,7 +153,7 @@ def _has(node, transform):
 
 
 def fused_folder(cell_folder, part):
-    """Give the folder of a ``method:`` variant's images; validation and test share it."""
+    """Give a ``method:`` variant's folder; validation and test share it."""
     return Path(cell_folder).absolute().parent / 'fused' / ('train' if part == 'train' else 'test')
 
 

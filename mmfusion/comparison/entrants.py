@@ -92,7 +92,7 @@ def parse_entrants(texts: Sequence[str]) -> list[Entrant]:
 
 
 def check_name(name: str, text: str) -> None:
-    """Refuse names of methods that tables, files and folders of results could not have.
+    """Refuse names of methods that files and folders could not have.
 
     Args:
         name: The name.

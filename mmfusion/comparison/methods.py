@@ -58,7 +58,7 @@ def lines_of(head: str, items: Sequence[str]) -> str:
 
 
 class Comparison:
-    """Compare methods on pairs of images, in a folder that keeps what is finished.
+    """Compare methods on pairs, in a folder that keeps finished work.
 
     Args:
         entrants: From :func:`prepare`.
@@ -90,7 +90,7 @@ class Comparison:
         self.shape: tuple[int, int] | None = None
 
     def fuse(self, shape: tuple[int, int] | None = (480, 640), batch_size: int = 1) -> None:
-        """Fuse with each method what is not there yet, and measure what it costs.
+        """Fuse with each method what is missing, and measure its cost.
 
         A method that fails is left out of the comparison, and said in :attr:`failed`.
 
@@ -165,7 +165,7 @@ class Comparison:
         return Cost(**known[name]['cost'])
 
     def evaluate(self, metrics: str | Sequence[str] = DEFAULT_METRICS, protocol: str = 'tang', **options) -> Results:
-        """Evaluate the images of all methods that did not fail; see :func:`evaluate_folders` for the options.
+        """Evaluate all methods that did not fail; options as in :func:`evaluate_folders`.
 
         Raises:
             ValueError: If all methods failed.
@@ -199,7 +199,7 @@ class Comparison:
         return f'One pair of {self.shape[1]}×{self.shape[0]}, {describe_machine(self.device)}.' if self.costs else ''
 
     def table(self, results: Results) -> Table:
-        """Make the table of means, with each method's cost in the last columns."""
+        """Make the table of means, with methods' costs in the last columns."""
         table = table_of(results)
         if not self.costs:
             return table
@@ -218,7 +218,7 @@ class Comparison:
         return replace(table, notes=(*table.notes, f'Cost: {self.cost_note}'))
 
     def write(self, results: Results, gallery: int | None = 30) -> list[Path]:
-        """Write the tables and the report, by the first process; list the files."""
+        """Write tables and report, by the first process; list the files."""
         if not is_main_process():
             return []
         table = self.table(results)

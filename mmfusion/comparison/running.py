@@ -58,7 +58,7 @@ def fuse_for(cell, base, say=print):
 
 
 def run_cell(cell, cfg, tools=None, weights='last', say=print):
-    """Train and test a cell without result, from where it was cut off.
+    """Train and test a cell from where it was cut off.
 
     Args:
         cell (Cell): The cell.

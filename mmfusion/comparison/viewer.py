@@ -83,7 +83,7 @@ class PairViewer:
         return FusionInferencer(entrant.config, entrant.weights, self._device, show_progress=False, **self._reading)
 
     def fused(self, name: str, method: str) -> tuple[np.ndarray, float | None]:
-        """Give a fused image, H×W×3 uint8 (R, G, B), and the seconds it took."""
+        """Give a fused image, H×W×3 uint8 (R, G, B), and its seconds."""
         with self._one:
             return self._kept(name, method)
 
@@ -97,7 +97,7 @@ class PairViewer:
         return image[..., ::-1].copy(), time.perf_counter() - start
 
     def blend(self, name: str, method: str, position: float) -> np.ndarray:
-        """Fade from the visible (0) over the fused (0.5) to the infrared image (1).
+        """Fade from visible (0) over fused (0.5) to infrared (1).
 
         Returns:
             H×W×3 uint8 (R, G, B).

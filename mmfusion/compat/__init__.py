@@ -16,7 +16,7 @@ __all__ = ['environment', 'link_configs', 'mmcv_ext', 'requirements', 'serializa
 
 
 def setup() -> None:
-    """Check what is installed and apply the compatibility points; a second call changes nothing.
+    """Check what is installed and apply the compatibility points, once.
 
     Raises:
         ImportError: If mmcv is missing, or a version of transformers is installed that breaks mmpretrain.

@@ -13,7 +13,7 @@ _QUOTES = {"'": r'\\x27', '"': r'\\x22'}
 
 
 def make_fit_for_configs(environ: MutableMapping[str, str] = os.environ) -> None:
-    """Rewrite MMFUSION_* variables, in place, so that a config holds the path that was meant; a second call changes nothing.
+    """Rewrite MMFUSION_* variables in place to paths that configs can hold.
 
     An empty variable is removed, so that the default counts. ``~`` becomes the home, a backslash a slash.
     """

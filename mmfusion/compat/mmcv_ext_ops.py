@@ -70,7 +70,7 @@ def nms(boxes, scores, iou_threshold, offset):
 
 
 def softnms(boxes, scores, dets, iou_threshold, sigma, min_score, method, offset):
-    """Soft-NMS: the scores of overlapping boxes are lowered instead of the boxes being dropped.
+    """Lower the scores of overlapping boxes instead of dropping them (Soft-NMS).
 
     Bodla et al., Soft-NMS, ICCV 2017. At each step the best remaining box is taken, the scores of all others are
     multiplied by a weight of their overlap with it, and those that fall under ``min_score`` are dropped.
@@ -112,7 +112,7 @@ def softnms(boxes, scores, dets, iou_threshold, sigma, min_score, method, offset
 
 
 def nms_match(dets, iou_threshold):
-    """NMS that tells which boxes each kept box has suppressed.
+    """Run NMS, and list the boxes that each kept one suppressed.
 
     Args:
         dets: (N, 5), x1, y1, x2, y2, score.
@@ -177,7 +177,7 @@ def _roi_align(aligned_height, aligned_width, spatial_scale, sampling_ratio, poo
 
 
 def roi_align_forward(input, rois, output, argmax_y, argmax_x, **options):
-    """RoI Align (He et al., Mask R-CNN, ICCV 2017) into ``output``, average pooling only.
+    """Write RoI Align (He et al., ICCV 2017), average pooling only, into ``output``.
 
     Args:
         input: (B, C, H, W).
@@ -222,7 +222,7 @@ def _deform_conv(dW, dH, padW, padH, dilationW, dilationH, **others):
 
 
 def deform_conv_forward(input, weight, offset, output, columns, ones, **options):
-    """Deformable convolution (Dai et al., ICCV 2017) into ``output``.
+    """Write deformable convolution (Dai et al., ICCV 2017) into ``output``.
 
     Args:
         input: (B, C, H, W).
@@ -259,7 +259,7 @@ def _modulated(stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, **other
 
 
 def modulated_deform_conv_forward(input, weight, bias, ones, offset, mask, output, columns, *, with_bias, **options):
-    """Modulated deformable convolution (Zhu et al., CVPR 2019) into ``output``.
+    """Write modulated deformable convolution (Zhu et al., CVPR 2019) into ``output``.
 
     As :func:`deform_conv_forward`, with a ``mask`` (B, deformable_group · kh · kw, H_out, W_out) that weighs every
     sampled value, and a ``bias`` (C_out, ) that counts where ``with_bias``.
@@ -269,7 +269,7 @@ def modulated_deform_conv_forward(input, weight, bias, ones, offset, mask, outpu
 
 
 def modulated_deform_conv_backward(input, weight, bias, ones, offset, mask, columns, *gradients, with_bias, **options):
-    """Add the gradients of :func:`modulated_deform_conv_forward` to those given, the last of which is the output's.
+    """Add the gradients of :func:`modulated_deform_conv_forward` to those given, but the output's.
 
     They are those of input, weight, bias, offset and mask.
     """
@@ -299,7 +299,7 @@ def _attend(value_spatial_shapes):
 def ms_deform_attn_forward(
     value, value_spatial_shapes, value_level_start_index, sampling_locations, attention_weights, im2col_step
 ):
-    """Multi-scale deformable attention (Zhu et al., Deformable DETR, ICLR 2021).
+    """Compute multi-scale deformable attention (Zhu et al., Deformable DETR, ICLR 2021).
 
     Args:
         value: (B, keys, heads, C / heads), all levels one after the other.
@@ -350,7 +350,7 @@ def _focal_loss(target, weight, gamma, alpha):
 
 
 def sigmoid_focal_loss_forward(input, target, weight, output, gamma, alpha):
-    """Sigmoid focal loss (Lin et al., ICCV 2017) of every element, into ``output``.
+    """Write every element's sigmoid focal loss (Lin et al., 2017) into ``output``.
 
     Args:
         input: (N, C) logits.

@@ -17,7 +17,7 @@ def _installed(distribution: str) -> str | None:
 
 
 def check_mmcv() -> None:
-    """Raise ``ImportError`` if mmcv is not installed, neither in full nor as mmcv-lite."""
+    """Raise ``ImportError`` if neither mmcv nor mmcv-lite is installed."""
     if find_spec('mmcv') is None:
         raise ImportError(
             "mmfusion needs mmcv, which is not installed. Run `pip install 'mmfusion[lite]'` (mmcv-lite, no compiler), "
@@ -26,7 +26,7 @@ def check_mmcv() -> None:
 
 
 def check_transformers() -> None:
-    """Raise ``ImportError`` for a version of transformers with which mmpretrain 1.2 cannot be imported.
+    """Raise ``ImportError`` for a version of transformers that breaks mmpretrain 1.2.
 
     transformers 4.52 moved classes that ``mmpretrain.models`` imports; depending on the version this ends in "cannot
     import name 'GenerationMixin'" or in "NoneType takes no arguments", which stops ``mmseg.models`` and

@@ -38,7 +38,7 @@ def _history_buffer_method(owner, name):
 
 
 def safe_globals() -> list:
-    """Return what a Runner's checkpoint needs beyond the classes that torch allows by itself.
+    """Return the classes of Runners' checkpoints that torch does not allow.
 
     A pair (object, name) is an object under the name that stands in the checkpoint. NumPy 2 renamed ``numpy.core`` to
     ``numpy._core``; its two rebuilding functions are allowed under both names, so that a checkpoint written with one
@@ -85,7 +85,7 @@ class AfterTorch(MetaPathFinder):
 
 
 def install() -> None:
-    """Allow checkpoints now, or as soon as torch is imported; a second call does nothing."""
+    """Allow checkpoints as soon as torch is imported, once."""
     if 'torch' in sys.modules:
         allow_runner_checkpoints()
     elif not any(isinstance(finder, AfterTorch) for finder in sys.meta_path):

@@ -46,7 +46,7 @@ def read_voc(
 
 
 def read_yolo(file: str | Path, classes: Sequence[str], image: str | Path) -> list[tuple[str, list[float], bool]]:
-    """Read YOLO boxes: class index, centre x, centre y, width, height, in [0, 1].
+    """Read YOLO boxes: class, centre x, y, width, height in [0, 1].
 
     A sixth field, a detector's score, is left out; lines of a class and three or more corners (polygons of segmentation,
     four corners of oriented boxes) give the box around them. An index may be written as a float (``0.0``).
@@ -76,7 +76,7 @@ def read_yolo(file: str | Path, classes: Sequence[str], image: str | Path) -> li
 
 
 class BoxSource:
-    """Box annotations of a dataset: a folder of Pascal VOC or YOLO files, or a COCO file, as they are.
+    """Box annotations of a dataset: Pascal VOC or YOLO files, or a COCO file.
 
     Args:
         source: Folder, or COCO file (``.json``).
@@ -139,7 +139,7 @@ class BoxSource:
 
 
 class AnnotatedBoxes:
-    """Boxes from annotation files: Pascal VOC XML, YOLO text, or one COCO JSON; found by the images' stems.
+    """Boxes from Pascal VOC XML, YOLO text or COCO JSON, by stems.
 
     - VOC: ``NAME.xml``; ``object`` with ``name`` and ``bndbox`` (pixels). Its ``size`` must be the image's.
     - YOLO: ``NAME.txt``; lines ``class x y w h``, the centre and size as fractions of the image; see :func:`read_yolo`.

@@ -24,7 +24,7 @@ _OWN = ('vi_path', 'ir_path', 'rgbt_path', 'img_path', 'ann_path')
 
 @DATASETS.register_module()
 class FusionDataset(BaseDataset):
-    """Pairs of registered visible and infrared images, paired by file name, with optional annotations.
+    """Registered visible and infrared images, paired by name, with optional annotations.
 
     Folders are given in ``data_prefix``, relative to ``data_root``. Where images lie in subfolders, an image's name has
     these before it, and what belongs to it lies in subfolders of the same names.
@@ -90,7 +90,7 @@ class FusionDataset(BaseDataset):
         )
 
     def set_epoch(self, seed: int, epoch: int) -> None:
-        """Make the augmentation of each sample a function of (seed, epoch, index); see ``ReproducibleEpochHook``."""
+        """Make augmentation a function of (seed, epoch, index); see ``ReproducibleEpochHook``."""
         self._epoch[0], self._epoch[1] = seed, epoch
 
     def __getitem__(self, idx: int | tuple[int, int]) -> dict:

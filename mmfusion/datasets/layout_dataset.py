@@ -10,7 +10,7 @@ from .fusion_dataset import FusionDataset
 
 
 class LayoutDataset(FusionDataset):
-    """A dataset whose folders are known from the way in which it is distributed.
+    """Base class of datasets whose folders are known.
 
     Classes left out by ``metainfo=dict(classes=...)`` become 255 in label maps, and their boxes are left out.
 
@@ -152,7 +152,7 @@ class LayoutDataset(FusionDataset):
         return super()._advice(key)
 
     def parse_pair(self, stem: str, vi: Path, ir: Path) -> dict:
-        """Make the sample of one pair, with ``instances`` where boxes were asked for."""
+        """Make the sample of one pair, with ``instances`` if asked for."""
         info = super().parse_pair(stem, vi, ir)
         info['label_map'] = self._label_map()
         if self.data_prefix.get('ann_path'):

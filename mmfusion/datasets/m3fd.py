@@ -72,7 +72,7 @@ class M3FDSegDataset(M3FDDataset):
         return folders
 
     def load_data_list(self) -> list[dict]:
-        """Find the pairs, after a look at how their label maps were made."""
+        """Find the pairs, after checking how label maps were made."""
         folder = self.data_prefix.get('seg_map_path')
         record = Path(folder or '', 'masks.json')
         if folder and record.is_file():

@@ -2,7 +2,7 @@
 
 
 def alternating_rounds(task, rounds, fusion_epochs, task_epochs, gamma=1.0, decay=1.0, restart=()):
-    """Train in SeAFusion's rounds: the fuser, then the task model on its images.
+    """Train in SeAFusion's rounds: the fuser, then the task model.
 
     Round m = 1 … ``rounds`` (M) trains the fuser for ``fusion_epochs`` with the weight λ = γ (m − 1) on the loss of the
     task model, which is frozen; then the task model for ``task_epochs`` on the images of the frozen fuser, with weight 1.

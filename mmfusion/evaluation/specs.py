@@ -220,7 +220,7 @@ METRIC_SPECS = {spec.name: spec for spec in _SPECS}
 
 
 def resolve_metrics(metrics: str | Sequence[str]) -> list[MetricSpec]:
-    """Find the specs of ``'all'``, one name, several with commas, or a list.
+    """Find the specs of ``'all'``, one name, or several.
 
     Names are matched without regard to case, ``-`` and ``_``.
 

@@ -7,7 +7,7 @@ from mmfusion.models.fusers import ImageFuser
 
 
 class FusionGraph(nn.Module):
-    """Fuse one pair, from the pixels of the sources to those of the fused image.
+    """Fuse one pair, from the sources' pixels to the fused ones.
 
     Colour, input range, output steps, padding and rounding are those of :meth:`ImageFuser.run`, so that a graph computes
     what the method does in PyTorch.

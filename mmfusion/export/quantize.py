@@ -12,7 +12,7 @@ from .runtime import KEY, need, open_graph
 
 
 def quantize(file: str | Path, pairs: Sequence[tuple], depth16: str = 'full') -> tuple[float, float]:
-    """Let the convolutions and matrix products of an exported file compute in int8, in place.
+    """Turn an exported file's convolutions and products to int8, in place.
 
     The last of them makes the image itself and stays in float32: its steps would be seen as grain. Weights have a scale a
     channel, activations one a tensor, of the range that they have on the calibration pairs.

@@ -57,7 +57,7 @@ def export(
     depth16: str = 'full',
     notes: Mapping | None = None,
 ) -> dict[str, float]:
-    """Write a fuser to a file for use without PyTorch, and check it.
+    """Write a fuser to a file without PyTorch, and check it.
 
     The file takes ``vi`` (1×3×H×W, R, G, B) and ``ir`` (1×1×H×W) and gives ``fused`` (1×3×H×W): uint8, or float32 in [0, 1].
     It holds the whole way of :meth:`ImageFuser.run`: luminance and colours, input range, padding, output steps, rounding.

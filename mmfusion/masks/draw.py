@@ -70,7 +70,7 @@ def heat_maps(maps: Sequence[Tensor], sizes: Sequence[tuple[int, int]]) -> list[
 
 
 def tsne_colours(maps: Sequence[Tensor], sizes: Sequence[tuple[int, int]], seed: int = 0) -> list[Tensor]:
-    """Colour feature maps by a t-SNE to three dimensions, taken over all of them together.
+    """Colour feature maps by one t-SNE to three dimensions.
 
     Args:
         maps: C×h×w each.
@@ -167,7 +167,7 @@ def draw_mask(image: np.ndarray, mask: np.ndarray, colour: Sequence[int], opacit
 
 
 def draw_regions(image: np.ndarray, mask_vi: np.ndarray, mask_ir: np.ndarray, opacity: float = 0.45) -> np.ndarray:
-    """Draw OCCO's regions (Fig. 5): shared objects, and those of one modality alone; see :data:`REGION_COLOURS`.
+    """Draw OCCO's regions (Fig. 5), shared and of one modality; see :data:`REGION_COLOURS`.
 
     Args:
         image: H×W or H×W×3 uint8 (B, G, R).

@@ -64,7 +64,7 @@ def to_points(tokens):
 
 
 def pca_colours(maps, size=None):
-    """Colour token maps by their first three principal components, taken over all of them together.
+    """Colour token maps by their common first three principal components.
 
     Args:
         maps (Sequence[Tensor]): Token maps C×h×w, of any sizes.

@@ -51,7 +51,7 @@ class MaskSummary:
         )
 
     def add(self, coverages):
-        """Count one pair; ``coverages`` are the masked shares of its visible and infrared image."""
+        """Count one pair by the masked ``coverages`` of both images."""
         vi, ir = coverages
         self.empty_vi += vi == 0
         self.empty_ir += ir == 0

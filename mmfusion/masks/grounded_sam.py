@@ -41,7 +41,7 @@ def _first_line(error):
 
 
 def prompt_spans(prompt, phrases=None, spans=None, whole=False):
-    """Say which characters of a prompt name objects, so that mmdet need not guess noun phrases (with nltk).
+    """Find the characters of a prompt that name objects, without nltk.
 
     Args:
         prompt (str): A sentence, or phrases that are separated by ``' . '``.

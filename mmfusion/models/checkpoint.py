@@ -52,7 +52,7 @@ class Fit(NamedTuple):
 
 
 def compare(model: nn.Module, state: Mapping[str, Tensor], training: bool = False) -> Fit:
-    """Compare a state dict with a model, by names and shapes, in the model's order.
+    """Compare a state dict with a model, by names and shapes.
 
     Disregarded are counters of batch norm (``num_batches_tracked``) that are missing, and weights of frozen backbones,
     which a stock library's checkpoint has (:func:`check_weights` compares them). So is what modules declare as
@@ -96,7 +96,7 @@ def frozen_state(model: nn.Module) -> State:
 
 
 def full_state_dict(model: nn.Module) -> State:
-    """Give the state dict with frozen backbones, as the stock library loads it."""
+    """Give the state dict with frozen backbones, for the stock library."""
     return {**unwrap(model).state_dict(), **frozen_state(model)}
 
 
@@ -110,7 +110,7 @@ def prior_records(model: nn.Module) -> dict[str, dict]:
 
 
 def check_priors(model: nn.Module, meta: Mapping, source: str | Path, training: bool = False) -> None:
-    """Make sure that a model has the frozen priors that a checkpoint was trained with.
+    """Refuse a model with other frozen priors than a checkpoint's.
 
     Priors are compared by their place; a checkpoint of a fuser alone and one of a cascade are matched by the end of it. Not
     compared is what one side lacks: a prior says nothing about a model that has none there. A checkpoint without any record
@@ -147,7 +147,7 @@ def check_priors(model: nn.Module, meta: Mapping, source: str | Path, training: 
 
 
 def check_weights(model: nn.Module, source: Source, training: bool = False) -> tuple[State, dict]:
-    """Make sure that a checkpoint is one of exactly this model, frozen priors included.
+    """Refuse a checkpoint that is not exactly this model's, priors included.
 
     Args:
         model: The model, or its DDP wrapper. It is not changed.
@@ -224,7 +224,7 @@ def latest_checkpoint(work_dir: str | Path) -> str | None:
 
 
 def check_start(model: nn.Module, cfg: Config) -> None:
-    """Look at what training is about to start from, before mmengine loads it leniently.
+    """Check what training starts from, before mmengine loads it leniently.
 
     Resuming needs a checkpoint of this very model. A ``load_from`` may fit in part (fine-tuning): what does and what does
     not is said in the log.

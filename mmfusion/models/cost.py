@@ -43,7 +43,7 @@ _IN_PLACE = {torch.ops.aten.addmm_: _product, torch.ops.aten.baddbmm_: _product}
 
 
 def count_flops(module: nn.Module, *args, **kwargs) -> dict[str, int]:
-    """Run ``module(*args, **kwargs)`` once and count the operations of convolutions and matrix products.
+    """Run a module once and count operations of convolutions and products.
 
     Returns:
         FLOPs (1 MAC = 2 FLOPs) under ``''`` for the whole, and under the name of each submodule that was called.
@@ -63,7 +63,7 @@ def count_parameters(module: nn.Module) -> int:
 
 
 class PeakMemory(TorchDispatchMode):
-    """Record the most bytes that tensors made within it hold at one time (``peak``)."""
+    """Record the most bytes held by tensors made within (``peak``)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -95,7 +95,7 @@ class PeakMemory(TorchDispatchMode):
 
 
 def measure(model: nn.Module, height: int = 480, width: int = 640, repeats: int = 3) -> Cost:
-    """Measure a fuser on one pair of random images, on the model's own device.
+    """Measure a fuser on a random pair, on its own device.
 
     Args:
         model: In eval mode, such as :func:`~mmfusion.models.hub.init_model` gives it.

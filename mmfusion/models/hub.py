@@ -113,7 +113,7 @@ def init_model(
 
 
 def build_model(cfg: Config) -> nn.Module:
-    """Build the model of a config without weights, the same one in every process."""
+    """Build a config's model without weights, the same in every process."""
     # In a pipeline the model is built in the middle of an augmentation, by each of several workers.
     with (
         torch.random.fork_rng(devices=[]),
@@ -131,7 +131,7 @@ def build_model(cfg: Config) -> nn.Module:
 
 
 def compile_network(model: nn.Module) -> None:
-    """Put a fuser's network under torch.compile, in place; its parameters keep their names.
+    """Put a fuser's network under torch.compile; parameters keep their names.
 
     It is compiled when it first runs, again at a second size of images, and then fits all sizes.
 
@@ -220,7 +220,7 @@ def find_weights(cfg: Config) -> dict[str, Path] | str:
 
 
 def local_files(name: str) -> dict[str, Path]:
-    """Find a config's authors' files on this machine: published name → file; see :func:`find_weights`."""
+    """Find a config's authors' files on this machine: published name → file."""
     items = [item for item in published()[name]['Authors Weights']['Files'] if item.get('SHA256')]
     folder = plain(os.environ.get('MMFUSION_WEIGHTS', ''))
     by_digest = by_hash(items, Path(folder)) if folder else {}
@@ -266,7 +266,7 @@ def by_hash(items: Sequence[dict], folder: Path) -> dict[str, Path]:
 
 
 def name_files(cfg: Config, weights: str | Path | Sequence[str | Path]) -> str | Path | Sequence | dict[str, Path]:
-    """Give the authors' files the names that they were published under, which ``from_authors`` knows.
+    """Give authors' files their published names, which ``from_authors`` knows.
 
     Files are recognised by their SHA-256, otherwise by their names, otherwise by the order given.
 

@@ -21,7 +21,7 @@ class DataParallel(MMDistributedDataParallel):
 
 
 def match_gradient_layout(module: nn.Module) -> None:
-    """Give gradients the strides of their parameters, where these differ along dimensions of one element alone.
+    """Give gradients their parameters' strides along dimensions of one element.
 
     Backward passes of depthwise and 1×1 convolutions give strides of channels last, which is the same order in memory,
     but of which DistributedDataParallel warns that it slows training down.
@@ -42,7 +42,7 @@ def _restrided(stride: tuple[int, ...], gradient: Tensor) -> Tensor:
 
 @MODEL_WRAPPERS.register_module()
 class StepDataParallel(nn.Module):
-    """Hand every step on to a model that averages its gradients over the processes itself.
+    """Hand steps on to a model that averages gradients itself.
 
     DistributedDataParallel expects one forward and one backward pass a step, and mmengine's
     MMSeparateDistributedDataParallel that each part is only called by its ``forward``; a fuser that learns against
@@ -74,7 +74,7 @@ class StepDataParallel(nn.Module):
 
 
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Replace gradients by their mean over the processes; in a single process nothing is done.
+    """Replace gradients by their mean over the processes.
 
     A parameter that no process used keeps no gradient; one that some did not use counts 0 there.
 

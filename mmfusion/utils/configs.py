@@ -213,5 +213,5 @@ def shipped(entry: dict) -> str | None:
 
 
 def is_exported(model: object) -> bool:
-    """Tell whether a model is named by a file of ``mmfusion export``, by its suffix."""
+    """Tell by its suffix whether a file is of ``mmfusion export``."""
     return isinstance(model, str | Path) and Path(model).suffix in EXPORTED.values()

@@ -115,7 +115,7 @@ def list_images(folder: str | Path, pattern: str | None = None) -> dict[str, Pat
 
 
 def images_below(folder: str | Path) -> list[Path]:
-    """Find all images of a folder, if it exists, and of its subfolders."""
+    """Find all images of a folder, if any, and its subfolders."""
     return [file for sub in _subfolders(folder) for file in _images_in(sub)]
 
 
@@ -214,7 +214,7 @@ def pair_images(
 
 
 def pattern_advice(vi: tuple, ir: tuple, options: Sequence[str] = ('--vi-pattern', '--ir-pattern')) -> str:
-    """Advise patterns by which the images of two folders would pair; empty where none would.
+    """Advise patterns by which two folders' images would pair, if any.
 
     Args:
         vi, ir: Folder, and the pattern that was given, of either.
@@ -233,7 +233,7 @@ def pattern_advice(vi: tuple, ir: tuple, options: Sequence[str] = ('--vi-pattern
 
 
 def propose_patterns(vi: Iterable[str], ir: Iterable[str]) -> tuple[str, str] | None:
-    """Find two patterns by which more names of two folders pair than by themselves.
+    """Find two patterns by which more names of two folders pair.
 
     Args:
         vi, ir: Names of the images of either.
@@ -301,7 +301,7 @@ def shorten(names: Iterable[object], most: int = 20) -> str:
 
 
 def other_files(*folders: str | Path) -> str:
-    """Name files of folders that no reader knows, for messages about missing images."""
+    """Name files that no reader knows, for messages about missing images."""
     files = [file for folder in folders for file in Path(folder).iterdir() if not file.name.startswith('.')]
     looked = 'which are not looked into' if any(_images_in(Path(folder)) for folder in folders) else 'without images'
     folders = sorted(file.name for file in files if file.is_dir())

@@ -52,7 +52,7 @@ def palette(name: str) -> np.ndarray:
 
 
 def values_of(image: np.ndarray, name: str) -> tuple[np.ndarray, float]:
-    """Find the value of each colour in a palette: that of the nearest one.
+    """Find each colour's value, that of the nearest in a palette.
 
     Args:
         image: H×W×3 uint8, R, G, B.

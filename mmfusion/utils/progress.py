@@ -17,7 +17,7 @@ class _Lines:
         self.stream = stream
 
     def write(self, text: str) -> None:
-        """Write a state; what only moves or clears a bar is left out."""
+        """Write a state, without what only moves or clears a bar."""
         if text.strip():
             self.stream.write(f'{text.strip()}\n')
 
@@ -29,7 +29,7 @@ class _Lines:
 def track(
     items: Iterable | None = None, desc: str = '', unit: str = 'it', total: int | None = None, show: bool = True
 ) -> tqdm:
-    """Show progress: a bar on a terminal, in logs a line every half minute.
+    """Show progress: a bar, or in logs a line every half minute.
 
     Args:
         items: What is worked through. None: call ``update()`` of the result, in a ``with`` statement.

@@ -60,7 +60,7 @@ def write_record(record: str | Path, settings: Mapping, **notes: Any) -> None:
 
 
 def read_record(record: str | Path, cure: str = '') -> dict | None:
-    """Read a record: ``settings`` and notes; None if there is no such file.
+    """Read a record: ``settings`` and notes; None without such a file.
 
     Args:
         record: The file.
@@ -104,7 +104,7 @@ def check_record(record: str | Path, settings: Mapping, kept: Sequence[Path], cu
 
 
 def changes(old: Mapping, new: Mapping, most: int = 5) -> str:
-    """Say which leaves of nested settings differ, by their path; empty if none does."""
+    """Say by path which leaves of nested settings differ, if any."""
     old, new = dict(_flat(old)), dict(_flat(new))
     keys = [key for key in {**old, **new} if old.get(key, '(nothing)') != new.get(key, '(nothing)')]
     texts = [f'{k} was {old.get(k, "(nothing)")!r}, is now {new.get(k, "(nothing)")!r}' for k in keys[:most]]

@@ -164,7 +164,7 @@ def scale_advice(depth16):
 
 
 def to_uint8(image):
-    """Round images in [0, 1] to 8 bits, as they are written, shown and measured.
+    """Round images in [0, 1] to 8 bits.
 
     Args:
         image (Tensor): Floating point, any shape; values outside of [0, 1] are cut.

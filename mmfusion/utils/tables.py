@@ -47,7 +47,7 @@ class Table:
         return '\n'.join(['| ' + ' | '.join(row) + ' |' for row in rows] + [f'\n{line}' for line in self.notes])
 
     def latex(self, label: str) -> str:
-        """Write in LaTeX as papers do (booktabs): best in bold, second best underlined."""
+        """Write in LaTeX (booktabs): best in bold, second best underlined."""
 
         def text(cell):
             return cell.translate(_LATEX)

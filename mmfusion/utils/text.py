@@ -12,7 +12,7 @@ _ENCODINGS = ('utf-8', 'gb18030')
 
 
 def read_text(path: str | Path) -> str:
-    """Read a text file in UTF-8, UTF-16 (mark or not), or GB 18030.
+    """Read a text file in UTF-8, UTF-16 or GB 18030.
 
     Raises:
         FileNotFoundError: If there is no such file.

@@ -15,7 +15,7 @@ WRITE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp')
 
 
 def write_image(path: str | Path, img: np.ndarray) -> None:
-    """Write an image through a temporary name, so that no half is left.
+    """Write an image through a temporary file and a rename.
 
     Args:
         path: Where to; the suffix chooses the format. Folders are made.

@@ -11,7 +11,7 @@ from mmfusion.utils import read_label_map
 
 @TRANSFORMS.register_module()
 class LoadSegLabels(BaseTransform):
-    """Load a label map as mmseg's ``LoadAnnotations`` does, and refuse one that does not fit.
+    """Load a label map, and refuse one that does not fit.
 
     A label beyond the classes makes a loss fail on a GPU with an assertion that names no file, and is counted wrongly
     by a metric; a map of another size is cropped apart from its image.
@@ -71,7 +71,7 @@ class LoadSegLabels(BaseTransform):
 def map_labels(
     seg_map: np.ndarray, label_map: dict[int, int] | None = None, reduce_zero_label: bool = False
 ) -> np.ndarray:
-    """Apply ``reduce_zero_label`` (0 → 255, the others one less, 255 stays), then ``label_map`` (old → new), as mmseg.
+    """Apply mmseg's ``reduce_zero_label`` (0 and 255 → 255), then ``label_map``.
 
     Args:
         seg_map: uint8.

@@ -25,7 +25,7 @@ _NOTICED = set()
 
 @TRANSFORMS.register_module()
 class LoadImagePair(BaseTransform):
-    """Load a visible and an infrared image as one H×W×4 uint8 array (B, G, R, IR).
+    """Load a pair of images as H×W×4 uint8 (B, G, R, IR).
 
     One array is what lets the stock geometric transforms of mmcv, mmseg and mmdet treat both modalities alike.
 
@@ -157,7 +157,7 @@ def _warn_of_turn(vi_name: str | Path, ir_name: str | Path) -> None:
 
 @TRANSFORMS.register_module()
 class LoadSaliencyMasks(BaseTransform):
-    """Load the masks of the objects that each modality shows (OCCO's ``mask_vi`` and ``mask_ir``).
+    """Load masks of each modality's objects (OCCO's ``mask_vi`` and ``mask_ir``).
 
     Required keys: ``mask_vi_path``, ``mask_ir_path``, ``img``. Added keys: ``gt_mask_vi``, ``gt_mask_ir`` (H×W uint8
     of 0 and 1), listed in ``seg_fields``, so that mmseg's geometric transforms move them with the image. Those of mmcv

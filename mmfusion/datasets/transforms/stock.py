@@ -108,7 +108,7 @@ def adapt_pipeline(
     scope: str | None = None,
     keep: Sequence[str] = (),
 ) -> list[dict]:
-    """Turn a stock pipeline of mmseg or mmdet into the same for image pairs.
+    """Adapt a stock pipeline of mmseg or mmdet to image pairs.
 
     - ``LoadImageFromFile`` becomes ``mmfusion.LoadImagePair``, ``PackSegInputs`` and ``PackDetInputs`` become
       ``mmfusion.PackFusionInputs`` (with their additional meta keys, if any).

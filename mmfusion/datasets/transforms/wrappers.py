@@ -15,7 +15,7 @@ from .stock import GEOMETRIC, library_name
 
 @TRANSFORMS.register_module()
 class VisibleOnly(BaseTransform):
-    """Run photometric transforms on the visible channels and leave the infrared one as it is.
+    """Run photometric transforms on the visible channels alone.
 
     Stock photometric transforms take three channels; on four they raise, do nothing, or alter the infrared channel. Some
     give floating-point values, even beyond 0 and 255: those are rounded and clipped to uint8.

@@ -12,7 +12,7 @@ from mmfusion.utils.checkpoint import read_checkpoint
 
 @HOOKS.register_module()
 class GuideHook(Hook):
-    """Refuse to train a fuser by the loss of a frozen, random head.
+    """Refuse to train a fuser by a frozen, random head.
 
     Where the fuser learns, the task's weight is above 0 and the task's heads do not learn, these must hold the values of a
     checkpoint (``load_from``, ``resume``, ``task_checkpoint`` or ``init_cfg`` with ``Pretrained``), or have learnt in an

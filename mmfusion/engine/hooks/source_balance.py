@@ -45,7 +45,7 @@ def source_shares(fused, vi, ir, where=None):
 
 @HOOKS.register_module()
 class SourceBalanceHook(Hook):
-    """Watch at each validation how much of either source the fused image holds.
+    """Watch how much of either source the fused image holds.
 
     Correlation with each source and its share (:func:`source_shares`) over the whole image and, where the samples have
     masks, inside and outside the salient objects; logged as ``balance/<region>_<number>``. A source whose share falls

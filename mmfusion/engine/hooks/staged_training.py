@@ -11,7 +11,7 @@ from mmfusion.registry import HOOKS
 
 @HOOKS.register_module()
 class StagedTrainingHook(Hook):
-    """Train some parts of a model in one stage and others in the next.
+    """Train a model stage by stage, some parts in each.
 
     What is not named in a stage is frozen in it: no gradient, no optimizer step, eval mode (batch norm keeps its
     statistics). Optimizer states wait. What was frozen before training (``frozen`` of a cascade) stays so in every stage.

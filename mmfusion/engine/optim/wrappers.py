@@ -13,7 +13,7 @@ from mmfusion.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS
 
 @OPTIM_WRAPPERS.register_module()
 class AutocastOptimWrapper(OptimWrapper):
-    """Train in bfloat16 by autocast, on a CPU too; mmengine's AmpOptimWrapper needs a GPU.
+    """Train in bfloat16 by autocast, on a CPU too.
 
     Args:
         device_type: ``'cpu'``, ``'cuda'`` …
@@ -33,7 +33,7 @@ class AutocastOptimWrapper(OptimWrapper):
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class ModuleOptimWrapperConstructor:
-    """Build an optimizer for the fusion network and one for each discriminator of an AdversarialFuser.
+    """Build an optimizer for the fusion network and each discriminator.
 
     Args:
         optim_wrapper_cfg: ``fuser``: config of an optimizer wrapper, for all that is no discriminator; ``discriminators``,
@@ -96,7 +96,7 @@ def use_amp(optim_wrapper: dict) -> None:
 
 
 def without_amp(optim_wrapper: dict) -> None:
-    """Write ``OptimWrapper`` for ``AmpOptimWrapper`` where there is no GPU, in place; it raises there.
+    """Write ``OptimWrapper`` for ``AmpOptimWrapper`` where there is no GPU.
 
     Stock models are written for GPUs. The log says what was replaced; for mixed precision on a CPU see :func:`use_amp`.
 

@@ -85,7 +85,7 @@ def _gradient_sum(x: Tensor) -> Tensor:
 
 
 def standard_deviation(fused: Tensor, *, data_range: float | None = None) -> Tensor:
-    """SD: standard deviation of the grey levels over all pixels (population, not sample).
+    """SD: population standard deviation of the grey levels over all pixels.
 
     ``SD = √(Σ (F − mean F)² / (H·W))``, in grey levels; N values in [0, 127.5], higher is better; 0 for a constant image.
 
@@ -153,7 +153,7 @@ def _inverse_sigmoid(x: Tensor, slope: float, centre: float) -> Tensor:
 
 
 def qabf(fused: Tensor, ir: Tensor, vi: Tensor, *, protocol: str = 'tang', data_range: float | None = None) -> Tensor:
-    """Qabf: how much of the sources' edges arrives in the fused image, in strength and in orientation.
+    """Qabf: the sources' edges kept in the fused image, strength and orientation.
 
     Per source S, with Sobel strength g and orientation a: ``G = min(g_S, g_F) / max(g_S, g_F)``,
     ``A = 1 − |a_S − a_F| / (π/2)``, ``Q = 0.9994 / (1 + e^(−15 (G − 0.5))) · 0.9879 / (1 + e^(−22 (A − 0.8)))``, and
@@ -253,7 +253,7 @@ def nabf(
     data_range: float | None = None,
     shared: Shared | None = None,
 ) -> Tensor:
-    """Nabf: fusion artefacts, the edges of the fused image that neither source has.
+    """Nabf: fusion artefacts, fused edges that neither source has.
 
     With Petrović's edge preservation ``Q_S = √(0.9999 / (1 + e^(−19 (G − 0.5))) · 0.9995 / (1 + e^(−22 (A − 0.5))))``,
     where G is the ratio of the Sobel strengths g and A the agreement of the orientations, and weights ``w_S = g_S^1.5``

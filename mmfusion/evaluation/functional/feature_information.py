@@ -49,7 +49,7 @@ _DMEY_HALF = (
 def feature_mutual_information(
     fused: Tensor, ir: Tensor, vi: Tensor, *, feature: str = 'edge', data_range: float | None = None
 ) -> Tensor:
-    """FMI: how much of the sources' features the fused image's features tell, window by window.
+    """FMI: mutual information of the images' features, window by window.
 
     ``FMI = mean over windows of [FMI(F, IR) + FMI(F, VI)] / 2`` with ``FMI(F, S) = 2 I(F; S) / (H(F) + H(S))`` of the
     3×3 windows' distributions (see the module); 1 for equal windows. About [0, 1], higher is better. Both windows flat

@@ -58,7 +58,7 @@ def filter_rows(x: Tensor, taps: Tensor, step: int = 1) -> Tensor:
 
 
 def filter_valid(x: Tensor, taps: Tensor, step: int = 1, factor: Tensor | None = None) -> Tensor:
-    """Correlate with the outer product of ``taps`` with itself, where the window lies inside the image.
+    """Correlate with the outer product of ``taps``, inside the image.
 
     Args:
         x: N×1×H×W.

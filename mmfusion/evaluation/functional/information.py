@@ -132,7 +132,7 @@ def _information_in_nats(shared: Shared, f: Tensor, a: Tensor, b: Tensor) -> Ten
 def normalized_mutual_information(
     fused: Tensor, ir: Tensor, vi: Tensor, *, data_range: float | None = None, shared: Shared | None = None
 ) -> Tensor:
-    """NMI (Q_MI): mutual information with each source, over the mean of the two entropies.
+    """NMI (Q_MI): mutual information with each source over mean entropies.
 
     ``NMI = 2 [I(F; IR) / (H(F) + H(IR)) + I(F; VI) / (H(F) + H(VI))]``; N values in [0, 2], higher is better; NaN where the
     fused image and a source are both constant (0 / 0).

@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 class Shared:
-    """Intermediate results of one set of images, for the metrics that have them in common.
+    """Intermediate results of one set of images that metrics share.
 
     ``shared(function, *images)`` is ``function(shared, *images)``, computed the first time only. What is the same is
     told by the function and by the tensors being the same objects, so a result can never be taken for another image's.

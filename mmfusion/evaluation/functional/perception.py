@@ -52,7 +52,7 @@ def visual_information_fidelity(
     data_range: float | None = None,
     sigma_noise: float = 2.0,
 ) -> Tensor:
-    """VIF: the share of a source's visual information that is kept, pixel domain, four scales.
+    """VIF: the share of visual information kept, pixel domain, four scales.
 
     Per source, with local Gaussian statistics (windows 17, 9, 5, 3), the gain ``g = σ_SF / σ_S²`` and the residual
     ``σ_V² = σ_F² − g σ_SF``: ``Σ log(1 + g² σ_S² / (σ_V² + 2)) / Σ log(1 + σ_S² / 2)`` over all pixels and scales.
@@ -99,7 +99,7 @@ VIFF_WEIGHTS = tuple(weight / 2.15 for weight in (1, 0, 0.15, 1))
 def visual_information_fidelity_for_fusion(
     fused: Tensor, ir: Tensor, vi: Tensor, *, data_range: float | None = None, sigma_noise: float = 0.005 * 255**2
 ) -> Tensor:
-    """VIFF: the visual information of the sources that is kept, four scales, one source a pixel.
+    """VIFF: visual information kept, four scales, one source a pixel.
 
     Local statistics as :func:`visual_information_fidelity`, with another noise: of each source, the gain ``g``, the kept
     information ``VID = log(1 + g² σ_S² / (σ_V² + 325.125))`` and the whole ``VIND = log(1 + σ_S² / 325.125)``. At each pixel
@@ -193,7 +193,7 @@ def _spectrum(shared: Shared, x: Tensor) -> Tensor:
 def qcb(
     fused: Tensor, ir: Tensor, vi: Tensor, *, data_range: float | None = None, shared: Shared | None = None
 ) -> Tensor:
-    """Qcb: Chen and Blum's metric, how well the contrast that an eye sees is preserved.
+    """Qcb: Chen and Blum's metric of preserved visible contrast.
 
     Images are stretched to 0–255, filtered by a contrast sensitivity ``S(r) = e^(−(r/15.387)²) − 0.7622
     e^(−(r/1.3456)²)``, and turned to masked contrast ``C′ = C³ / (C² + 10⁻⁴)`` with ``C = |G₂ ∗ I / G₄ ∗ I − 1|``
@@ -243,7 +243,7 @@ def _qcb_sum(*padded):
 def qcv(
     fused: Tensor, ir: Tensor, vi: Tensor, *, data_range: float | None = None, shared: Shared | None = None
 ) -> Tensor:
-    """Qcv: Chen and Varshney's metric, the visible error in regions weighted by their saliency.
+    """Qcv: Chen and Varshney's visible error, weighted by regions' saliency.
 
     Images are stretched to 0–255. In blocks of 16×16 (the last ones filled up with zeros) the saliency of a source is
     ``Σ g⁵`` of its Sobel strength, and the error the mean square of ``S − F`` filtered by Mannos and Sakrison's contrast

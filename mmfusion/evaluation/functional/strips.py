@@ -28,7 +28,7 @@ def strip_sums(function: Callable[..., Tensor], images: Sequence[Tensor], reach:
 
 
 def strip_map(function: Callable[..., Tensor], images: Sequence[Tensor], reach: int = 0) -> Tensor:
-    """Map an image's pixels and their neighbours to a plane, strip by strip.
+    """Map pixels and their neighbours to a plane, strip by strip.
 
     For the same reasons as :func:`strip_sums`: fresh memory for whole planes costs more than what is computed.
 

@@ -53,7 +53,7 @@ def correlation_coefficient(fused: Tensor, ir: Tensor, vi: Tensor, *, data_range
 def sum_of_correlations_of_differences(
     fused: Tensor, ir: Tensor, vi: Tensor, *, data_range: float | None = None
 ) -> Tensor:
-    """SCD: how the part that came from one source correlates with that source.
+    """SCD: correlation of the part from one source with it.
 
     ``SCD = r(F − VI, IR) + r(F − IR, VI)``; N values in [−2, 2], higher is better; NaN where a source is constant, or the
     fused image differs from a source by a constant only.
@@ -115,7 +115,7 @@ def root_mean_squared_error(
 def peak_signal_to_noise_ratio(
     fused: Tensor, ir: Tensor, vi: Tensor, *, protocol: str = 'tang', data_range: float | None = None
 ) -> Tensor:
-    """PSNR, in dB, as the public codes compute it; neither is the textbook's.
+    """PSNR in dB, as public codes compute it, not the textbook.
 
     ``PSNR = 20 log10(255 / √E)``; N values, higher is better; +∞ where the fused image equals both sources.
 
@@ -143,7 +143,7 @@ def _ssim_map(
 
 
 def ssim(fused: Tensor, ir: Tensor, vi: Tensor, *, protocol: str = 'tang', data_range: float | None = None) -> Tensor:
-    """SSIM: structural similarity of the fused image to its sources (11×11 Gaussian window, σ = 1.5).
+    """SSIM: structural similarity to the sources (11×11 Gaussian window, σ = 1.5).
 
     ``(2 μ_S μ_F + C₁)(2 σ_SF + C₂) / ((μ_S² + μ_F² + C₁)(σ_S² + σ_F² + C₂))``, averaged over the image.
 
@@ -188,7 +188,7 @@ def _similarity_sums(*images, constants: Sequence[float] = ()) -> Tensor:
 
 
 def mef_ssim(fused: Tensor, ir: Tensor, vi: Tensor, *, data_range: float | None = None) -> Tensor:
-    """MEF-SSIM: similarity of the fused image's structure to the best that the sources offer.
+    """MEF-SSIM: similarity of structure to the best of both sources.
 
     In every 11×11 window a desired patch is made from the two sources' mean-free patches (weights by their contrast,
     the more decided the more consistent the two are) and scaled to the higher contrast; the map is
@@ -240,7 +240,7 @@ MS_SSIM_MIN_SIZE = {'tang': 44, 'vifb': 176}
 def ms_ssim(
     fused: Tensor, ir: Tensor, vi: Tensor, *, protocol: str = 'tang', data_range: float | None = None
 ) -> Tensor:
-    """MS-SSIM: structural similarity over several scales, each half the size of the one before.
+    """MS-SSIM: structural similarity over several scales, halved each time.
 
     - ``'tang'``: MEF-MS-SSIM, ``Π Q_l^(β_l)`` of :func:`mef_ssim` at three scales,
       β = (0.0448, 0.2856, 0.3001) over their sum. Range [0, 1]; NaN where a scale's similarity is negative, whose

@@ -257,7 +257,7 @@ def evaluate_folders(
     patterns: Mapping[str, str] | None = None,
     **reading,
 ) -> tuple[Results, list[str]]:
-    """Evaluate methods' folders of fused images, going on where an interrupted run stopped.
+    """Evaluate folders of fused images, from where a run stopped.
 
     In several processes (torchrun, Slurm) each takes its share of the images, as mmengine's sampler deals them; all get all
     values, and the first one writes.

@@ -18,7 +18,7 @@ from .tables import notes, summarize
 
 
 def choose_pictures(results: Results, limit: int | None) -> list[str]:
-    """Choose the gallery's images: best and worst of each method and metric first.
+    """Choose the gallery's images: best and worst of methods and metrics first.
 
     Args:
         results: The values.

@@ -7,7 +7,7 @@ from .task_cascade import TaskCascade
 
 @MODELS.register_module()
 class FusionDetector(TaskCascade):
-    """Fuse, then detect on the fused image by an unmodified detector of mmdetection.
+    """Fuse, then detect by an unmodified detector of mmdetection.
 
     Args:
         fuser: Config of an :class:`ImageFuser`.

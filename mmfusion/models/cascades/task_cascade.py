@@ -16,7 +16,7 @@ from mmfusion.structures import FusionDataSample
 
 
 class TaskCascade(BaseModel):
-    """A fuser and a stock task model, trained together or one of them alone.
+    """Base class of cascades of a fuser and a stock task model.
 
     The task model gets what it would have read from a file: the fused image as B, G, R in 0…255, unpadded, through its
     *own* data preprocessor. Its losses and predictions are therefore those of the stock model on the same image, and the
@@ -112,7 +112,7 @@ class TaskCascade(BaseModel):
                 load_weights(getattr(self, name), path)
 
     def task_state_dict(self) -> dict[str, Tensor]:
-        """Give the stock model's state dict in its library's names, frozen backbones included."""
+        """Give the stock model's state dict in its library's names, whole."""
         return full_state_dict(self.task)
 
     def place_state_dict(self, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
@@ -204,7 +204,7 @@ class TaskCascade(BaseModel):
 
     @torch.no_grad()
     def predict(self, inputs: dict, data_samples: list[FusionDataSample] | None = None) -> list[FusionDataSample]:
-        """Fuse a batch, and give each sample the fuser's results and the task's predictions."""
+        """Fuse a batch, and give samples fused images and predictions."""
         if data_samples is None:
             data_samples = [_sample_of(image) for image in inputs['vi']]
         fused = [s.fused.data for s in self.fuser.predict(inputs, data_samples)]

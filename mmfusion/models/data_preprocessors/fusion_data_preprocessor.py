@@ -8,7 +8,7 @@ from mmfusion.registry import MODELS
 
 @MODELS.register_module()
 class FusionDataPreprocessor(BaseDataPreprocessor):
-    """Split pairs into ``vi`` and ``ir`` in [0, 1], on the model's device.
+    """Split pairs into ``vi`` and ``ir``, in [0, 1], on the device.
 
     Images of one size are stacked. Images of several sizes stay a list: they are never padded, because padding would
     enter pooling, attention and the min-max of a network and change every pixel of the fused image.

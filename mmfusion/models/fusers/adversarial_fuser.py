@@ -16,7 +16,7 @@ from .image_fuser import ImageFuser
 
 @MODELS.register_module()
 class AdversarialFuser(ImageFuser):
-    """Train a fusion network and discriminators in turn, each by an optimizer of its own.
+    """Train a fusion network against discriminators, with an optimizer each.
 
     A discriminator (such as :class:`mmfusion.Discriminator`) is a module with two functions that take by name, as losses do:
     ``loss`` (its own, from a batch without graph) and ``fool`` (the fusion network's adversarial loss). In a step every

@@ -100,7 +100,7 @@ class Batch(dict):
         return copy
 
     def window(self, place: tuple, size: tuple[int, int]) -> 'Batch':
-        """Cut a window out of everything that has the size of the images.
+        """Cut a window out of all that has the images' size.
 
         Args:
             place: Index of the last two dimensions.
@@ -117,7 +117,7 @@ class Batch(dict):
 
 
 def arguments_of(part: nn.Module | Callable) -> dict[str, inspect.Parameter]:
-    """Give the parameters of a function, or a module's ``forward``, wrapped or not."""
+    """Give the parameters of a function, or a module's ``forward``."""
     while isinstance(part, nn.Module) and (is_model_wrapper(part) or hasattr(part, '_orig_mod')):
         part = part.module if is_model_wrapper(part) else part._orig_mod
     function = part.forward if isinstance(part, nn.Module) else part
@@ -163,7 +163,7 @@ def by_size(images: Sequence[Tensor]) -> list[list[int]]:
 
 
 def check_finite(values: Mapping[str, Any], data_samples: Sequence | None, what: str = 'a loss') -> None:
-    """Stop at a value that is not finite, and name the files of the batch.
+    """Stop at a value that is not finite, and name files.
 
     Args:
         values: Tensors or lists of tensors by name, such as the losses of a model.

@@ -80,7 +80,7 @@ class RGBColor(nn.Module):
 
 @MODELS.register_module()
 class WeightedChromaColor(nn.Module):
-    """Merge Cb and Cr of two colour sources, each weighted by its distance from grey.
+    """Merge two sources' Cb and Cr, weighted by distance from grey.
 
     C = (C₁|C₁ − τ| + C₂|C₂ − τ|) / (|C₁ − τ| + |C₂ − τ|), τ = 0.5, and τ where both are grey: the rule of DeepFuse
     (Prabhakar et al., ICCV 2017) for exposures and focus stacks. A grey second source leaves the colours of the first.

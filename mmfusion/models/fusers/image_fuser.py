@@ -287,7 +287,7 @@ class ImageFuser(PriorHolder, BaseModel):
         return out['fused']
 
     def complete(self, batch: Batch, out: Mapping) -> Batch:
-        """Add a network's outputs to its batch, ``fused`` in [0, 1], and colours."""
+        """Add a network's outputs, ``fused`` in [0, 1], and colours."""
         batch.update(out)
         batch.returned = tuple(out)
         if 'fused' not in out and self.training and self.phase:
@@ -312,7 +312,7 @@ class ImageFuser(PriorHolder, BaseModel):
     def run_groups(
         self, vi: Tensor | list[Tensor], ir: Tensor | list[Tensor] | None = None, samples: Sequence | None = None
     ) -> Iterator[tuple[Sequence[int], Batch]]:
-        """Run images of one size together; images of different sizes never share a padded batch.
+        """Run images of one size together; none is padded.
 
         Yields:
             Positions of the images, and their batch as :meth:`run` gives it.

@@ -73,7 +73,7 @@ def check_steps(steps: Sequence, key: str) -> tuple:
 
 
 def to_levels(image: Tensor, rounding: str) -> Tensor:
-    """Bring an image in [0, 1] to the 256 levels of a file.
+    """Bring an image in [0, 1] to 256 levels.
 
     Args:
         image: Any shape, in [0, 1].

@@ -9,14 +9,14 @@ from .batch import Batch
 
 
 def windows(size: int, crop: int, stride: int) -> list[int]:
-    """Place windows of ``crop`` every ``stride``, the last at the border of ``size``."""
+    """Place windows of ``crop`` every ``stride``, the last at the border."""
     if size <= crop:
         return [0]
     return [*range(0, size - crop, stride), size - crop]
 
 
 def ramp(length: int, overlap: int, device: torch.device) -> Tensor:
-    """Compute blending weights along one axis, linear over the overlap at both ends."""
+    """Compute blending weights along one axis, linear over the overlaps."""
     position = torch.arange(length, device=device, dtype=torch.float32) + 0.5
     edge = torch.minimum(position, length - position)
     return (edge / max(overlap, 1)).clamp(max=1)

@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 def exporting() -> bool:
-    """Tell whether a graph is being recorded, by torch.export, torch.compile or TorchScript's tracer.
+    """Tell whether torch.export, torch.compile or TorchScript records a graph.
 
     What depends on the size of an image must then be computed and not decided: a graph holds one branch alone.
     """
@@ -13,7 +13,7 @@ def exporting() -> bool:
 
 
 def gather_reflected(x: Tensor, before: tuple, after: tuple) -> Tensor:
-    """Pad the last two dimensions by reflection, without a branch on the size.
+    """Pad two dimensions by reflection, without a branch on the size.
 
     ``torch.nn.functional.pad`` gives the same values; a graph cannot always hold it where the padding is computed from the
     size.

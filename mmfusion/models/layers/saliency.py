@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 def visual_saliency(image: Tensor, stretch: bool = True) -> Tensor:
-    """Compute visual saliency, a level's distance from all others (Zhai and Shah, 2006).
+    """Compute visual saliency, levels' distances from others (Zhai and Shah, 2006).
 
     S(p) = Σ_q |I(p) − I(q)| over 256 levels.
 

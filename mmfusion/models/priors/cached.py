@@ -68,7 +68,7 @@ class CachedPrior(FeaturePrior):
 
     @property
     def label(self) -> str:
-        """Give the label of the prior inside: checkpoints do not depend on caches."""
+        """Give the label of the prior inside, whatever the cache."""
         return self.inner.label
 
     def settings(self) -> dict[str, Any]:

@@ -21,7 +21,7 @@ class FrozenPrior(nn.Module):
     """
 
     def freeze(self) -> 'FrozenPrior':
-        """Turn off gradients of all parameters; subclasses call it once they are built."""
+        """Turn off all gradients; subclasses call it once built."""
         self.requires_grad_(False)
         return self.eval()
 
@@ -83,7 +83,7 @@ class PriorHolder(nn.Module):
 
 
 def hash_weights(state: Mapping[str, Tensor]) -> str:
-    """Hash sorted names, types, shapes and bytes of a state dict by SHA-256."""
+    """Hash names, types, shapes and bytes of a state dict (SHA-256)."""
     digest = hashlib.sha256()
     for name in sorted(state):
         tensor = state[name].detach().cpu().contiguous()

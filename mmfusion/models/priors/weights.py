@@ -66,7 +66,7 @@ def find_weights(
 
 
 def read_weights(*args, **kwargs) -> dict[str, Tensor] | None:
-    """Read the weights that :func:`find_weights` finds, on the CPU; None for random ones.
+    """Read the weights that :func:`find_weights` finds; None for random ones.
 
     Raises:
         CheckpointError: If the file is damaged or holds no weights.

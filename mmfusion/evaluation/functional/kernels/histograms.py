@@ -7,7 +7,7 @@ from .compiled import compiled
 
 @compiled
 def joint_counts(a: np.ndarray, b: np.ndarray, levels: int) -> np.ndarray:
-    """Count how often pairs of levels meet in two H×W images; levels², int64."""
+    """Count pairs of levels in two H×W images; levels², int64."""
     counts, last = np.zeros(levels * levels, np.int64), levels - 1
     height, width = a.shape
     codes = np.empty(width, np.int64)
