@@ -253,8 +253,8 @@ def _parse_voc(file: str | Path) -> tuple[tuple[int, int] | None, list[_Box]]:
         raise ValueError(
             f'{file}: not readable as XML ({e}). The file is damaged or incomplete: fetch it again.'
         ) from e
-    if not any(root.find(key) is not None for key in ('object', 'size', 'filename', 'annotation')):
-        raise ValueError(f'{file}: no Pascal VOC annotation: a <{root.tag}> without object, size or filename.')
+    if 'annotation' not in root.tag.lower() and root.find('.//object') is None:
+        raise ValueError(f'{file}: no Pascal VOC annotation, but a <{root.tag}> without objects.')
     try:
         size = tuple(int(float(root.findtext(f'size/{k}') or 0)) for k in ('width', 'height'))
     except ValueError as e:

@@ -478,7 +478,7 @@ def test_mask_of_another_size_and_truncated_image(fmb):
     (VOC.format(name='Tram', difficult=0, xmax=8), r"00000D\.xml: object 1 of 00000D is of class 'Tram'.*People, Car, Bus"),
     (VOC.format(name='Car', difficult=0, xmax=1), r'00000D\.xml: object 1 \(Car\) has a box without extent'),
     (VOC.format(name='Car', difficult=0, xmax='nan'), r'00000D\.xml: object 1 \(Car\) has a box without extent'),
-    ('<html></html>', r'00000D\.xml: no Pascal VOC annotation: a <html> without object'),
+    ('<html></html>', r'00000D\.xml: no Pascal VOC annotation, but a <html> without objects'),
     (
         VOC.format(name='Car', difficult=0, xmax=8).replace('<xmin>', '<xmin>-').replace('<xmax>', '<xmax>-0.'),
         r'00000D\.xml: box .* of 00000D lies outside of its image',
@@ -613,7 +613,7 @@ def test_classes_of_a_file_and_none(tmp_path):
     dataset = FusionDataset(metainfo=dict(classes=str(tmp_path / 'classes.txt')), **options)
     assert dataset.metainfo['classes'] == ('ground', 'leaf')
     assert dataset[0]['gt_seg_map'].max() == 1
-    with pytest.raises(ValueError, match=r'a\.png: has labels, and the dataset no classes: name them in metainfo'):
+    with pytest.raises(ValueError, match=r'a\.png: has labels, and the dataset no classes: name them in its metainfo'):
         FusionDataset(metainfo=dict(classes=None), **options)[0]
 
 
