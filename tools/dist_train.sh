@@ -3,6 +3,7 @@
 # One process a GPU; on a machine without GPUs the processes use gloo on the CPU.
 # NNODES, NODE_RANK, PORT and MASTER_ADDR may be set for several machines.
 set -euo pipefail
+[ $# -ge 2 ] || { sed -n '2s/# //p' "$0" >&2; exit 2; }
 CONFIG=$1
 PROCESSES=$2
 PYTHONPATH="$(dirname "$0")/..":${PYTHONPATH:-} torchrun \

@@ -2,6 +2,7 @@
 # usage: tools/slurm_train.sh PARTITION JOB_NAME CONFIG WORK_DIR [arguments of tools/train.py]
 # GPUS (8), GPUS_PER_NODE (8), CPUS_PER_TASK (5) and SRUN_ARGS may be set.
 set -euo pipefail
+[ $# -ge 4 ] || { sed -n '2s/# //p' "$0" >&2; exit 2; }
 GPUS=${GPUS:-8}
 GPUS_PER_NODE=${GPUS_PER_NODE:-8}
 # SRUN_ARGS is a list of words on purpose

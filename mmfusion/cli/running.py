@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,11 +16,12 @@ from mmfusion.utils.configs import find_config, override, read_config
 from .setup_errors import check_numbers, check_phases
 
 _STOCK_HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint')
-# What each launcher tells its processes, and the command that starts them.
+# The command of each launcher, and the variables by which it tells a process its rank, their number, and its rank on the
+# machine.
 _LAUNCHERS = {
-    'pytorch': ('RANK', 'torchrun'),
-    'slurm': ('SLURM_PROCID', 'srun'),
-    'mpi': ('OMPI_COMM_WORLD_LOCAL_RANK', 'mpirun'),
+    'pytorch': ('torchrun', ('RANK', 'WORLD_SIZE', 'LOCAL_RANK')),
+    'slurm': ('srun', ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID')),
+    'mpi': ('mpirun', ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_RANK')),
 }
 
 
@@ -79,8 +81,7 @@ def load_config(args: argparse.Namespace) -> Config:
         return cfg
     wrapper = getattr(MODELS.get(cfg.model.get('type', '')), 'model_wrapper', 'mmfusion.DataParallel')
     options = dict(broadcast_buffers=False, find_unused_parameters=cfg.get('find_unused_parameters', False))
-    if args.launcher == 'pytorch' and not torch.cuda.is_available():
-        # mmengine's own launcher sets a CUDA device; it leaves a process group alone that already exists.
+    if not torch.cuda.is_available():
         init_processes(args.launcher, args.local_rank)
         options['device_ids'] = None
     cfg.setdefault('model_wrapper_cfg', dict(type=wrapper, **options))
@@ -98,16 +99,33 @@ def init_processes(launcher: str, local_rank: int = 0) -> None:
     if torch.distributed.is_initialized():
         return
     _check_launcher(launcher)
-    if launcher == 'pytorch' and not torch.cuda.is_available():
-        torch.distributed.init_process_group('gloo')
-    else:
+    if torch.cuda.is_available():
         init_dist(launcher)
+        return
+    # mmengine's own launchers set a CUDA device; the Runner leaves a process group alone that already exists.
+    for name, source in zip(_LAUNCHERS['pytorch'][1], _LAUNCHERS[launcher][1], strict=True):
+        os.environ[name] = os.environ[source]
+    if launcher == 'slurm' and 'MASTER_ADDR' not in os.environ:
+        command = ['scontrol', 'show', 'hostname', os.environ['SLURM_NODELIST']]
+        os.environ['MASTER_ADDR'] = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[
+            0
+        ]
+    os.environ.setdefault('MASTER_PORT', '29500')
+    torch.distributed.init_process_group('gloo')
 
 
 def _check_launcher(launcher: str) -> None:
-    name, command = _LAUNCHERS.get(launcher, (None, None))
-    if name and name not in os.environ:
-        raise ValueError(f'--launcher {launcher}: the variable {name} is not set; start the command by {command}.')
+    command, names = _LAUNCHERS.get(launcher, ('', ()))
+    missing = [name for name in names if name not in os.environ]
+    if missing:
+        raise ValueError(
+            f'--launcher {launcher}: the variable {missing[0]} is not set; start the command by {command}.'
+        )
+    if launcher == 'mpi' and 'MASTER_ADDR' not in os.environ:
+        raise ValueError(
+            '--launcher mpi: the variable MASTER_ADDR is not set; expected the address of the machine of rank 0, such as '
+            '`mpirun -x MASTER_ADDR=127.0.0.1` on one machine.'
+        )
 
 
 def leave_processes() -> None:

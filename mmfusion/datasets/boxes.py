@@ -1,6 +1,7 @@
 """Reading of box annotations: Pascal VOC XML, YOLO text, COCO JSON."""
 
 import json
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
@@ -252,7 +253,12 @@ def _parse_voc(file: str | Path) -> tuple[tuple[int, int] | None, list[_Box]]:
         raise ValueError(
             f'{file}: not readable as XML ({e}). The file is damaged or incomplete: fetch it again.'
         ) from e
-    size = tuple(int(root.findtext(f'size/{k}') or 0) for k in ('width', 'height'))
+    if 'annotation' not in root.tag.lower() and root.find('.//object') is None:
+        raise ValueError(f'{file}: no Pascal VOC annotation, but a <{root.tag}> without objects.')
+    try:
+        size = tuple(int(float(root.findtext(f'size/{k}') or 0)) for k in ('width', 'height'))
+    except ValueError as e:
+        raise ValueError(f'{file}: its size is not a width and a height in pixels ({e}). Correct the file.') from e
     boxes = []
     for k, item in enumerate(root.iter('object'), 1):
         name = (item.findtext('name') or '').strip()
@@ -326,6 +332,7 @@ def _parse_coco(file: str | Path) -> dict[str, tuple[str | Path, tuple[int, int]
             x, y, w, h = item['bbox']
             if w > 0 and h > 0:  # others are left out by mmdet, too
                 box = names[item['category_id']], [x, y, x + w, y + h], bool(item.get('iscrowd', 0))
+                _check_extent(box[1], file, item.get('id'), box[0])
                 by_id[item['image_id']][2].append(box)
     except (KeyError, ValueError, TypeError) as e:
         raise ValueError(f'{file}: cannot be read as COCO detections ({type(e).__name__}: {e})') from e
@@ -341,5 +348,5 @@ def _by_last(found: dict[str, tuple]) -> dict[str, tuple]:
 
 
 def _check_extent(bbox: Sequence[float], file: str | Path, k: int, name: str) -> None:
-    if bbox[2] <= bbox[0] or bbox[3] <= bbox[1]:
+    if not (all(map(math.isfinite, bbox)) and bbox[0] < bbox[2] and bbox[1] < bbox[3]):
         raise ValueError(f'{file}: object {k} ({name}) has a box without extent: {bbox} (x1, y1, x2, y2)')

@@ -1,8 +1,9 @@
 """The base of all datasets of image pairs."""
 
 import json
+import os
 import random
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -79,13 +80,11 @@ class FusionDataset(BaseDataset):
         self.reduce_zero_label = reduce_zero_label
         self.texts = texts
         self.patterns = dict(patterns or {}, vi_path=vi_pattern, ir_path=ir_pattern)
-        metainfo = dict(kwargs.pop('metainfo', None) or {})
-        if isinstance(metainfo.get('classes'), str):  # one class, not its letters
-            metainfo['classes'] = (metainfo['classes'],)
+        kwargs['data_root'] = os.path.expanduser(kwargs.get('data_root') or '')
         super().__init__(
             ann_file=ann_file,
             data_prefix=data_prefix or dict(vi_path='vi', ir_path='ir'),
-            metainfo=metainfo,
+            metainfo=_checked_metainfo(kwargs.pop('metainfo', None)),
             **kwargs,
         )
 
@@ -165,6 +164,8 @@ class FusionDataset(BaseDataset):
             raise FileNotFoundError(f'{file}: no such list of names (ann_file of {type(self).__name__})')
         by_stem = {pair[0]: pair for pair in pairs}
         names = [self._known(name, by_stem) for name in self._names(file)]
+        if not names:
+            raise ValueError(f'{file}: an empty list (ann_file of {type(self).__name__}); expected a name a line.')
         missing = [n for n in names if n not in by_stem]
         if missing:
             raise ValueError(
@@ -220,8 +221,8 @@ class FusionDataset(BaseDataset):
             return {}
         file = Path(self.data_root or '') / self.texts
         try:
-            texts = json.loads(read_text(file))
-        except (OSError, ValueError) as e:
+            texts = dict(json.loads(read_text(file)))
+        except (OSError, ValueError, TypeError) as e:
             raise ValueError(f'{file}: expected a JSON file of image stem → text ({e})') from e
         missing = [stem for stem in stems if not isinstance(texts.get(stem), str)]
         if missing:
@@ -261,6 +262,28 @@ class FusionDataset(BaseDataset):
     def _advice(self, key: str) -> str:
         """What to do where files are missing."""
         return 'Add them, or name in a list (ann_file) the images that have one.'
+
+
+def _checked_metainfo(metainfo: Mapping | None) -> dict:
+    """Check the classes and colours that a user gives: names, each once, in a sequence or in a file of one a line."""
+    if not isinstance(metainfo, Mapping | None):
+        raise ValueError(f'metainfo is {metainfo!r}; expected a dict, such as dict(classes=("car", "person")).')
+    metainfo = {key: value for key, value in (metainfo or {}).items() if value is not None}
+    capitals = [key for key in metainfo if key != key.lower() and key.lower() in ('classes', 'palette')]
+    if capitals:
+        raise ValueError(f'metainfo has {capitals[0]}, which is not read; write {capitals[0].lower()}.')
+    classes, palette = metainfo.get('classes', ()), metainfo.get('palette', ())
+    if isinstance(classes, str):  # a file, or one class: not its letters
+        classes = [str(name) for name in read_names(classes)] if Path(classes).is_file() else [classes]
+        metainfo['classes'] = tuple(classes)
+    if not isinstance(classes, list | tuple) or not all(isinstance(name, str) for name in classes):
+        raise ValueError(f'metainfo.classes is {classes!r}; expected a list of names.')
+    twice = [name for name in classes if list(classes).count(name) > 1]
+    if twice:
+        raise ValueError(f'metainfo.classes has {twice[0]!r} twice; expected each name once.')
+    if classes and palette and (not isinstance(palette, list | tuple) or len(palette) != len(classes)):
+        raise ValueError(f'metainfo.palette is {palette!r}; expected a list of [R, G, B], one for each of the classes.')
+    return metainfo
 
 
 @contextmanager

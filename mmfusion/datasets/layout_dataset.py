@@ -158,7 +158,18 @@ class LayoutDataset(FusionDataset):
         if self.data_prefix.get('ann_path'):
             info['instances'] = self._read_boxes(stem, vi)
             info['height'], info['width'] = self._size(vi, ir)  # mmdet's AspectRatioBatchSampler sorts by them
+            self._refuse_outside(stem, info)
         return info
+
+    def _refuse_outside(self, stem: str, info: dict) -> None:
+        """Refuse boxes that the image does not hold, such as those of an image of another size."""
+        for instance in info['instances']:
+            x1, y1, x2, y2 = instance['bbox']
+            if x1 >= info['width'] or y1 >= info['height'] or x2 <= 0 or y2 <= 0:
+                raise ValueError(
+                    f'{self._boxes.file(stem)}: box {instance["bbox"]} (x1, y1, x2, y2) of {stem} lies outside of its image '
+                    f'of {info["width"]}×{info["height"]} (width×height). Is it the annotation of another image or size?'
+                )
 
     @staticmethod
     def _size(vi: Path, ir: Path) -> tuple[int, int]:

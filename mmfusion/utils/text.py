@@ -22,8 +22,9 @@ def read_text(path: str | Path) -> str:
     for mark, encoding in _BOMS.items():
         if data.startswith(mark):
             return _decode(data, (encoding,), path)
-    if data[1:2] == b'\0':  # UTF-16 without a mark: every second byte of Latin letters is 0
-        return _decode(data, ('utf-16-le',), path)
+    if b'\0' in data:  # UTF-16 without a mark: every second byte of Latin letters and line ends is 0
+        first, second = data[::2].count(0), data[1::2].count(0)
+        return _decode(data, ('utf-16-be' if first > second else 'utf-16-le',), path)
     return _decode(data, _ENCODINGS, path)
 
 

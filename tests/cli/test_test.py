@@ -9,7 +9,7 @@ import torch
 from mmengine.runner import Runner
 
 from mmfusion.apis import find_config
-from mmfusion.cli import errors, test, train
+from mmfusion.cli import errors, running, test, train
 from mmfusion.models.methods.occo.official import to_official
 from mmfusion.registry import MODELS
 
@@ -138,6 +138,7 @@ def test_a_config_that_cannot_be_used(tmp_path, capsys, text, message):
     [
         (['--work-dir', '{file}'], 'file.txt: cannot be made (File exists); expected a folder'),
         (['--launcher', 'slurm'], '--launcher slurm: the variable SLURM_PROCID is not set; start the command by srun.'),
+        (['--launcher', 'mpi'], '--launcher mpi: the variable OMPI_COMM_WORLD_RANK is not set'),
         (['--launcher', 'pytorch'], '--launcher pytorch: the variable RANK is not set'),
         (
             ['--cfg-options', 'val_evaluator.metrics=EN', 'train_dataloader.dataset.pipeline.x=1'],
@@ -165,15 +166,17 @@ def test_untrained_model(arguments, monkeypatch, tmp_path):
     assert test.main(arguments('random')) == 0
 
 
-@pytest.mark.parametrize('verb', ['train', 'test'])
-def test_processes_leave_their_group(verb, arguments, checkpoint, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ('verb', 'launcher'), [('train', 'pytorch'), ('test', 'pytorch'), ('test', 'slurm'), ('test', 'mpi')]
+)
+def test_processes_leave_their_group(verb, launcher, arguments, checkpoint, tmp_path, monkeypatch):
     """A process that ends within its group may be killed at its very end, after hours of training."""
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
         port = str(free.getsockname()[1])
-    for name, value in dict(
-        RANK='0', WORLD_SIZE='1', LOCAL_RANK='0', MASTER_ADDR='127.0.0.1', MASTER_PORT=port
-    ).items():
+    _, names = running._LAUNCHERS[launcher]
+    ranks = dict.fromkeys(('RANK', 'WORLD_SIZE', 'LOCAL_RANK'), '') | dict(zip(names, '010', strict=True))
+    for name, value in dict(ranks, MASTER_ADDR='127.0.0.1', MASTER_PORT=port).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv('MMFUSION_VGG19', 'random')
     seen = []
@@ -181,8 +184,8 @@ def test_processes_leave_their_group(verb, arguments, checkpoint, tmp_path, monk
     config, file, *options = arguments(checkpoint)
     if verb == 'train':
         options += ['train_dataloader.dataset.num=12', 'train_dataloader.dataset.size=(32,48)']
-        assert train.main([config, '--launcher', 'pytorch', *options]) == 0
+        assert train.main([config, '--launcher', launcher, *options]) == 0
     else:
-        assert test.main([config, file, '--launcher', 'pytorch', *options]) == 0
+        assert test.main([config, file, '--launcher', launcher, *options]) == 0
     assert seen == [True]
     assert not torch.distributed.is_initialized()

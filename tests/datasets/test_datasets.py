@@ -477,6 +477,12 @@ def test_mask_of_another_size_and_truncated_image(fmb):
 @pytest.mark.parametrize(('text', 'message'), [
     (VOC.format(name='Tram', difficult=0, xmax=8), r"00000D\.xml: object 1 of 00000D is of class 'Tram'.*People, Car, Bus"),
     (VOC.format(name='Car', difficult=0, xmax=1), r'00000D\.xml: object 1 \(Car\) has a box without extent'),
+    (VOC.format(name='Car', difficult=0, xmax='nan'), r'00000D\.xml: object 1 \(Car\) has a box without extent'),
+    ('<html></html>', r'00000D\.xml: no Pascal VOC annotation, but a <html> without objects'),
+    (
+        VOC.format(name='Car', difficult=0, xmax=8).replace('<xmin>', '<xmin>-').replace('<xmax>', '<xmax>-0.'),
+        r'00000D\.xml: box .* of 00000D lies outside of its image',
+    ),
     (VOC.format(name='Car', difficult=0, xmax=''), r'00000D\.xml: object 1 \(Car\) has no complete bndbox'),
     (VOC.format(name='Car', difficult=0, xmax=8)[:60], r'00000D\.xml: not readable as XML'),
 ])  # fmt: skip
@@ -584,6 +590,42 @@ def test_a_users_own_classes_are_those_of_the_labels(kind, tmp_path):
     assert one.metainfo['classes'] == ('leaf',)
     with pytest.raises(ValueError, match='label 1 is outside the classes; the dataset has labels 0 to 0'):
         one[0]
+
+
+@pytest.mark.parametrize(('metainfo', 'message'), [
+    (5, 'metainfo is 5; expected a dict'),
+    (dict(classes=3), 'metainfo.classes is 3; expected a list of names'),
+    (dict(CLASSES=('a',)), 'metainfo has CLASSES, which is not read; write classes'),
+    (dict(classes=('a', 'b', 'a')), "metainfo.classes has 'a' twice"),
+    (dict(classes=('a', 'b'), palette=[[0, 0, 0]]), 'metainfo.palette is .* one for each of the classes'),
+])  # fmt: skip
+def test_metainfo_that_cannot_be(metainfo, message):
+    with pytest.raises(ValueError, match=message):
+        FusionDataset(data_root='anywhere', metainfo=metainfo, lazy_init=True)
+
+
+def test_classes_of_a_file_and_none(tmp_path):
+    for name, value in (('vi', 9), ('ir', 9), ('lab', 1)):
+        write_image(tmp_path / name / 'a.png', np.full((8, 8), value, np.uint8))
+    (tmp_path / 'classes.txt').write_text('ground\nleaf\n')
+    options = dict(data_root=str(tmp_path), data_prefix=dict(vi_path='vi', ir_path='ir', seg_map_path='lab'))
+    options['pipeline'] = [dict(type='LoadImagePair'), dict(type='LoadSegLabels')]
+    dataset = FusionDataset(metainfo=dict(classes=str(tmp_path / 'classes.txt')), **options)
+    assert dataset.metainfo['classes'] == ('ground', 'leaf')
+    assert dataset[0]['gt_seg_map'].max() == 1
+    with pytest.raises(ValueError, match=r'a\.png: has labels, and the dataset no classes: name them in its metainfo'):
+        FusionDataset(metainfo=dict(classes=None), **options)[0]
+
+
+def test_empty_list_and_texts_of_another_form(tmp_path):
+    for name in ('vi', 'ir'):
+        write_image(tmp_path / name / 'a.png', np.zeros((8, 8), np.uint8))
+    (tmp_path / 'x').write_text('')
+    with pytest.raises(ValueError, match=r'x: an empty list \(ann_file of FusionDataset\)'):
+        FusionDataset(data_root=str(tmp_path), ann_file='x')
+    (tmp_path / 'x').write_text('["a"]')
+    with pytest.raises(ValueError, match=r'x: expected a JSON file of image stem'):
+        FusionDataset(data_root=str(tmp_path), texts='x')
 
 
 def test_patterns_and_subfolders(tmp_path):

@@ -18,6 +18,7 @@ NAMES = '00001D\nstreet/东门.png\n'
         codecs.BOM_UTF8 + NAMES.encode(),
         NAMES.encode('utf-16'),
         NAMES.encode('utf-16-le'),
+        NAMES.encode('utf-16-be'),
         NAMES.encode('gbk'),
         NAMES.replace('\n', '\r\n').encode(),
         NAMES.replace('/', '\\').encode(),

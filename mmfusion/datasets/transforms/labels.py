@@ -58,6 +58,10 @@ class LoadSegLabels(BaseTransform):
         labels = np.unique(seg_map)
         bad = labels[(labels > highest) & (labels != self.ignore_index)]
         if bad.size:
+            if not results['num_classes']:
+                raise ValueError(
+                    f'{path}: has labels, and the dataset no classes: name them in its metainfo=dict(classes=(…)).'
+                )
             raise ValueError(
                 f'{path}: label {", ".join(map(str, bad[:10]))} is outside the classes; the dataset has labels 0 to '
                 f'{highest}, and {self.ignore_index} for what is ignored. Is this a coloured map, or one of another '
