@@ -26,6 +26,9 @@ def test_every_method_has_an_entry():
         file = folder.parent / entry['Config']
         assert (file.is_file(), file.stem) == (True, name)
         assert entry['Collection']['Paper']['Title']
+    first = {entry['In Collection']: entry['Metadata'] for entry in reversed(ENTRIES.values())}
+    for collection, values in first.items():
+        assert (type(values['Parameters']), type(values['FLOPs'])) == (int, int), collection
 
 
 def words(text):
