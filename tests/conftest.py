@@ -6,8 +6,9 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
-import mmengine
+import mmengine.dataset.base_dataset
 import numpy as np
 import pytest
 import torch
@@ -18,6 +19,7 @@ from mmfusion.apis import init_model, load_model_config
 from mmfusion.utils import write_image
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / 'tests'))  # for modules that tests share
 NARROW = 'model.network.channels=(4,4,8,8)'
 
 
@@ -53,6 +55,14 @@ def _plain_configs():
     """Configs are written as they are: yapf, which lays them out, takes longer than most runs here."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(mmengine.config.config, 'FormatCode', lambda text, **_: (text, True))
+        yield
+
+
+@pytest.fixture(scope='session', autouse=True)
+def _no_collection():
+    """mmengine's datasets collect garbage when they are built: half a second in a process as large as this one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mmengine.dataset.base_dataset, 'gc', SimpleNamespace(collect=int))
         yield
 
 
@@ -129,6 +139,16 @@ def checkpoint(tmp_path_factory):
     file = tmp_path_factory.mktemp('checkpoint') / 'narrow.pth'
     torch.save(dict(state_dict=model.state_dict(), meta=dict(epoch=1, iter=2, experiment_name='a_run')), file)
     return file
+
+
+@pytest.fixture(scope='session')
+def small_data(tmp_path_factory):
+    """A folder ``data`` with those of all datasets, each a few times the same synthetic pair."""
+    from small_training import write_data
+
+    root = tmp_path_factory.mktemp('small')
+    write_data(root)
+    return root / 'data'
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ train_pipeline = [
     dict(
         type='mmcv.RandomResize', scale=(512, 512), ratio_range=(0.3, 1.0), keep_ratio=True, resize_type='mmcv.Resize'
     ),
+    dict(type='mmengine.Pad', size=(128, 128), padding_mode='reflect'),  # wide images become less than 128 high
     dict(type='mmseg.RandomCrop', crop_size=(128, 128)),
     dict(type='mmfusion.PackFusionInputs', channels=3),
 ]

@@ -77,7 +77,7 @@ def convert(
     state, _ = read_checkpoint(name_files(cfg, source))
     converted = authors_state(model, state)
     if converted is None:
-        found = resembling(state)
+        found = resembling(state, sources)
         raise CheckpointError(
             f"{shown}: not the authors' weights of {find_config(config).stem} ({network.__name__}) as it is configured. "
             + (f'It looks like {found}.' if found else 'Give all files that its authors publish.')

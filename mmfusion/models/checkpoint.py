@@ -21,7 +21,8 @@ from torch import Tensor, nn
 
 from mmfusion.registry import MODELS
 from mmfusion.utils import shorten, write_bytes
-from mmfusion.utils.checkpoint import CheckpointError, read_checkpoint
+from mmfusion.utils.checkpoint import CheckpointError, read_checkpoint, sha256_of
+from mmfusion.utils.configs import published
 from mmfusion.version import __version__
 
 from .priors.frozen import held_priors
@@ -166,7 +167,7 @@ def check_weights(model: nn.Module, source: Source, training: bool = False) -> t
     if not fit.exact:
         raise CheckpointError(
             f'{_name(source)}: not a checkpoint of this model. {_describe(model, state, fit)}. '
-            f'{_advice(state, meta, model, fit)}'
+            f'{_advice(state, meta, model, fit, source)}'
         )
     frozen = frozen_state(model)
     other = [n for n, v in frozen.items() if n in state and not _same(v, state[n])]
@@ -249,7 +250,7 @@ def check_start(model: nn.Module, cfg: Config) -> None:
     if not fit.fitting:
         raise CheckpointError(
             f'load_from={str(path)!r}: nothing in it fits this model. {_describe(model, state, fit)}. '
-            f'{_advice(state, meta, model, fit)}'
+            f'{_advice(state, meta, model, fit, path)}'
         )
     if not fit.exact:
         print_log(
@@ -348,11 +349,12 @@ def method_name(owner: type) -> str:
     return name.partition('.')[0] if found else owner.__name__
 
 
-def resembling(state: State) -> str | None:
+def resembling(state: State, source: Source = ()) -> str | None:
     """Name the method whose weights a state dict resembles; None without.
 
     Compared are the networks that have ``from_authors``, as they are by default: with the file in the authors' form, and in
-    ours (the network's alone, a fuser's, or a cascade's).
+    ours (the network's alone, a fuser's, or a cascade's). One of several files that make up a method's weights is known by
+    its hash, as metafiles list it.
     """
     plain = {re.sub(r'^(fuser\.)?network\.', '', name): value for name, value in state.items()}
     best, text = _ALIKE, None
@@ -362,7 +364,20 @@ def resembling(state: State) -> str | None:
             alike = same / max(len(own.keys() | (names or {}).keys()), 1)
             if alike > best:
                 best, text = alike, f'{whose} of {method_name(owner)} ({owner.__name__})'
-    return text
+    return text or _listed(source)
+
+
+def _listed(source: Source) -> str | None:
+    paths = [source] if isinstance(source, str | Path) else source.values() if isinstance(source, Mapping) else source
+    paths = [path for path in map(Path, paths) if path.is_file()]
+    for entry in published().values():
+        files = entry.get('Authors Weights', {}).get('Files', ())
+        for item in files:
+            size, digest = item.get('Bytes'), item.get('SHA256')
+            if any(path.stat().st_size == size and sha256_of(path) == digest for path in paths):
+                names = ', '.join(file['Name'] for file in files)
+                return f'{item["Name"]} of {entry["In Collection"]}, whose weights are {names} together'
+    return None
 
 
 def _networks() -> Iterator[tuple[type, State]]:
@@ -448,7 +463,7 @@ def _describe(model: nn.Module, state: State, fit: Fit) -> str:
     return text[0].upper() + text[1:]
 
 
-def _advice(state: State, meta: Mapping, model: nn.Module, fit: Fit) -> str:
+def _advice(state: State, meta: Mapping, model: nn.Module, fit: Fit, source: Source) -> str:
     """Say what the file seems to be, and what to do."""
     for side in getattr(unwrap(model), 'sides', ()):
         if fit.missing and not fit.unexpected and all(name.startswith(f'{side}.') for name in fit.missing):
@@ -457,7 +472,7 @@ def _advice(state: State, meta: Mapping, model: nn.Module, fit: Fit) -> str:
                 f'It holds the {other} alone: train the {side} first, starting from it (load_from, fuser_checkpoint or '
                 'task_checkpoint).'
             )
-    if fit.missing and fit.unexpected and (found := resembling(state)):
+    if fit.missing and fit.unexpected and (found := resembling(state, source)):
         return f'It looks like {found}.'
     run = meta.get('experiment_name')
     saved = f' It was saved by the run {run!r}.' if run else ''

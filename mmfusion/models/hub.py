@@ -208,10 +208,11 @@ def find_weights(cfg: Config) -> dict[str, Path] | str:
     if missing:
         folder = plain(os.environ.get('MMFUSION_WEIGHTS', ''))
         note = f', {authors["Note"]}' if 'Note' in authors else ''
-        place = f'put it into {folder}' if folder else 'put it into a folder and set MMFUSION_WEIGHTS to that'
+        them, files = ('it', 'the file') if len(missing) == 1 else ('them', 'the files')
+        place = f'put {them} into {folder or "a folder and set MMFUSION_WEIGHTS to that"}'
         raise FileNotFoundError(
             f"{name}: the authors' weights are not here. Fetch {', '.join(missing)} from {authors['Page']}{note} (licence: "
-            f'{authors["License"]}), and {place}, or give the file by --weights.'
+            f'{authors["License"]}), and {place}, or give {files} by --weights.'
         )
     # Of TensorFlow's two files the index stands for both.
     items = sorted(authors['Files'], key=lambda item: item['Name'].endswith('.index'))

@@ -183,7 +183,7 @@ def test_seconds_on_this_machine(monkeypatch, capsys):
     assert models.main(['--time', '--device', 'cpu']) == 0
     rows = {line.split()[0]: line.split() for line in capsys.readouterr().out.splitlines() if line}
     assert float(rows['pmgi'][5]) > 0
-    assert rows['mgfusion'][3:6] == ['–', '–', '–']
+    assert rows['mgfusion'][3:6] == ['119,265', '98.6', '–']
 
 
 def test_a_training_set_smaller_than_a_batch(tmp_path, capsys, monkeypatch):

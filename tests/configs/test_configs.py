@@ -18,6 +18,7 @@ NARROW = {
     'mmfusion.MGFusion': dict(channels=4, num_blocks=1),
     'mmfusion.GFFusion': dict(channels=(4, 6), decoder_channels=(6, 5, 4)),
     'mmfusion.PSFusion': dict(channels=8, layers=(1, 1, 1, 1), pretrained=None),
+    'mmfusion.SegMiF': dict(channels=8, growth=4, heads=2, width=8, layers=(1, 1, 1, 1), hidden=8, pretrained=None),
     'mmfusion.SeAFusion': dict(channels=(4, 5, 6), decoder_channels=(6, 5, 4)),
 }
 

@@ -1,6 +1,7 @@
 """Metafiles as docs/configs.md describes them; published weights load by the method's name alone."""
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,7 @@ from mmfusion.registry import MODELS
 from mmfusion.utils import configs
 
 ENTRIES = configs.published()
+PAGES = Path(__file__).resolve().parents[2] / 'docs/methods'
 # Of a commit: its files stay as they are.
 PINNED = re.compile(r'https://raw\.githubusercontent\.com/[\w.-]+/[\w.-]+/[0-9a-f]{40}/\S+')
 PUBLISHED = {name: entry for name, entry in ENTRIES.items() if 'Authors Weights' in entry}
@@ -24,6 +26,33 @@ def test_every_method_has_an_entry():
         file = folder.parent / entry['Config']
         assert (file.is_file(), file.stem) == (True, name)
         assert entry['Collection']['Paper']['Title']
+    first = {entry['In Collection']: entry['Metadata'] for entry in reversed(ENTRIES.values())}
+    for collection, values in first.items():
+        assert (type(values['Parameters']), type(values['FLOPs'])) == (int, int), collection
+
+
+def words(text):
+    return re.sub(r'[\W_]+', ' ', text).lower().strip()
+
+
+PAPERS = {
+    entry['In Collection']: (Path(entry['Config']).parent.name, entry['Collection']) for entry in ENTRIES.values()
+}
+OWN = 'Lite'
+
+
+@pytest.mark.parametrize('name', sorted(set(PAPERS) - {OWN}))
+def test_each_method_has_a_page(name):
+    """With title, year and place of the paper, the code that was read, what differs from it, and the paper's numbers."""
+    folder, collection = PAPERS[name]
+    text = (PAGES / f'{dict(nestfuse="rfnnest").get(folder, folder)}.md').read_text(encoding='utf-8')
+    paper, code = collection['Paper'], collection.get('Code', {})
+    assert words(paper['Title']) in words(text)
+    for fact in (str(paper['Year']), paper['URL'], code.get('URL', ''), code.get('Version', '')):
+        assert fact in text
+    assert "\n## The paper's numbers\n" in text
+    assert re.search('\n## (What is taken from where|What the paper states|Where paper and public code differ)', text)
+    assert f'configs/{folder}' in text
 
 
 @pytest.mark.parametrize('name', PUBLISHED)

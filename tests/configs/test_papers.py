@@ -1,18 +1,16 @@
 """docs/papers.md: no table or figure without a command or a reason; configs learn and test, and every command runs."""
 
-import csv
 import importlib
 import math
-import os
 import re
 import shlex
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.structures import PixelData
+from small_training import SIZE, end_stages, shrink, shrink_datasets, write_data
 
 from mmfusion import cli
 from mmfusion.apis import FusionInferencer as build_inferencer
@@ -20,11 +18,10 @@ from mmfusion.cli import compare, draw
 from mmfusion.cli.draw import parse_prior
 from mmfusion.comparison import methods, running
 from mmfusion.comparison.entrants import Pairs, open_data, parse_entrant
-from mmfusion.datasets.synthetic import render_scene
 from mmfusion.models import hub
 from mmfusion.registry import METRICS, MODELS
 from mmfusion.structures import FusionDataSample
-from mmfusion.utils import configs, write_bytes, write_image
+from mmfusion.utils import configs, write_bytes
 from mmfusion.utils.configs import config_folder, find_config
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -195,36 +192,6 @@ def test_configs_learn_and_test_in_small(name, batch, monkeypatch):
 
 # What follows runs the commands.
 
-SPLITS = ROOT / 'configs/_base_/datasets/splits'
-SIZE = (48, 64)
-
-
-def shrink(node):
-    """Make crops, images and batches of a dataloader's config small, in place."""
-    for key, value in node.items():
-        if key in ('crop_size', 'size'):
-            node[key] = (42, 42)
-        elif key in ('scale', 'img_scale'):
-            node[key] = (64, 64)
-        elif key == 'border':
-            node[key] = (-32, -32)
-        elif key == 'batch_size':
-            node[key] = min(value, 4)
-        for child in value if isinstance(value, list | tuple) else (value,):
-            if isinstance(child, dict):
-                shrink(child)
-
-
-def shrink_datasets(node, part):
-    """Four pairs of each dataset to train with, one to test with; lists of names make way for whole folders."""
-    for child in [node.get('dataset'), *node.get('datasets', ())]:
-        if child:
-            shrink_datasets(child, part)
-    if 'data_root' in node:
-        node.indices = 4 if part == 'train' else 1
-        if 'MFNet' not in node.type and node.get('ann_file'):
-            node.pop('ann_file')
-
 
 def small(name):
     """The config of a name for a run of one epoch, or one of each stage: :func:`narrow`, on small images."""
@@ -240,83 +207,13 @@ def small(name):
         task.data_preprocessor.size = SIZE[::-1]
     if cfg.get('train_cfg'):
         cfg.train_cfg.update(max_epochs=1, val_interval=1)
-    hooks = cfg.get('default_hooks') or {}
-    if hooks.get('stages'):  # an epoch for each
-        stages = hooks.stages.stages
-        for epoch, stage in enumerate(stages[:-1], 1):
-            stage.end = epoch
-        cfg.train_cfg.max_epochs = len(stages)
-    guide = hooks.get('guide')
+        cfg.train_cfg.max_epochs = end_stages(cfg)
+    guide = (cfg.get('default_hooks') or {}).get('guide')
     if guide:
         guide.allow_random_guide = True
     cfg.load_from = None
     cfg.log_level = 'ERROR'
     return cfg
-
-
-def write_data(root):
-    """``data``: the folders of all datasets, of the names that commands and lists have, all of them one pair."""
-    scene = render_scene(0, 1, SIZE)
-    rgbt = np.dstack([scene.vi, scene.ir])
-    labels = (scene.seg_map % 7).astype(np.uint8)
-    mask = np.zeros(SIZE, np.uint8)
-    mask[8:30, 10:44] = 255
-    source = {}
-    for kind, image in dict(vi=scene.vi, ir=scene.ir, rgbt=rgbt, labels=labels, mask=mask).items():
-        source[kind] = root / f'{kind}.png'
-        write_image(source[kind], image)
-    source['yolo'], source['voc'] = root / 'boxes.txt', root / 'boxes.xml'
-    write_bytes(source['yolo'], b'0 0.5 0.5 0.4 0.4\n2 0.3 0.4 0.3 0.3\n')
-    boxes = ''.join(
-        f'<object><name>{name}</name><bndbox><xmin>{x}</xmin><ymin>9</ymin><xmax>{x + 20}</xmax><ymax>40</ymax></bndbox>'
-        '</object>'
-        for name, x in (('People', 5), ('Car', 30))
-    )
-    write_bytes(source['voc'], f'<annotation>{boxes}</annotation>'.encode())
-
-    def lay(names, folders, prefix=''):
-        for folder, kind in folders.items():
-            (root / 'data' / folder).mkdir(parents=True, exist_ok=True)
-            for name in names:
-                file = f'{"mask_" * (kind == "mask")}{name}{source[kind].suffix}'
-                os.symlink(source[kind], root / 'data' / folder / file)
-
-    def listed(name):
-        return (SPLITS / name).read_text().split()
-
-    some = [f'{k:05d}' for k in range(1, 7)]
-    for split, names in (('train', some), ('test', ['00507', '00508'])):
-        masks = dict.fromkeys((f'FMB/{split}/mask_{m}{p}' for m in ('vi', 'ir') for p in ('', '_prompt2')), 'mask')
-        lay(names, {f'FMB/{split}/Visible': 'vi', f'FMB/{split}/Infrared': 'ir', **masks})
-    night = ['00327D', '00842N', '00927N', '00427D', '01106N', '00404D']
-    for split, names in (('train', some), ('test', night)):
-        folders = {f'MSRS/{split}/vi': 'vi', f'MSRS/{split}/ir': 'ir', f'MSRS/{split}/Segmentation_labels': 'labels'}
-        lay(names, {**folders, f'MSRS/{split}/mask_vi': 'mask', f'MSRS/{split}/mask_ir': 'mask'})
-    lay(some, {'MSRS/detection/vi': 'vi', 'MSRS/detection/ir': 'ir', 'MSRS/detection/labels': 'yolo'})
-    m3fd = 'M3FD/M3FD_Detection'
-    lay(
-        [*some, '00198'],
-        {f'{m3fd}/Vis': 'vi', f'{m3fd}/Ir': 'ir', f'{m3fd}/Annotation': 'voc', f'{m3fd}/Label': 'labels'},
-    )
-    lay(['01911', '01912'], {'M3FD/M3FD_Fusion/Vis': 'vi', 'M3FD/M3FD_Fusion/Ir': 'ir'})
-    lay({*listed('tno_21.txt'), '17', '42'}, {'TNO/vi': 'vi', 'TNO/ir': 'ir'})
-    lay(listed('roadscene_val.txt'), {'RoadScene/crop_LR_visible': 'vi', 'RoadScene/cropinfrared': 'ir'})
-    for split in ('train', 'test'):
-        lay(some, {f'LLVIP/visible/{split}': 'vi', f'LLVIP/infrared/{split}': 'ir'})
-    names = ['00093D', *some]
-    lay(names, {'MFNet/images': 'rgbt', 'MFNet/labels': 'labels'})
-    for split in ('train', 'val', 'test'):
-        write_bytes(root / f'data/MFNet/{split}.txt', '\n'.join(names).encode())
-    with open(SPLITS / 'tno_scenes.csv') as file:
-        for row in csv.DictReader(file):
-            above = int(row['first_row'])  # rows that only the infrared image has
-            tall = root / f'above_{above}.png'
-            write_image(tall, np.pad(scene.ir, ((above, 0), (0, 0))))
-            for kind, image in (('visible', source['vi']), ('infrared', tall)):
-                target = root / 'TNO_Image_Fusion_Dataset' / row[kind]
-                target.parent.mkdir(parents=True, exist_ok=True)
-                if not target.is_symlink():
-                    target.symlink_to(image)
 
 
 # Trainings that run as a whole, one of each kind; the others take their step above.

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from mmfusion.models.checkpoint import check_weights
 from mmfusion.models.hub import find_device, find_weights, init_model, load_model_config, local_files
 from mmfusion.registry import MODELS
 from mmfusion.utils import configs
@@ -89,6 +90,15 @@ def same(model, net):
     return all(torch.equal(a, b) for a, b in zip(model.network.parameters(), net.parameters(), strict=True))
 
 
+def test_one_file_of_several_is_known(metafile, authors):
+    """Its names alone, without the file's, fit no network."""
+    (first, _), others = authors[1], 'Model_encoder.pkl, Model_decoder.pkl'
+    with pytest.raises(
+        CheckpointError, match=f'looks like Model_encoder.pkl of Two-Parts, whose weights are {others} tog'
+    ):
+        check_weights(init_model(load_model_config('parts_msrs'), 'random', 'cpu'), first)
+
+
 def test_configs_by_name(metafile, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert find_config('parts_msrs').name == 'parts_msrs.py'
@@ -108,7 +118,7 @@ def test_weights_found_or_where_to_get_them(metafile, authors, monkeypatch):
     text = (
         r'Fetch Model_encoder\.pkl, Model_decoder\.pkl from https://example\.org/parts \(licence: none stated\), and '
     )
-    with pytest.raises(FileNotFoundError, match=text + r'put it into a folder and set MMFUSION_WEIGHTS to that, or'):
+    with pytest.raises(FileNotFoundError, match=text + r'put them into a folder and set MMFUSION_WEIGHTS to that, or'):
         init_model(cfg, device='cpu')
     with pytest.raises(FileNotFoundError, match=r'parts_msrs: give its weights \(--weights FILE\): none are published'):
         init_model(load_model_config('parts_msrs'), device='cpu')

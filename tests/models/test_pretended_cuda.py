@@ -1,21 +1,18 @@
 """Every method, cascade and metric on a pretended CUDA device: tensors that refuse to meet those of the CPU."""
 
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.structures import InstanceData, PixelData
+from pretended_cuda import CUDA, PretendedTensor, pretended_cuda
 
 from mmfusion.evaluation import FusionMetric
 from mmfusion.registry import MODELS
 from mmfusion.structures import FusionDataSample
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / 'tests'))
-from pretended_cuda import CUDA, PretendedTensor, pretended_cuda  # noqa: E402
-
 NARROW = dict(network=dict(channels=(4, 4, 6, 6), num_heads=(2, 2, 2, 1)))
 CASES = {
     'occo/occo_demo.py': NARROW,

@@ -19,7 +19,6 @@ class TestCoCoNet(PublishedMethod):
     train = 'coconet/coconet_roadscene_contrast.py'
     build_options = {'network.channels': 4}
     narrow = {'network.channels': 4, 'losses.contrast.prior': VGG}
-    unlearned = (r'attention\..\.(query|key)\..*',)  # γ is 0 at first
 
     def samples(self):
         masks = torch.rand(2, 1, self.size, self.size) > 0.5
@@ -31,7 +30,6 @@ class TestMainStage(PublishedMethod):
     config = 'coconet/coconet_tno.py'
     train = 'coconet/coconet_roadscene.py'
     narrow = {'network.channels': 4, 'network.pretrained': None}
-    unlearned = TestCoCoNet.unlearned
     test_public_code_by_stand_in_weights = None  # as above
 
 

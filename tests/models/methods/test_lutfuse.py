@@ -25,9 +25,9 @@ class TestLUTFuse(PublishedMethod):
         self.compare(self.fuser(state), numbers, 'fused')
 
     @pytest.mark.parametrize('channels', [1, 3])
-    def test_training_step(self, channels):
+    def test_device(self, channels):
         self.channels = channels  # of the reference: grey or colour
-        super().test_training_step()
+        super().test_device()
 
     def samples(self):
         samples = [FusionDataSample(), FusionDataSample()]

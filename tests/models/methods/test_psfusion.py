@@ -1,5 +1,3 @@
-import re
-
 import pytest
 import torch
 from mmengine.structures import PixelData
@@ -19,23 +17,12 @@ class TestPSFusion(PublishedMethod):
     build_options = {'network.channels': 16}
     narrow = {'network.channels': 8, 'network.layers': (1, 1, 1, 1), 'network.pretrained': None}
     size = 64  # at 1/32, batch norm of four numbers
+    # A convolution's bias before batch norm moves nothing.
+    may_rest = (r'.*(total|recalibrate|local|aggregate|stem|reduce|down|boundary)\.\d*\.?bias',)
 
     def samples(self):
         labels = torch.randint(0, 9, (2, 1, self.size, self.size))
         return [FusionDataSample(gt_sem_seg=PixelData(data=label)) for label in labels]
-
-    def step(self, fuser, cfg):
-        """With gates a little open, which are shut at first: what one source gives the other is multiplied by zero."""
-        for name, parameter in fuser.network.named_parameters():
-            if '.gate.' in name:
-                torch.nn.init.constant_(parameter, 0.1)
-        self.backward(fuser)
-        parameters = dict(fuser.network.named_parameters())
-        assert all(p.grad is not None and p.grad.isfinite().all() for p in parameters.values())
-        still = [name for name, p in parameters.items() if not p.grad.any()]
-        # A convolution's bias before batch norm moves nothing: its gradient is zero, or a rounding error.
-        before_norm = re.compile(r'.*(total|recalibrate|local|aggregate|stem|reduce|down|boundary)\.\d*\.?bias')
-        assert not [name for name in still if not before_norm.fullmatch(name)]
 
     def test_checkpoint_of_the_public_code(self, numbers):
         """With its optimizer beside it, and of the full size."""

@@ -24,21 +24,56 @@ The ``.npz`` holds what the public code gave for the inputs in it:
 """
 
 import re
-import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from mmengine import Config
+from mmengine.hooks import Hook
 from PIL import Image
+from pretended_cuda import pretended_cuda
+from small_training import SIZE, end_stages, shrink, shrink_datasets
 
-from mmfusion.registry import MODELS
+from mmfusion.cli import train
+from mmfusion.registry import HOOKS, MODELS
 from mmfusion.utils.checkpoint import read_checkpoint
 
 ROOT = Path(__file__).resolve().parents[3]
-sys.path.insert(0, str(ROOT / 'tests'))
-from pretended_cuda import pretended_cuda  # noqa: E402
+
+
+@HOOKS.register_module()
+class WatchGradients(Hook):
+    """Note which parameters of the fuser's network a gradient reaches, and how many steps were taken.
+
+    Attributes:
+        learning, reached (set[str]): Of the last run: parameters that some stage trains, and those with a finite gradient
+            that is not zero everywhere, in some step.
+        steps (int): Of the last run.
+    """
+
+    priority = 'LOW'  # after stages froze their parts
+
+    def before_train(self, runner):
+        cls = type(self)
+        cls.steps, cls.learning, cls.reached = 0, set(), set()
+        for module in runner.model.network.modules():
+            if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+                module.momentum = 1.0  # a part that the next stage freezes has seen two batches only
+        for name, parameter in runner.model.network.named_parameters():
+            if parameter.requires_grad:
+                parameter.register_post_accumulate_grad_hook(partial(self.note, name))
+
+    def note(self, name, parameter):
+        if parameter.grad.isfinite().all() and parameter.grad.any():
+            self.reached.add(name)
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        self.learning.update(name for name, p in runner.model.network.named_parameters() if p.requires_grad)
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        type(self).steps += 1
 
 
 def stand_in(names, shapes, tensorflow=False, gain=1.0):
@@ -96,9 +131,11 @@ class PublishedMethod:
     tolerance = 1e-5
     build_options: dict = {}  # changes of the test config's model, as for `narrow`
     narrow: dict = {}
-    size = 32  # of the training step's square patches
+    size = 32  # of the training's square patches
+    seed = 1  # of the training; of few units all may be below zero at the start
     single_images = False  # the training step gets images without partner
     unlearned: tuple = ()  # patterns of the network's parameters that get no gradient by design
+    may_rest: tuple = ()  # patterns of those whose gradient is zero but for rounding
     published: tuple | None = None
     published_tolerance = 0.5  # grey levels, mean over the image
 
@@ -161,35 +198,53 @@ class PublishedMethod:
             fused = fuser.eval().run(torch.rand(1, 3, self.size, self.size), torch.rand(1, 1, self.size, self.size))
         assert fused['fused_rgb'].isfinite().all()
 
-    def test_training_step(self):
-        """Gradients reach all that should learn; on a pretended CUDA device, whose tensors refuse to meet the CPU's."""
+    def test_training_epochs(self, small_data, tmp_path, monkeypatch):
+        """Two steps of each stage, by the config's own pipeline, optimizer and schedule; gradients reach all that learn.
+
+        Its ``mmfusion train`` on four pairs, but for validation, and with the sizes of ``narrow``.
+        """
+        if self.train is None:
+            pytest.skip(f'{self.name} has no config to train')
+        monkeypatch.setenv('MMFUSION_DATA', str(small_data))
+        cfg = Config.fromfile(ROOT / 'configs' / self.train)
+        cfg.merge_from_dict({f'model.{key}': value for key, value in self.narrow.items()})
+        loader = cfg.train_dataloader
+        shrink(loader, min(self.size, *SIZE))
+        shrink_datasets(loader, 'train')
+        loader.update(batch_size=2, num_workers=0, persistent_workers=False)
+        epochs = end_stages(cfg)
+        cfg.train_cfg.update(type='EpochBasedTrainLoop', max_epochs=epochs)
+        cfg.merge_from_dict(dict(val_dataloader=None, val_cfg=None, val_evaluator=None, load_from=None))
+        cfg.custom_hooks = [*(cfg.get('custom_hooks') or ()), dict(type='mmfusion.WatchGradients')]
+        cfg.merge_from_dict(dict(log_level='ERROR', randomness=dict(seed=self.seed)))
+        cfg.dump(tmp_path / 'narrow.py')
+        assert train.main([str(tmp_path / 'narrow.py'), '--work-dir', str(tmp_path / 'run')]) == 0
+        assert (tmp_path / f'run/epoch_{epochs}.pth').is_file()
+        learning, reached, steps = WatchGradients.learning, WatchGradients.reached, WatchGradients.steps
+        assert steps == 2 * epochs
+        by_design = {name for name in learning if any(re.fullmatch(pattern, name) for pattern in self.unlearned)}
+        rest = {
+            name for name in learning - reached - by_design if not any(re.fullmatch(p, name) for p in self.may_rest)
+        }
+        assert not rest, f'no gradient reaches {sorted(rest)}'
+        assert not by_design & reached, f'a gradient does reach {sorted(by_design & reached)}'
+
+    def test_device(self):
+        """A training step and a test on a pretended CUDA device, whose tensors refuse to meet the CPU's."""
         if self.train is None:
             pytest.skip(f'{self.name} has no config to train')
         fuser, cfg = build(self.train, **self.narrow)
         with pretended_cuda() as device:
-            self.step(fuser.to(device).train(), cfg)
+            fuser.to(device).train()
+            end_stages(cfg)
+            hooks = [*(cfg.get('custom_hooks') or ()), *cfg.get('default_hooks', {}).values()]
+            for stage in [stage for hook in hooks if hook for stage in hook.get('stages', ())] or [{}]:
+                fuser.phase, fuser.active_losses = stage.get('phase'), stage.get('losses')
+                self.backward(fuser)
             with torch.no_grad():
                 sample = fuser.eval()(self.inputs(device, pairs=True), mode='predict')[0]
                 image = fuser(self.inputs(device, pairs=True), mode='tensor')
             assert sample.fused.data.device == image.device == device
-
-    def step(self, fuser, cfg):
-        hooks = [*cfg.get('custom_hooks', ()), *cfg.get('default_hooks', {}).values()]
-        stages = [stage for hook in hooks if hook for stage in hook.get('stages', ())]
-        reached = set()
-        for stage in stages or [{}]:
-            fuser.zero_grad()
-            fuser.phase, fuser.active_losses = stage.get('phase'), stage.get('losses')
-            self.backward(fuser)
-            reached |= {
-                name
-                for name, parameter in fuser.network.named_parameters()
-                if parameter.grad is not None and parameter.grad.isfinite().all() and parameter.grad.any()
-            }
-        learning = {name for name, parameter in fuser.network.named_parameters() if parameter.requires_grad}
-        by_design = {name for name in learning if any(re.fullmatch(pattern, name) for pattern in self.unlearned)}
-        assert learning - by_design <= reached, f'no gradient reaches {sorted(learning - by_design - reached)}'
-        assert not by_design & reached, f'a gradient does reach {sorted(by_design & reached)}'
 
     def backward(self, fuser):
         """One backward pass of all losses on synthetic images; a method with other needs overrides it."""
