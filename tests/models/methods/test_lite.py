@@ -64,17 +64,24 @@ def test_a_step_reaches_every_parameter():
     assert dead == []
 
 
-class TestShipped:
-    @pytest.fixture(scope='class')
-    def fuser(self):
-        return hub.init_model(hub.load_model_config('lite'), device='cpu')
+@pytest.fixture(scope='module', params=['lite', 'seafusion_public-pairs'])
+def trained(request):
+    """Models whose weights come with the library: name, and fuser."""
+    return request.param, hub.init_model(hub.load_model_config(request.param), device='cpu')
 
-    def test_it_is_small_and_loads_without_network(self, fuser):
-        file = shipped(hub.published()['lite'])
-        assert file.endswith('lite.safetensors')
+
+class TestShipped:
+    @pytest.fixture
+    def fuser(self, trained):
+        return trained[1]
+
+    def test_it_is_small_and_loads_without_network(self, trained):
+        name, fuser = trained
+        file = shipped(hub.published()[name])
+        assert file.endswith(f'{name}.safetensors')
         with open(file, 'rb') as f:
-            assert len(f.read()) < 200_000
-        assert count_parameters(fuser.network) == hub.published()['lite']['Metadata']['Parameters']
+            assert len(f.read()) < 400_000
+        assert count_parameters(fuser.network) == hub.published()[name]['Metadata']['Parameters']
 
     def test_a_warm_person_at_night_is_bright_and_textures_stay(self, fuser):
         torch.manual_seed(0)
@@ -90,6 +97,7 @@ class TestShipped:
         share = ((ground - ground.mean()) * texture).sum() / texture.square().sum()
         assert share > 0.8  # of the visible texture's contrast
 
+    @pytest.mark.parametrize('trained', ['lite'], indirect=True)  # SeAFusion's network is extended by zeros, as published
     def test_no_frame_and_no_grid_on_a_flat_pair(self, fuser):
         fused = fuser.run(torch.full((1, 3, 64, 96), 0.4), torch.full((1, 1, 64, 96), 0.6))['fused']
         with torch.no_grad():
