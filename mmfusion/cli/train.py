@@ -52,7 +52,12 @@ def train(args: argparse.Namespace) -> None:
         cfg.auto_scale_lr.enable = True
     if args.resume:
         cfg.resume = True
-        cfg.load_from = latest_checkpoint(cfg.work_dir) if args.resume == 'auto' else args.resume
+        folder = cfg.work_dir if args.resume == 'auto' else args.resume
+        cfg.load_from = latest_checkpoint(folder) if Path(folder).is_dir() else args.resume
+        if cfg.load_from is None and args.resume != 'auto':
+            raise FileNotFoundError(
+                f'--resume {folder}: a folder without last_checkpoint; expected a work dir or a file.'
+            )
     runner = Runner.from_cfg(cfg)
     check_start(runner.model, cfg)
     if cfg.get('load_from'):

@@ -9,7 +9,7 @@ import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from mmengine.config import Config
@@ -214,12 +214,12 @@ def latest_checkpoint(work_dir: str | Path) -> str | None:
     if path is None:
         return None
     beside = Path(work_dir) / re.split(r'[\\/]', path)[-1]
-    if beside.exists():
+    if beside.is_file():
         return str(beside)
-    if not Path(path).exists():
+    if not Path(path).is_file():
         raise CheckpointError(
-            f'{Path(work_dir) / "last_checkpoint"}: names {path}, and neither that file nor {beside} is there. Give the '
-            'checkpoint: --resume FILE.'
+            f'{Path(work_dir) / "last_checkpoint"}: names {path or "nothing"}, and neither that file nor {beside} is there. '
+            'Give the checkpoint: --resume FILE.'
         )
     return path
 
@@ -241,7 +241,8 @@ def check_start(model: nn.Module, cfg: Config) -> None:
     if cfg.get('resume'):
         path = path or latest_checkpoint(cfg.work_dir)
         if path:
-            check_weights(model, path, training=True)
+            _, meta = check_weights(model, path, training=True)
+            _check_resumed(path, meta, cfg)
         return
     if not path:
         return
@@ -261,6 +262,34 @@ def check_start(model: nn.Module, cfg: Config) -> None:
         )
     else:
         print_log(f'load_from={str(path)!r}: all {len(fit.fitting)} tensors of the model are loaded.', 'current')
+
+
+def _check_resumed(path: Source, meta: Mapping, cfg: Config) -> None:
+    """Refuse to resume with another optimizer, whose state would not fit; say where nothing is left to train."""
+    before = _optimizers(Config.fromstring(meta.get('cfg') or '', '.py').get('optim_wrapper'))
+    now = _optimizers(cfg.get('optim_wrapper'))
+    if before and before != now:
+        raise CheckpointError(
+            f'{path}: was trained by {", ".join(before)}, and optim_wrapper now has {", ".join(now)}, which cannot go on. '
+            'Resume with that optimizer, or start from the weights alone: load_from in place of resume (--resume).'
+        )
+    for done, most in (('epoch', 'max_epochs'), ('iter', 'max_iters')):
+        end = (cfg.get('train_cfg') or {}).get(most)
+        if end and meta.get(done, 0) >= end:
+            print_log(
+                f'{path}: has {meta[done]} {done}s already, and train_cfg.{most} is {end}: nothing is left to train.',
+                'current',
+                logging.WARNING,
+            )
+
+
+def _optimizers(wrapper: Any) -> list[str]:
+    """Classes of the optimizers in the config of a wrapper, or of several by name."""
+    if not isinstance(wrapper, Mapping):
+        return []
+    if isinstance(wrapper.get('optimizer'), Mapping):
+        return [str(wrapper['optimizer'].get('type')).rpartition('.')[2]]
+    return [name for part in wrapper.values() for name in _optimizers(part)]
 
 
 def for_runner(model: nn.Module, source: Source, work_dir: str | Path) -> str:

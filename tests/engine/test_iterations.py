@@ -1,4 +1,4 @@
-"""Training by iterations: hooks go by the loop's own count, and a resumed run with dropout repeats."""
+"""Training by iterations: hooks go by the loop's own count, and a resumed run with dropout and augmentation repeats."""
 
 import pytest
 import torch
@@ -35,13 +35,20 @@ class Losses(Hook):
 def run(work_dir, iters, resume=False):
     scenes = dict(type='SyntheticDataset', num=4, size=(32, 48))
     render = dict(type='RenderSyntheticPair', with_masks=False, with_seg=False, with_bbox=False)
-    loader = dict(num_workers=0, dataset=dict(scenes, pipeline=[render, dict(type='PackFusionInputs')]))
+    pack = dict(type='PackFusionInputs')
+    flip = [dict(type='mmseg.RandomFlip', prob=[0.4, 0.4], direction=['horizontal', 'vertical'])]
+    loader = dict(num_workers=0, dataset=dict(scenes, pipeline=[render, pack]))
     runner = Runner(
         model=dict(
             type='ImageFuser', network=dict(type='DropoutNet'), losses=dict(intensity=dict(type='MaxIntensityLoss'))
         ),
         work_dir=str(work_dir),
-        train_dataloader=dict(loader, batch_size=2, sampler=dict(type='InfiniteSampler', shuffle=True)),
+        train_dataloader=dict(
+            num_workers=0,
+            batch_size=2,
+            sampler=dict(type='InfiniteSampler', shuffle=True),
+            dataset=dict(scenes, pipeline=[render, *flip, pack]),
+        ),
         train_cfg=dict(type='IterBasedTrainLoop', max_iters=iters, val_interval=2),
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
         val_dataloader=dict(loader, batch_size=2, sampler=dict(type='DefaultSampler', shuffle=False)),

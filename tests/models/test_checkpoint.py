@@ -266,6 +266,22 @@ def test_resuming_needs_this_very_model(tmp_path, said):
         check_start(Model(3), cfg)
 
 
+def test_resuming_with_another_optimizer_or_at_the_end(tmp_path, said):
+    meta = dict(cfg="optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.1))", epoch=3, iter=12)
+    path = save(tmp_path / 'epoch_3.pth', dict(state_dict=Model().state_dict(), meta=meta))
+
+    def resume(kind, epochs=9):
+        wrapper = dict(optimizer=dict(type=kind, lr=0.1))
+        cfg = dict(resume=True, load_from=str(path), optim_wrapper=wrapper, train_cfg=dict(max_epochs=epochs))
+        check_start(Model(), Config(cfg))
+        return ' '.join(said)
+
+    assert 'nothing is left' not in resume('mmengine.SGD')
+    assert 'has 3 epochs already, and train_cfg.max_epochs is 3: nothing is left to train' in resume('SGD', 3)
+    with pytest.raises(CheckpointError, match=r'epoch_3\.pth: was trained by SGD, and optim_wrapper now has Adam'):
+        resume('Adam')
+
+
 def test_moved_work_dir(tmp_path):
     """The file beside ``last_checkpoint`` counts before the path in it."""
     old, new = tmp_path / 'old', tmp_path / 'new'
@@ -279,6 +295,9 @@ def test_moved_work_dir(tmp_path):
     assert latest_checkpoint(new) == str(old / 'epoch_1.pth')
     (old / 'epoch_1.pth').unlink()
     with pytest.raises(CheckpointError, match=r'last_checkpoint: names .*epoch_1\.pth, and neither that file nor'):
+        latest_checkpoint(new)
+    (new / 'last_checkpoint').write_text('')
+    with pytest.raises(CheckpointError, match=r'last_checkpoint: names nothing, and neither'):
         latest_checkpoint(new)
     (new / 'last_checkpoint').write_text('D:\\runs\\occo\\epoch_2.pth')
     save(new / 'epoch_2.pth', {})

@@ -1,5 +1,6 @@
 """Randomness that a resumed run repeats."""
 
+import itertools
 import random
 
 import numpy as np
@@ -18,15 +19,18 @@ class ReproducibleEpochHook(Hook):
     mmengine's checkpoints hold no random state, and its workers' generators run on from epoch to epoch. At the start of an
     epoch this hook seeds the generators of the process, and tells the datasets the epoch, from which
     :class:`FusionDataset` seeds the augmentation of each sample; the number of workers then does not matter either.
-    In a loop by iterations, whose batches mmengine draws again when it resumes, it seeds the process before each iteration,
-    so that dropout and the like repeat. (Augmentation repeats there where workers do it.)
+    In a loop by iterations, whose batches mmengine draws again when it resumes, it seeds the process before each batch is
+    drawn and before each iteration, so that augmentation and dropout repeat.
     """
 
     priority = 'VERY_HIGH'
 
     def before_train_epoch(self, runner):
         """Seed the process and the datasets."""
-        if not isinstance(runner.train_loop, EpochBasedTrainLoop):
+        loop = runner.train_loop
+        if isinstance(loop, IterBasedTrainLoop):
+            loop.dataloader_iterator = self._seeded(loop.dataloader_iterator, runner)
+        if not isinstance(loop, EpochBasedTrainLoop):
             return
         self._seed(runner, runner.epoch)
         self._tell(runner.train_dataloader.dataset, runner)
@@ -36,9 +40,14 @@ class ReproducibleEpochHook(Hook):
         if isinstance(runner.train_loop, IterBasedTrainLoop):
             self._seed(runner, runner.iter)
 
+    def _seeded(self, batches, runner):
+        for count in itertools.count():
+            self._seed(runner, count, 1)
+            yield next(batches)
+
     @staticmethod
-    def _seed(runner, count):
-        state = np.random.SeedSequence((runner.seed, get_rank(), count)).generate_state(3)
+    def _seed(runner, *count):
+        state = np.random.SeedSequence((runner.seed, get_rank(), *count)).generate_state(3)
         random.seed(int(state[0]))
         np.random.seed(int(state[1]))
         torch.manual_seed(int(state[2]))
