@@ -47,7 +47,7 @@ def test(args: argparse.Namespace) -> None:
 
 
 def _drop_incomplete(cfg: Config) -> None:
-    """Take away what a config for testing has from its bases of training or validating; a Runner wants all of it or nothing."""
+    """Drop what a config for testing has of training or validation from its bases; a Runner wants all of it or nothing."""
     for part, third in (('train', 'optim_wrapper'), ('val', 'val_evaluator')):
         keys = (f'{part}_dataloader', f'{part}_cfg', third)
         if not all(cfg.get(key) for key in keys):
