@@ -2,6 +2,8 @@
 
 import argparse
 
+from mmengine.config import Config
+
 from .arguments import add_config_arguments, add_weights_arguments, weights_of
 from .errors import report_own, verb
 from .running import leave_processes, load_config
@@ -33,6 +35,7 @@ def test(args: argparse.Namespace) -> None:
     weights = find_weights(cfg) if weights is None else name_files(cfg, weights)
     cfg.resume = False
     drop_losses(cfg.model)  # their priors need weights that a test does not
+    _drop_incomplete(cfg)
     runner = Runner.from_cfg(cfg)
     if str(weights) != RANDOM:
         # The Runner loads what fits and warns about the rest. It loads by itself, since hooks (EMA) take part in that.
@@ -40,6 +43,14 @@ def test(args: argparse.Namespace) -> None:
         runner._load_from = for_runner(runner.model, weights, cfg.work_dir)
     runner.test()
     leave_processes()
+
+
+def _drop_incomplete(cfg: Config) -> None:
+    """Drop what a config for testing has of training or validation from its bases; a Runner wants all of it or nothing."""
+    for part, third in (('train', 'optim_wrapper'), ('val', 'val_evaluator')):
+        keys = (f'{part}_dataloader', f'{part}_cfg', third)
+        if not all(cfg.get(key) for key in keys):
+            cfg.update(dict.fromkeys(keys))
 
 
 main = verb(test, make_parser, report_own)

@@ -48,6 +48,15 @@ def test_test_loads_strictly(arguments, checkpoint, tmp_path, monkeypatch, capsy
     assert 'less.pth: not a checkpoint of this model. Missing in the file: network.final.bias' in err
 
 
+def test_config_for_testing_alone(small_data, monkeypatch, tmp_path):
+    """Its bases have a loader for training, and no optimizer: mmengine's Runner refuses such a config."""
+    monkeypatch.setenv('MMFUSION_DATA', str(small_data))
+    options = [*SMALL[2:4], 'test_dataloader.dataset.indices=1', "test_evaluator.metric=['EN']"]
+    assert test.main(['lutfuse_msrs', 'random', '--work-dir', str(tmp_path), '--cfg-options', *options]) == 0
+    (file,) = tmp_path.glob('*/*.json')
+    assert json.loads(file.read_text())['fusion/EN'] > 0
+
+
 def test_authors_file(arguments, checkpoint, tmp_path, monkeypatch):
     """Tested with the authors' file is what is tested with ours: mmengine alone would test random weights."""
     ours = torch.load(checkpoint, weights_only=True)['state_dict']

@@ -97,7 +97,8 @@ class TestShipped:
         share = ((ground - ground.mean()) * texture).sum() / texture.square().sum()
         assert share > 0.8  # of the visible texture's contrast
 
-    @pytest.mark.parametrize('trained', ['lite'], indirect=True)  # SeAFusion's network is extended by zeros, as published
+    # SeAFusion extends images by zeros, as published.
+    @pytest.mark.parametrize('trained', ['lite'], indirect=True)
     def test_no_frame_and_no_grid_on_a_flat_pair(self, fuser):
         fused = fuser.run(torch.full((1, 3, 64, 96), 0.4), torch.full((1, 1, 64, 96), 0.6))['fused']
         with torch.no_grad():

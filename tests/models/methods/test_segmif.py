@@ -48,7 +48,12 @@ class TestSegMiF(PublishedMethod):
             given = [network(vi, vi.expand(-1, 3, -1, -1), ir, mask)['guide'] for mask in (None, ir)]
         torch.testing.assert_close(given, [saliency_mix(vi, ir), ir])
 
-    def test_options(self, tmp_path):
+    def test_least_size(self):
+        fuser, _ = build(self.config, **{f'network.{key}': value for key, value in NARROW.items()})
+        with pytest.raises(ValueError, match='SegMiF needs images of at least 32×32 pixels, got 31×40'):
+            fuser.eval().fuse(torch.rand(1, 3, 31, 40), torch.rand(1, 1, 31, 40))
+
+    def test_options(self):
         with pytest.raises(ValueError, match="guide must be 'visible' or 'saliency', got 'x'"):
             SegMiF(guide='x', **NARROW)
         with pytest.raises(ValueError, match="kind must be 'edges' or 'structure', got 'x'"):

@@ -201,20 +201,24 @@ class PublishedMethod:
     def test_training_epochs(self, small_data, tmp_path, monkeypatch):
         """Two steps of each stage, by the config's own pipeline, optimizer and schedule; gradients reach all that learn.
 
-        Its ``mmfusion train`` on four pairs, but for validation, and with the sizes of ``narrow``.
+        Its ``mmfusion train`` on four pairs, with the sizes of ``narrow``, and a validation on one.
         """
         if self.train is None:
             pytest.skip(f'{self.name} has no config to train')
         monkeypatch.setenv('MMFUSION_DATA', str(small_data))
         cfg = Config.fromfile(ROOT / 'configs' / self.train)
         cfg.merge_from_dict({f'model.{key}': value for key, value in self.narrow.items()})
-        loader = cfg.train_dataloader
-        shrink(loader, min(self.size, *SIZE))
-        shrink_datasets(loader, 'train')
-        loader.update(batch_size=2, num_workers=0, persistent_workers=False)
+        for part, size in (('train', 2), ('val', 1)):
+            loader = cfg[f'{part}_dataloader']
+            shrink(loader, min(self.size, *SIZE))
+            shrink_datasets(loader, part)
+            loader.update(batch_size=size, num_workers=0, persistent_workers=False)
         epochs = end_stages(cfg)
-        cfg.train_cfg.update(type='EpochBasedTrainLoop', max_epochs=epochs)
-        cfg.merge_from_dict(dict(val_dataloader=None, val_cfg=None, val_evaluator=None, load_from=None))
+        cfg.train_cfg.update(max_epochs=epochs, val_interval=epochs)
+        for metric in [cfg.val_evaluator] if isinstance(cfg.val_evaluator, dict) else cfg.val_evaluator:
+            if metric.type == 'mmfusion.FusionMetric':
+                metric.metric = ['EN']
+        cfg.load_from = None
         cfg.custom_hooks = [*(cfg.get('custom_hooks') or ()), dict(type='mmfusion.WatchGradients')]
         cfg.merge_from_dict(dict(log_level='ERROR', randomness=dict(seed=self.seed)))
         cfg.dump(tmp_path / 'narrow.py')
