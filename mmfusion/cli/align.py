@@ -74,7 +74,10 @@ def make_parser(prog: str | None = None) -> argparse.ArgumentParser:
         '(default: 0.88 1.12)',
     )
     parser.add_argument(
-        '--frames', type=at_least(1), default=8, help='of --estimate and --check: pairs that are looked at (default: 8)'
+        '--frames',
+        type=at_least(1),
+        default=16,
+        help='of --estimate and --check: pairs that are looked at (default: 16)',
     )
     parser.add_argument(
         '--asymmetric', action='store_true', help='of --circles: every second row is moved by half a step'
