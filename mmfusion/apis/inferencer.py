@@ -1,5 +1,6 @@
 """Fusing images by a trained model: paths, folders or arrays in, fused arrays out."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
+from mmengine.logging import print_log
 
 from mmfusion.datasets.transforms.loading import LoadImagePair, stack_pair
 from mmfusion.export import ExportedModel
@@ -35,6 +37,7 @@ from mmfusion.utils import (
     visible_array,
     write_image,
 )
+from mmfusion.utils.alignment_search import find_shift
 from mmfusion.utils.checkpoint import read_checkpoint
 from mmfusion.utils.configs import is_exported
 from mmfusion.utils.memory import is_out_of_memory
@@ -42,6 +45,8 @@ from mmfusion.utils.memory import is_out_of_memory
 from .task_results import TaskResults
 
 Image = str | Path | np.ndarray
+# Pixels below which no shift is told.
+_SMALLEST_CHECKED = 64
 
 
 @INFERENCERS.register_module()
@@ -216,12 +221,34 @@ class FusionInferencer:
         if batch_size > 1:
             sizes = [vi.shape[:2] if isinstance(vi, np.ndarray) else image_size(vi) for vi, _ in pairs]
             order = sorted(order, key=sizes.__getitem__)
+        if len(pairs) > 1 and not self.align:
+            self._warn_of_shift(pairs)
         with track(None, 'fusing', 'pair', len(pairs), self.show_progress) as bar:
             for start in range(0, len(pairs), batch_size):
                 index = order[start : start + batch_size]
                 for i, image in zip(index, self._fuse_batch([pairs[i] for i in index], index), strict=True):
                     yield i, image
                     bar.update()
+
+    def _warn_of_shift(self, pairs: Sequence[tuple[Image, Image | None]]) -> None:
+        """Say it once when both the first and the last of many pairs are certainly not aligned."""
+        for position in (0, len(pairs) - 1):
+            try:
+                pair = self._load(*pairs[position], position)
+            except (ValueError, OSError):  # said when its turn comes
+                return
+            if min(pair.shape[:2]) < _SMALLEST_CHECKED:
+                return
+            shift = find_shift(pair[..., :3], pair[..., 3])
+            if not shift.visible:
+                return
+        name = _name(pairs[0][0], 'the first pair')
+        print_log(
+            f'{name}: the infrared image is not aligned with the visible one: {shift}. Fused images will show things twice; '
+            '`mmfusion align --check` tells more, and --align FILE (align=) brings them together.',
+            'current',
+            logging.WARNING,
+        )
 
     def fuse_stacked(self, pair: np.ndarray, name: str = 'the pair') -> np.ndarray:
         """Fuse one pair that is one array already, as :class:`LoadImagePair` gives it.

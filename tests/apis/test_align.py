@@ -1,5 +1,7 @@
 """Unaligned pairs through the inferencer, videos, evaluation and datasets."""
 
+import re
+
 import cv2
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ import pytest
 from mmfusion.apis import FusionInferencer
 from mmfusion.apis.video import fuse_video
 from mmfusion.cli import main
+from mmfusion.datasets.synthetic.render import render_scene
 from mmfusion.datasets.transforms import LoadImagePair, PackFusionInputs, WarpInfrared
 from mmfusion.utils import CameraPair, ImageReadError, read_pair, write_image
 
@@ -97,3 +100,27 @@ def test_points_make_the_file_that_fuse_takes(unaligned, capsys):
     assert 'stays' in capsys.readouterr().out
     assert main(['align', *images, '--chessboard', '5x4', '--out', str(out), '--overwrite']) == 1
     assert 'seen in 0 visible and 0 infrared' in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures('one_thread')
+def test_a_folder_that_is_shifted_is_said_once(monkeypatch):
+    scenes = [render_scene(3, index, (240, 320)) for index in (1, 3)]
+    shifted = [np.roll(scene.ir, 14, 1) for scene in scenes]
+    said = []
+    monkeypatch.setattr('mmfusion.apis.inferencer.print_log', lambda text, *args: said.append(text))
+    inferencer = FusionInferencer('lite', device='cpu', show_progress=False)
+    visible = [scene.vi for scene in scenes]
+    inferencer(visible, [scene.ir for scene in scenes])
+    inferencer(visible, [shifted[0], scenes[1].ir])
+    inferencer(visible[0], shifted[0])  # one pair is not looked at
+    assert not said
+    inferencer(visible, shifted)
+    assert len(said) == 1
+    assert re.search(r'not aligned with the visible one: \+1\d, [+-]\d pixels .*`mmfusion align --check`', said[0])
+    small = [image[:40, :60] for image in visible]
+    inferencer(small, [image[:40, :60] for image in shifted])
+    aligned = FusionInferencer(
+        'lite', device='cpu', show_progress=False, align=CameraPair(np.eye(3), *[(240, 320)] * 2)
+    )
+    aligned(visible, shifted)
+    assert len(said) == 1
