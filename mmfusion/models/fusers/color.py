@@ -1,7 +1,7 @@
 """How a fused image gets its colours."""
 
 import torch
-from kornia.color import rgb_to_ycbcr, ycbcr_to_rgb
+from kornia.color import rgb_to_ycbcr
 from torch import Tensor, nn
 
 from mmfusion.models.layers import at_least_float32, min_max_normalize
@@ -29,14 +29,17 @@ def luminance(rgb: Tensor, levels: str | None = None) -> Tensor:
     return (y / 255).to(rgb.dtype)
 
 
-def _join(y: Tensor, chroma: Tensor) -> Tensor:
-    return ycbcr_to_rgb(torch.cat([at_least_float32(y), chroma], dim=1)).clamp(0, 1)
+# Shares of Cr in R and G, and of Cb in G and B. Older versions of kornia have the rounded ones alone.
+_SHARES = dict(
+    exact=(1 / 0.713, 0.299 / 0.587 / 0.713, 0.114 / 0.587 / 0.564, 1 / 0.564), rounded=(1.403, 0.714, 0.344, 1.773)
+)
 
 
-def _join_rounded(y: Tensor, chroma: Tensor) -> Tensor:
+def _join(y: Tensor, chroma: Tensor, inverse: str = 'exact') -> Tensor:
     blue, red = (chroma - 0.5).split(1, dim=1)
-    y = at_least_float32(y)
-    return torch.cat([y + 1.403 * red, y - 0.714 * red - 0.344 * blue, y + 1.773 * blue], dim=1).clamp(0, 1)
+    y, (red_in_r, red_in_g, blue_in_g, blue_in_b) = at_least_float32(y), _SHARES[inverse]
+    rgb = [y + red_in_r * red, y - red_in_g * red - blue_in_g * blue, y + blue_in_b * blue]
+    return torch.cat(rgb, dim=1).clamp(0, 1)
 
 
 @MODELS.register_module()
@@ -56,14 +59,14 @@ class LuminanceColor(nn.Module):
 
     def __init__(self, inverse: str = 'exact', stretch: bool = False) -> None:
         super().__init__()
-        if inverse not in ('exact', 'rounded'):
+        if inverse not in _SHARES:
             raise ValueError(f"inverse must be 'exact' or 'rounded', got {inverse!r}")
         self.inverse, self.stretch = inverse, stretch
 
     def forward(self, fused: Tensor, vi_rgb: Tensor) -> Tensor:
         """Join fused luminance N×1×H×W and the colours of N×3×H×W, R, G, B in [0, 1]; clipped to [0, 1]."""
         chroma = rgb_to_ycbcr(at_least_float32(vi_rgb))[:, 1:]
-        rgb = _join(fused, chroma) if self.inverse == 'exact' else _join_rounded(fused, chroma)
+        rgb = _join(fused, chroma, self.inverse)
         return min_max_normalize(rgb, per_image=True) if self.stretch and not self.training else rgb
 
 
