@@ -85,13 +85,7 @@ def compare(args: argparse.Namespace) -> None:
     resolve_metrics(args.metrics)  # before hours of fusing
     entrants = prepare(entrants)
     comparison = Comparison(
-        entrants,
-        pairs,
-        args.out,
-        args.device,
-        lambda text: print(text, flush=True),
-        args.fused_pattern,
-        **reading,
+        entrants, pairs, args.out, args.device, lambda text: print(text, flush=True), args.fused_pattern, **reading
     )
     comparison.fuse(None if args.no_cost else tuple(args.shape), args.batch_size)
     with track(desc='evaluating', unit='image', show=is_main_process()) as bar:

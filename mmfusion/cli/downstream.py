@@ -33,13 +33,7 @@ def make_parser(prog=None):
     """Make the parser of the command line."""
     parser = new_parser(prog, __doc__)
     parser.add_argument('config', help='config of a cascade: mmfusion.FusionSegmentor or mmfusion.FusionDetector')
-    parser.add_argument(
-        '--variants',
-        nargs='+',
-        required=True,
-        metavar='[NAME=]KIND',
-        help='; '.join(KINDS.values()),
-    )
+    parser.add_argument('--variants', nargs='+', required=True, metavar='[NAME=]KIND', help='; '.join(KINDS.values()))
     parser.add_argument(
         '--seeds', nargs='+', type=at_least(0), default=[0], help='each variant is trained with each seed'
     )

@@ -1,7 +1,10 @@
 """What the datasets with a published folder layout share."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
+
+from mmengine.logging import print_log
 
 from mmfusion.utils import ImageReadError, read_size
 
@@ -158,18 +161,26 @@ class LayoutDataset(FusionDataset):
         if self.data_prefix.get('ann_path'):
             info['instances'] = self._read_boxes(stem, vi)
             info['height'], info['width'] = self._size(vi, ir)  # mmdet's AspectRatioBatchSampler sorts by them
-            self._refuse_outside(stem, info)
+            self._leave_out_outside(stem, info)
         return info
 
-    def _refuse_outside(self, stem: str, info: dict) -> None:
-        """Refuse boxes that the image does not hold, such as those of an image of another size."""
-        for instance in info['instances']:
-            x1, y1, x2, y2 = instance['bbox']
-            if x1 >= info['width'] or y1 >= info['height'] or x2 <= 0 or y2 <= 0:
-                raise ValueError(
-                    f'{self._boxes.file(stem)}: box {instance["bbox"]} (x1, y1, x2, y2) of {stem} lies outside of its image '
-                    f'of {info["width"]}×{info["height"]} (width×height). Is it the annotation of another image or size?'
-                )
+    def _leave_out_outside(self, stem: str, info: dict) -> None:
+        """Leave out boxes that the image does not hold, as mmdet does; all of them are those of another image or size."""
+        height, width, boxes = info['height'], info['width'], info['instances']
+        inside = [
+            box for box in boxes if box['bbox'][0] < width and box['bbox'][1] < height and min(box['bbox'][2:]) > 0
+        ]
+        if len(inside) == len(boxes):
+            return
+        outside = next(box['bbox'] for box in boxes if box not in inside)
+        text = (
+            f'{self._boxes.file(stem)}: box {outside} (x1, y1, x2, y2) of {stem} lies outside of its image of '
+            f'{width}×{height} (width×height)'
+        )
+        if not inside:
+            raise ValueError(f'{text}, as all of its boxes do. Is it the annotation of another image or size?')
+        print_log(f'{text}; {len(boxes) - len(inside)} of {len(boxes)} are left out.', 'current', logging.WARNING)
+        info['instances'] = inside
 
     @staticmethod
     def _size(vi: Path, ir: Path) -> tuple[int, int]:

@@ -68,16 +68,7 @@ class ContrastMasks:
         """Load nothing."""
 
     def __call__(self, stem, img, modality):
-        """Make one mask.
-
-        Args:
-            stem (str): Name of the image; not used.
-            img (np.ndarray): H×W×3 uint8 (B, G, R); an infrared image has three equal channels.
-            modality (str): ``'vi'`` or ``'ir'``.
-
-        Returns:
-            np.ndarray: H×W uint8 of 0 and 255.
-        """
+        """Make one mask, H×W uint8 of 0 and 255, of H×W×3 uint8 (B, G, R); ``modality`` is ``'vi'`` or ``'ir'``."""
         height, width = img.shape[:2]
         factor = min(_SHORT_SIDE / min(height, width), _MAX_LONG_SIDE / max(height, width))
         size = max(1, round(width * factor)), max(1, round(height * factor))

@@ -81,7 +81,8 @@ def generate_masks(
             channels are R, G, B and thermal.
         backend: A :class:`~mmfusion.masks.grounded_sam.SamBoxMasks` or
             :class:`~mmfusion.masks.contrast.ContrastMasks`, or anything with ``settings`` (a dict that JSON can
-            hold), ``note`` (a warning or None), ``load(stems)`` and ``backend(stem, img, modality) -> mask``.
+            hold), ``note`` (a warning or None), ``load(stems)`` and ``backend(stem, img, modality) -> mask``
+            of H×W×3 uint8 (B, G, R; infrared in three equal channels).
         out (str | Path, optional): Folder of ``mask_vi``, ``mask_ir`` and their record ``masks.json``.
         mask_dirs (tuple[str | Path, str | Path], optional): Folders of the visible and the infrared masks, instead of
             ``out``. Each holds its ``masks.json``, so that several kinds of masks lie beside each other.

@@ -349,16 +349,7 @@ class SamBoxMasks:
         self.boxes.load(stems)
 
     def __call__(self, stem, img, modality):
-        """Make one mask.
-
-        Args:
-            stem (str): Name of the image.
-            img (np.ndarray): H×W×3 uint8 (B, G, R); an infrared image has three equal channels.
-            modality (str): ``'vi'`` or ``'ir'``.
-
-        Returns:
-            np.ndarray: H×W uint8 of 0 and 255; all 0 where there is no box.
-        """
+        """Make one mask, H×W uint8 all 0 without a box, of H×W×3 uint8 (B, G, R); ``modality`` is ``'vi'`` or ``'ir'``."""
         boxes = self.boxes(stem, img, modality)
         mask = np.zeros(img.shape[:2], np.uint8)
         if not len(boxes):

@@ -5,27 +5,10 @@ from .arrays import infrared_array, refuse_equal, rgbt_array, visible_array
 from .decoding import IMG_SUFFIXES, image_size, read_array, read_size
 from .infrared import frame_values, infrared_values, read_infrared, sequence_range
 from .outputs import WriteError, check_writable
-from .pairing import (
-    NamePattern,
-    list_images,
-    natural_key,
-    pair_images,
-    refuse_overwriting,
-    refuse_same,
-    shorten,
-)
+from .pairing import NamePattern, list_images, natural_key, pair_images, refuse_overwriting, refuse_same, shorten
 from .progress import follow, track
 from .reading import four_values, read_four_channels, read_label_map, read_mask, read_pair, read_shown, read_visible
-from .scaling import (
-    DEPTH16,
-    ImageReadError,
-    check_reading,
-    given_reading,
-    to_8bit,
-    to_bgr,
-    to_uint8,
-    values_reading,
-)
+from .scaling import DEPTH16, ImageReadError, check_reading, given_reading, to_8bit, to_bgr, to_uint8, values_reading
 from .text import near_files, read_names, read_text, replace_all
 from .writing import WRITE_SUFFIXES, remove_unfinished, write_bytes, write_image
 

@@ -120,11 +120,7 @@ def _read_file(path: Path) -> Any:
 
 
 def _holds_arrays(path: Path) -> bool:
-    """Whether a zip archive is NumPy's (``.npz``); if not, it is torch's.
-
-    Raises:
-        CheckpointError: If it is neither.
-    """
+    """Whether a zip archive is NumPy's (``.npz``) and not torch's; refuse one of neither."""
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
     if any(name.endswith('/constants.pkl') for name in names):

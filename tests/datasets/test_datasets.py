@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -491,6 +492,18 @@ def test_bad_annotations_are_named(folders, tmp_path, text, message):
     (root / 'M3FD_Detection' / 'Annotation' / '00000D.xml').write_text(text)
     with pytest.raises(ValueError, match=message):
         M3FDDataset(data_root=str(root), with_boxes=True)
+
+
+def test_one_box_outside_of_its_image_is_left_out(folders, tmp_path, capsys):
+    root = shutil.copytree(folders['m3fd'], tmp_path / 'm3fd')
+    text = VOC.format(name='Car', difficult=0, xmax=8)
+    box = text[text.index('<object>') : text.index('</object>') + len('</object>')]
+    far = box.replace('<xmin>', '<xmin>-').replace('<xmax>', '<xmax>-0.')
+    file = root / 'M3FD_Detection' / 'Annotation' / '00000D.xml'
+    file.write_text(text.replace(box, box + far))
+    infos = {info['img_id']: info for info in M3FDDataset(data_root=str(root), with_boxes=True, serialize_data=False)}
+    assert len(infos['00000D']['instances']) == 1
+    assert re.search(r'00000D\.xml: box .* 1 of 2 are left out', capsys.readouterr().out)
 
 
 @pytest.mark.parametrize(('cls', 'kwargs', 'message'), [

@@ -173,11 +173,7 @@ def _bare(cfg: dict) -> dict:
 
 
 def _task_of(cfg: dict) -> str:
-    """What a dataset is annotated for.
-
-    Raises:
-        ValueError: If it has neither labels nor boxes, or both.
-    """
+    """What a dataset is annotated for; refuse one with neither labels nor boxes, or both."""
     cls = _class_of(cfg['type'])
     if issubclass(cls, SyntheticDataset):
         return cfg.get('task', 'seg')
@@ -225,11 +221,7 @@ def _open(cfg: dict, task: str, reading: dict | None) -> DatasetPart:
 
 
 def _check_complete(cfg: dict, task: str) -> None:
-    """All images must be annotated.
-
-    Raises:
-        ValueError: If some are not; they are named.
-    """
+    """All images must be annotated; those that are not are named."""
     key, what = _ANNOTATIONS[task]
     cls, folder = _class_of(cfg['type']), _folders(cfg).get(key)
     if not folder:

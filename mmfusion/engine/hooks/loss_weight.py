@@ -8,10 +8,7 @@ from mmengine.hooks import Hook
 from mmfusion.models.checkpoint import unwrap
 from mmfusion.registry import HOOKS
 
-CURVES = {
-    'linear': lambda t: t,
-    'cosine': lambda t: (1 - math.cos(math.pi * t)) / 2,
-}
+CURVES = {'linear': lambda t: t, 'cosine': lambda t: (1 - math.cos(math.pi * t)) / 2}
 
 
 @HOOKS.register_module()

@@ -269,11 +269,9 @@ def evaluate_folders(
         protocol: ``'tang'`` or ``'vifb'``.
         out_dir: Where ``metrics.csv`` and ``metrics.json`` are kept. Values found there are taken over if the protocol
             is the same and their files have not changed.
-        allow_missing: See :func:`pair_folders`.
+        allow_missing, images, patterns: See :func:`pair_folders`.
         workers: Processes; each computes with one thread. 1 computes here.
         progress: Called with (done, total, text) after each image.
-        images: See :func:`pair_folders`.
-        patterns: See :func:`pair_folders`.
         **reading: See :func:`read_part`.
 
     Returns:

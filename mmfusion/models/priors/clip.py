@@ -122,9 +122,7 @@ class CLIPTextPrior(TextPrior):
     """Embed one text per sample by a frozen CLIP text encoder.
 
     Args:
-        model: As in :class:`CLIPPrior`; a config needs ``text_cfg`` too.
-        pretrained: As in :class:`CLIPPrior`.
-        cache_dir: As in :class:`CLIPPrior`.
+        model, pretrained, cache_dir: As in :class:`CLIPPrior`; a config needs ``text_cfg`` too.
     """
 
     def __init__(
@@ -226,11 +224,7 @@ def _from_config(
 
 
 def _config(model: str | dict) -> tuple[str, dict]:
-    """Name and config of a model.
-
-    Raises:
-        ValueError: If the name is unknown, or the config incomplete.
-    """
+    """Name and config of a model; refuse an unknown name or an incomplete config."""
     import open_clip
 
     if not isinstance(model, str):
@@ -254,16 +248,7 @@ def _config(model: str | dict) -> tuple[str, dict]:
 def _find_weights(
     name: str, pretrained: str | Path | None, quick: bool, cache_dir: str | None
 ) -> tuple[str | None, dict | None]:
-    """Where the weights are.
-
-    Returns:
-        File (None for random weights), and open_clip's entry of the tag if it is one.
-
-    Raises:
-        ValueError: If the tag is unknown, or of the other activation.
-        FileNotFoundError: If a path is no file.
-        RuntimeError: If the download failed.
-    """
+    """Where the weights are: file (None for random weights), and open_clip's entry of the tag if it is one."""
     from open_clip.pretrained import get_pretrained_cfg
 
     if pretrained == RANDOM:
@@ -319,11 +304,7 @@ def _check_activation(name: str, quick: bool, wanted: bool, source: str) -> None
 
 
 def _download(name: str, pretrained: str | Path | None, tag: dict, cache_dir: str | None) -> str:
-    """File of a tag's weights, downloaded unless it is there.
-
-    Raises:
-        RuntimeError: If it fails; addresses, cache and option are named.
-    """
+    """File of a tag's weights, downloaded unless it is there."""
     from huggingface_hub.constants import HF_HUB_CACHE
     from open_clip.pretrained import download_pretrained
 
@@ -365,11 +346,7 @@ def _load(model: nn.Module, path: str, name: str, quick: bool, local: bool) -> N
 
 
 def _read(path: str) -> tuple[dict[str, Tensor], bool]:
-    """State dict of a file, and whether the file is a TorchScript archive, as OpenAI's are.
-
-    Raises:
-        RuntimeError: If it is neither, or damaged.
-    """
+    """State dict of a file, and whether the file is a TorchScript archive, as OpenAI's are."""
     archive = False
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as z:

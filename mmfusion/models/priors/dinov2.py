@@ -246,11 +246,7 @@ class DINOv2Prior(FeaturePrior):
     ) -> None:
         super().__init__(grad)
         config = dict(
-            type='mmpretrain.VisionTransformer',
-            arch='base',
-            img_size=518,
-            patch_size=14,
-            layer_scale_init_value=1e-5,
+            type='mmpretrain.VisionTransformer', arch='base', img_size=518, patch_size=14, layer_scale_init_value=1e-5
         )
         config.update(backbone or {})
         if config['arch'] in ('dinov2-g', 'dinov2-giant'):

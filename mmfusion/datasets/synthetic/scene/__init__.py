@@ -8,12 +8,4 @@ from .canvas import CLASSES, Camera, Canvas
 from .layout import compose_scene
 from .sensors import sense_infrared, sense_visible, smoke_map
 
-__all__ = [
-    'CLASSES',
-    'Camera',
-    'Canvas',
-    'compose_scene',
-    'sense_infrared',
-    'sense_visible',
-    'smoke_map',
-]
+__all__ = ['CLASSES', 'Camera', 'Canvas', 'compose_scene', 'sense_infrared', 'sense_visible', 'smoke_map']
