@@ -127,10 +127,10 @@ def measure(name, files, args):
         rig = None if args.strangers else rig_of(name, args.data, args.split, files, group)
         own = rig_alignment(rig) if rig else None
         errors = [corner_error(match.homography, m @ true, height, width) for m in (np.eye(3), own) if m is not None]
-        rows.append([*errors, *[np.nan] * (2 - len(errors)), match.likelihood, match.confidence, *seconds])
+        rows.append([*errors, *[np.nan] * (2 - len(errors)), match.likelihood, match.confidence(), *seconds])
         if args.verbose:
             print(name, group[0][0].stem, np.round(rows[-1], 2).tolist(), flush=True)
-        if args.panels and len(moments) < 4 and match.confidence >= MIN_CONFIDENCE:
+        if args.panels and len(moments) < 4 and match.confidence() >= MIN_CONFIDENCE:
             pair = CameraPair(match.homography, (height, width), (height, width))
             moments.append(group[0][0].stem)
             shown = [(f'{name}_{moments[-1]}', cv2.cvtColor(displaced[0][0], cv2.COLOR_GRAY2BGR), displaced[0][1])]

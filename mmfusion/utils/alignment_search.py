@@ -34,8 +34,9 @@ _GAIN, _OUTLIERS = 60.0, 0.1
 _EXPECTED = np.repeat([0.1, 0.006], 4)
 
 
-# Likelihood of a confidence of a half: what images of two scenes hardly reach; see docs/align.md.
-_TRUSTED = 0.35
+# Likelihoods of a confidence of a half. For an alignment, no training pair above it is wrong by more than 10 pixels; a shift
+# alone is certain earlier: images of two scenes hardly reach it.
+_TRUSTED, _TRUSTED_SHIFT = 0.65, 0.35
 # Confidence below which an estimate is refused.
 MIN_CONFIDENCE = 0.5
 # How an infrared image may stand: what ``cv2.flip`` takes.
@@ -54,11 +55,10 @@ class Match:
     homography: np.ndarray
     likelihood: float
 
-    @property
-    def confidence(self) -> float:
-        """L / (L + 0.35) for a likelihood L, 0 to 1."""
+    def confidence(self, trusted: float = _TRUSTED) -> float:
+        """L / (L + trusted) for a likelihood L, 0 to 1."""
         likelihood = max(self.likelihood, 0.0)
-        return likelihood / (likelihood + _TRUSTED)
+        return likelihood / (likelihood + trusted)
 
 
 @dataclass(frozen=True)
@@ -110,12 +110,13 @@ def align_by_images(frames: Frames, model: str = 'homography', field: tuple[floa
     if len(sizes) != 1:
         raise ValueError(f'pairs of several sizes, {sorted(sizes)} (height, width); expected one of each camera.')
     match = search(frames, model, field=field)
-    if match.confidence < MIN_CONFIDENCE:
+    confidence = match.confidence()
+    if confidence < MIN_CONFIDENCE:
         raise ValueError(
-            f'the alignment cannot be told from the images: confidence {match.confidence:.2f}, at least {MIN_CONFIDENCE:g} '
+            f'the alignment cannot be told from the images: confidence {confidence:.2f}, at least {MIN_CONFIDENCE:g} '
             'is needed. Give more pairs of scenes with edges that both cameras see, or use --chessboard or --points.'
         )
-    return CameraPair(match.homography, *sizes.pop(), confidence=round(match.confidence, 3))
+    return CameraPair(match.homography, *sizes.pop(), confidence=round(confidence, 3))
 
 
 def find_shift(vi: np.ndarray, ir: np.ndarray) -> Shift:
@@ -130,12 +131,12 @@ def find_shift(vi: np.ndarray, ir: np.ndarray) -> Shift:
     for name, flip in ORIENTATIONS.items():
         turned = ir if flip is None else cv2.flip(ir, flip)
         found[name] = search([(vi, turned)], rotations=(0.0,), field=(0.96, 1.04), widths=(160, 320))
-        if found['upright'].confidence >= MIN_CONFIDENCE:
+        if found['upright'].confidence(_TRUSTED_SHIFT) >= MIN_CONFIDENCE:
             break
     name = max(found, key=lambda key: found[key].likelihood)
     middles = [np.array([[(n - 1) / 2 for n in image.shape[::-1]]]) for image in (ir, vi)]
     x, y = (middles[1] - _mapped(found[name].homography, middles[0]))[0]
-    return Shift(float(x), float(y), vi.shape[1], found[name].confidence, name)
+    return Shift(float(x), float(y), vi.shape[1], found[name].confidence(_TRUSTED_SHIFT), name)
 
 
 def _grey(image):

@@ -7,7 +7,7 @@ import pytest
 from mmfusion.cli import main
 from mmfusion.datasets.synthetic.render import render_scene
 from mmfusion.utils import CameraPair, write_image
-from mmfusion.utils.alignment_search import align_by_images, find_shift
+from mmfusion.utils.alignment_search import align_by_images, find_shift, search
 
 SIZE = (240, 320)
 # Infrared → visible pixels: 7 % of the width to the right, turned by 3°, a little smaller, mild perspective.
@@ -31,7 +31,7 @@ def error(found, true=TRUE, size=SIZE):
 @pytest.fixture(scope='module')
 def scenes():
     """Visible and infrared images of three scenes."""
-    rendered = [render_scene(3, k, SIZE) for k in range(3)]
+    rendered = [render_scene(3, k, SIZE) for k in (3, 1, 2)]
     return [(scene.vi, scene.ir) for scene in rendered]
 
 
@@ -51,7 +51,7 @@ def test_a_known_homography_is_recovered(scenes):
 
 def test_several_pairs_share_an_alignment(scenes):
     frames = [(vi, displaced(ir)) for vi, ir in scenes]
-    alone = [error(align_by_images([frame]).homography) for frame in frames]
+    alone = [error(search([(cv2.cvtColor(vi, cv2.COLOR_BGR2GRAY), ir)]).homography) for vi, ir in frames]
     assert error(align_by_images(frames).homography) < max(alone)
 
 
@@ -129,12 +129,13 @@ def test_arguments(arguments, message, recorded, monkeypatch, capsys):
 
 
 @pytest.mark.data
-def test_a_real_pair(data_dir):
-    vi, ir = (cv2.imread(str(data_dir / 'samples/LLVIP/train' / k / '010001.jpg')) for k in ('vi', 'ir'))
+def test_real_pairs(data_dir):
+    names = [f'train/{{}}/01000{k}.jpg' for k in range(1, 5)]
+    vi, ir = ([cv2.imread(str(data_dir / 'samples/LLVIP' / n.format(kind)), 0) for n in names] for kind in ('vi', 'ir'))
     true = np.array([[0.96, -0.05, 100], [0.05, 0.96, -30], [0.00001, -0.00001, 1]])
-    moved = align_by_images([(vi, displaced(ir[..., 0], true))])
-    still = align_by_images([(vi, ir[..., 0])])
+    moved = align_by_images([(v, displaced(i, true)) for v, i in zip(vi, ir, strict=True)])
+    still = align_by_images(list(zip(vi, ir, strict=True)))
     # What is published as aligned is up to 20 pixels off at the corners: two estimates must agree.
-    assert error(moved.homography, still.homography @ true, ir.shape[:2]) < 5
+    assert error(moved.homography, still.homography @ true, ir[0].shape) < 5
     with pytest.raises(ValueError, match='cannot be told'):
-        align_by_images([(vi, cv2.imread(str(data_dir / 'samples/LLVIP/test/ir/200002.jpg'), 0))])
+        align_by_images([(vi[0], cv2.imread(str(data_dir / 'samples/LLVIP/test/ir/200002.jpg'), 0))])
