@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from mmfusion.apis import init_model, load_model_config
 from mmfusion.apis.folder import fuse_folder
+from mmfusion.cli.align import main as align_verb
 from mmfusion.comparison.entrants import Entrant, open_data
 from mmfusion.comparison.methods import Comparison
 from mmfusion.datasets import MSRSDetectionDataset
@@ -21,7 +22,7 @@ from mmfusion.datasets.transforms import LoadImagePair
 from mmfusion.evaluation.report import evaluate_folders
 from mmfusion.export import ExportedModel
 from mmfusion.export import export as write_export
-from mmfusion.utils import list_images, pair_images, read_visible, write_image
+from mmfusion.utils import CameraPair, list_images, pair_images, read_visible, write_image
 
 COUNT = 24
 
@@ -102,8 +103,20 @@ def export_model(data):
     return write_export(fuser, data / 'out' / 'average.torchscript', 'average')
 
 
-@pytest.mark.parametrize(('run', 'files'), [(compare, 6 + COUNT), (export_model, 1)])
-def test_comparison_and_export_killed_at_any_moment(data, run, files, one_thread):
+def align(data):
+    """Cameras by listed points, with pictures of the pairs."""
+    points = data / 'points.txt'
+    points.write_text('\n'.join(f'{x} {y} {x} {y}' for x, y in ((0, 0), (60, 0), (0, 40), (60, 40))))
+    out = data / 'out' / 'pair.json'
+    given = ['--points', points, '--out', out, '--overwrite', '--panels', data / 'panels']
+    assert (
+        align_verb(list(map(str, ['--vi', data / 'detection' / 'vi', '--ir', data / 'detection' / 'ir', *given]))) == 0
+    )
+    return CameraPair.load(out)
+
+
+@pytest.mark.parametrize(('run', 'files'), [(compare, 6 + COUNT), (export_model, 1), (align, 1)])
+def test_comparison_export_and_alignment_killed_at_any_moment(data, run, files, one_thread):
     """What has its name is whole; a second call ends with what an uninterrupted one writes."""
     for seconds in (0.02, 0.05, 0.1, 0.2, 0.4):
         killed_after(seconds, lambda: run(data))
