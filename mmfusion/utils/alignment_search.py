@@ -34,8 +34,8 @@ _GAIN, _OUTLIERS = 60.0, 0.1
 _EXPECTED = np.repeat([0.1, 0.006], 4)
 
 
-# Likelihoods of a confidence of a half. For an alignment, no training pair above it is wrong by more than 10 pixels; a shift
-# alone is certain earlier: images of two scenes hardly reach it.
+# Likelihoods of a confidence of a half. For an alignment: no training pair of MSRS above it is wrong by more than 10 pixels.
+# A shift alone is certain earlier: images of two scenes hardly reach it.
 _TRUSTED, _TRUSTED_SHIFT = 0.65, 0.35
 # Confidence below which an estimate is refused.
 MIN_CONFIDENCE = 0.5
