@@ -178,9 +178,9 @@ def to_uint8(image):
     import torch  # here, since reading and pairing of files do without it
 
     image = image.detach().float()
-    if not torch.isfinite(image).all():
+    if image.numel() and not all(bound.isfinite() for bound in image.aminmax()):
         raise ValueError('the image holds NaN or infinite values: the network diverged or divides by zero')
-    return (image.clamp(0, 1) * 255).round().to(torch.uint8)
+    return image.clamp(0, 1).mul_(255).round_().to(torch.uint8)
 
 
 def to_bgr(image):

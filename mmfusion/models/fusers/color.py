@@ -1,7 +1,7 @@
 """How a fused image gets its colours."""
 
 import torch
-from kornia.color import rgb_to_ycbcr
+from kornia.color import rgb_to_y, rgb_to_ycbcr
 from torch import Tensor, nn
 
 from mmfusion.models.layers import at_least_float32, min_max_normalize
@@ -18,7 +18,7 @@ def luminance(rgb: Tensor, levels: str | None = None) -> Tensor:
             images that are grey everywhere keep their levels.
     """
     if levels is None:
-        return rgb_to_ycbcr(rgb)[:, :1]
+        return rgb_to_y(rgb)
     red, green, blue = (rgb.double() * 255).round().split(1, dim=1)
     if levels == 'round':
         y = ((4899 * red + 9617 * green + 1868 * blue + 8192) / 16384).floor()  # OpenCV's integers of 14 bits
@@ -62,6 +62,7 @@ class LuminanceColor(nn.Module):
         if inverse not in _SHARES:
             raise ValueError(f"inverse must be 'exact' or 'rounded', got {inverse!r}")
         self.inverse, self.stretch = inverse, stretch
+        self.of_single_pixels = not stretch
 
     def forward(self, fused: Tensor, vi_rgb: Tensor) -> Tensor:
         """Join fused luminance N×1×H×W and the colours of N×3×H×W, R, G, B in [0, 1]; clipped to [0, 1]."""
@@ -90,6 +91,7 @@ class WeightedChromaColor(nn.Module):
     """
 
     channels = 1
+    of_single_pixels = True
 
     def forward(self, fused: Tensor, vi_rgb: Tensor, ir: Tensor, second_rgb: Tensor | None = None) -> Tensor:
         """Join fused luminance and merged colours.

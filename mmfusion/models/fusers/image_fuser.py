@@ -21,6 +21,7 @@ from .color import luminance
 from .output import (
     PADDINGS,
     ROUNDINGS,
+    by_bands,
     check_steps,
     finish,
     pad_to_multiple,
@@ -302,7 +303,9 @@ class ImageFuser(PriorHolder, BaseModel):
                 "network that gives R, G, B, and 'mmfusion.LuminanceColor' for one that gives luminance."
             )
         batch['fused'] = fused
-        batch['fused_rgb'] = self.color(**take(self.color, batch))
+        colours = take(self.color, batch)
+        single = getattr(self.color, 'of_single_pixels', False) and not self.training
+        batch['fused_rgb'] = by_bands(self.color, colours) if single else self.color(**colours)
         if fused.shape[1] == 3 or (getattr(self.color, 'stretch', False) and not self.training):
             batch['fused'] = luminance(batch['fused_rgb'])
         if not self.training:  # each cut once: colours of a luminance that was cut already would lose up to two levels

@@ -1,6 +1,6 @@
 """From a network's own output range to [0, 1], and to 8 bits."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -13,6 +13,8 @@ from mmfusion.utils import to_uint8
 
 ROUNDINGS = ('round', 'truncate')
 PADDINGS = ('reflect', 'center', 'swinir')
+# Pixels of an image from which colours are computed band by band.
+_LARGE = 2**22
 
 
 def finish(image: Tensor, steps: Sequence) -> Tensor:
@@ -70,6 +72,27 @@ def check_steps(steps: Sequence, key: str) -> tuple:
                 f"{key}: expected steps 'clamp', 'min_max', ('min_max', ε), 'max' or ('range', low, high), got {step!r}"
             )
     return steps
+
+
+def by_bands(function: Callable[..., Tensor], images: Mapping[str, Tensor]) -> Tensor:
+    """Apply a function of single pixels; to large images band by band, to save memory.
+
+    What it computes on its way would otherwise need several times the memory of the image.
+
+    Args:
+        function: Takes N×C×H×W by name, and gives an N×C×H×W.
+        images: All of one height and width.
+    """
+    height, width = next(iter(images.values())).shape[-2:]
+    if height * width < _LARGE or torch.is_grad_enabled() or exporting():
+        return function(**images)
+    rows, whole = max(1, _LARGE // 4 // width), None
+    for top in range(0, height, rows):
+        band = function(**{name: image[..., top : top + rows, :] for name, image in images.items()})
+        if whole is None:
+            whole = band.new_empty(*band.shape[:2], height, width)
+        whole[..., top : top + rows, :] = band
+    return whole
 
 
 def to_levels(image: Tensor, rounding: str) -> Tensor:

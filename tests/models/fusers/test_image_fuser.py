@@ -1,5 +1,7 @@
 """ImageFuser: colour, sizes, losses, windows, mixed precision."""
 
+import inspect
+
 import cv2
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from mmengine.structures import PixelData
 from PIL import Image
 from torch import nn
 
-from mmfusion.models.fusers import Batch, ImageFuser, luminance
+from mmfusion.models.fusers import Batch, ImageFuser, luminance, output
 from mmfusion.models.fusers.output import check_steps, finish, pad_to_multiple, resize_at_8_bits
 from mmfusion.models.fusers.sliding import ramp, slide, windows
 from mmfusion.registry import MODELS
@@ -106,6 +108,26 @@ def test_colours_are_the_visible_ones():
     before, after = (rgb_to_ycbcr(x)[:, 1:].permute(0, 2, 3, 1)[inside] for x in (batch['vi'], out))
     # kornia's constants, those of the public code, invert each other to three digits.
     torch.testing.assert_close(after, before, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize('color', ['LuminanceColor', 'RGBColor', 'WeightedChromaColor'])
+def test_large_images_get_their_colours_in_bands(color, monkeypatch):
+    """The same colours, a few rows at a time; where gradients are asked for, at once."""
+    part, images = MODELS.build(dict(type=color)), inputs(h=21)
+    images = dict(vi_rgb=images['vi'], ir=images['ir'], fused=torch.rand(2, part.channels, 21, 20))
+    images = {name: images[name] for name in inspect.signature(part.forward).parameters if name in images}
+    rows = []
+    monkeypatch.setattr(output, '_LARGE', 320)
+
+    def counted(**images):
+        rows.append(images['fused'].shape[2])
+        return part(**images)
+
+    assert torch.equal(output.by_bands(counted, images), part(**images))
+    assert rows == [21]
+    with torch.no_grad():
+        assert torch.equal(output.by_bands(counted, images), part(**images))
+    assert rows == [21, 4, 4, 4, 4, 4, 1]
 
 
 def test_rounded_inverse_and_stretched_colours():
