@@ -12,7 +12,7 @@ import torch
 
 from mmfusion import cli
 from mmfusion.apis import init_model, load_model_config
-from mmfusion.cli import view
+from mmfusion.cli import errors, view
 from mmfusion.comparison import running
 from mmfusion.export import write as exporter
 
@@ -74,7 +74,8 @@ def here(tmp_path, monkeypatch):
     Path('weights').mkdir()
     write_film('visible.mp4', 8, 8, 0)
     write_film('thermal.mp4', 6, 6, 1)
-    monkeypatch.setattr(view, 'view', lambda args: None)  # a page that ends by Ctrl-C; tests/comparison/test_viewer.py
+    # A page ends by Ctrl-C; see tests/comparison/test_viewer.py.
+    monkeypatch.setattr(view, 'main', errors.verb(lambda args: None, view.make_parser))
     # Trainings that are processes of their own elsewhere.
     run = lambda command, arguments, log, claim: cli.main([*command[2:], *map(str, arguments)])  # noqa: E731
     monkeypatch.setattr(running, 'run_tool', run)

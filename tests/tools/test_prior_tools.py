@@ -107,7 +107,7 @@ class TestBoxesToMasks:
         assert 'but no masks.json says how they were made' in capsys.readouterr().err
 
     @pytest.mark.parametrize(
-        ('box', 'message'), [((90, 5, 99, 9), 'lies outside of the image of 80×60'), ((5, 5, 5, 9), 'without extent')]
+        ('box', 'message'), [((90, 5, 99, 9), 'lies outside of its image of 80×60'), ((5, 5, 5, 9), 'without extent')]
     )
     def test_bad_boxes(self, run, m3fd, capsys, box, message):
         annotate(m3fd, '00001', ('Car', box, False))
