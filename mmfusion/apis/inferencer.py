@@ -221,7 +221,8 @@ class FusionInferencer:
         if batch_size > 1:
             sizes = [vi.shape[:2] if isinstance(vi, np.ndarray) else image_size(vi) for vi, _ in pairs]
             order = sorted(order, key=sizes.__getitem__)
-        if len(pairs) > 1 and not self.align:
+        # Of files alone: frames of a video come here batch by batch, and would be looked at each time.
+        if len(pairs) > 1 and not self.align and not isinstance(pairs[0][0], np.ndarray):
             self._warn_of_shift(pairs)
         with track(None, 'fusing', 'pair', len(pairs), self.show_progress) as bar:
             for start in range(0, len(pairs), batch_size):

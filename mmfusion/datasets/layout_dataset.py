@@ -167,19 +167,19 @@ class LayoutDataset(FusionDataset):
     def _leave_out_outside(self, stem: str, info: dict) -> None:
         """Leave out boxes that the image does not hold, as mmdet does; all of them are those of another image or size."""
         height, width, boxes = info['height'], info['width'], info['instances']
-        inside = [
-            box for box in boxes if box['bbox'][0] < width and box['bbox'][1] < height and min(box['bbox'][2:]) > 0
-        ]
-        if len(inside) == len(boxes):
+        inside, outside = [], []
+        for box in boxes:
+            x1, y1, x2, y2 = box['bbox']
+            (inside if x1 < width and y1 < height and x2 > 0 and y2 > 0 else outside).append(box)
+        if not outside:
             return
-        outside = next(box['bbox'] for box in boxes if box not in inside)
         text = (
-            f'{self._boxes.file(stem)}: box {outside} (x1, y1, x2, y2) of {stem} lies outside of its image of '
+            f'{self._boxes.file(stem)}: box {outside[0]["bbox"]} (x1, y1, x2, y2) of {stem} lies outside of its image of '
             f'{width}×{height} (width×height)'
         )
         if not inside:
             raise ValueError(f'{text}, as all of its boxes do. Is it the annotation of another image or size?')
-        print_log(f'{text}; {len(boxes) - len(inside)} of {len(boxes)} are left out.', 'current', logging.WARNING)
+        print_log(f'{text}; {len(outside)} of {len(boxes)} are left out.', 'current', logging.WARNING)
         info['instances'] = inside
 
     @staticmethod

@@ -103,22 +103,30 @@ def test_points_make_the_file_that_fuse_takes(unaligned, capsys):
 
 
 @pytest.mark.usefixtures('one_thread')
-def test_a_folder_that_is_shifted_is_said_once(monkeypatch):
+def test_a_folder_that_is_shifted_is_said_once(monkeypatch, tmp_path):
+    def files(name, images):
+        paths = [tmp_path / name / f'{k}.png' for k in range(len(images))]
+        for path, image in zip(paths, images, strict=True):
+            write_image(path, image)
+        return paths
+
     scenes = [render_scene(3, index, (240, 320)) for index in (1, 3)]
-    shifted = [np.roll(scene.ir, 14, 1) for scene in scenes]
+    arrays = [scene.vi for scene in scenes], [np.roll(scene.ir, 14, 1) for scene in scenes]
+    visible, infrared = files('vi', arrays[0]), files('ir', [scene.ir for scene in scenes])
+    shifted = files('shifted', arrays[1])
     said = []
     monkeypatch.setattr('mmfusion.apis.inferencer.print_log', lambda text, *args: said.append(text))
     inferencer = FusionInferencer('lite', device='cpu', show_progress=False)
-    visible = [scene.vi for scene in scenes]
-    inferencer(visible, [scene.ir for scene in scenes])
-    inferencer(visible, [shifted[0], scenes[1].ir])
+    inferencer(visible, infrared)
+    inferencer(visible, [shifted[0], infrared[1]])
     inferencer(visible[0], shifted[0])  # one pair is not looked at
+    inferencer(*arrays)  # frames of a video come batch by batch
     assert not said
     inferencer(visible, shifted)
     assert len(said) == 1
     assert re.search(r'not aligned with the visible one: \+1\d, [+-]\d pixels .*`mmfusion align --check`', said[0])
-    small = [image[:40, :60] for image in visible]
-    inferencer(small, [image[:40, :60] for image in shifted])
+    small = [[image[:40, :60] for image in images] for images in arrays]
+    inferencer(files('small_vi', small[0]), files('small_ir', small[1]))
     aligned = FusionInferencer(
         'lite', device='cpu', show_progress=False, align=CameraPair(np.eye(3), *[(240, 320)] * 2)
     )
