@@ -52,8 +52,9 @@ def convert(
     find_config(config)
     refuse_missing_weights([str(source) for source in sources])
 
-    from mmfusion.models.checkpoint import authors_state, check_weights, resembling, save_checkpoint
+    from mmfusion.models.checkpoint import authors_state, check_weights, save_checkpoint
     from mmfusion.models.hub import build_model, load_model_config, name_files
+    from mmfusion.models.likeness import resembling
     from mmfusion.utils.checkpoint import CheckpointError, read_checkpoint
 
     cfg = load_model_config(config, cfg_options)

@@ -28,28 +28,12 @@ from mmfusion.utils import (
 from .arguments import new_parser
 from .errors import verb
 
-# Kind of prior → its title, and its config of a layer and weights.
+# Kind of prior → its title, its config, the option of its weights, and its layer unless another is named.
 _PRIORS = {
-    **{
-        arch: (
-            arch.upper(),
-            lambda layer, weights, arch=arch: dict(
-                type='mmfusion.VGGPrior', arch=arch, layers=(layer,), weights=weights or 'imagenet'
-            ),
-            dict(vgg19='relu5_4', vgg16='relu5_3')[arch],
-        )
-        for arch in ('vgg19', 'vgg16')
-    },
-    'clip': (
-        'CLIP',
-        lambda layer, weights: dict(type='mmfusion.CLIPPrior', layers=(int(layer),), pretrained=weights or 'openai'),
-        '11',
-    ),
-    'dinov2': (
-        'DINOv2',
-        lambda layer, weights: dict(type='mmfusion.DINOv2Prior', layers=(int(layer),), weights=weights or 'dinov2'),
-        '12',
-    ),
+    'vgg19': ('VGG19', dict(type='mmfusion.VGGPrior', arch='vgg19', weights='imagenet'), 'weights', 'relu5_4'),
+    'vgg16': ('VGG16', dict(type='mmfusion.VGGPrior', arch='vgg16', weights='imagenet'), 'weights', 'relu5_3'),
+    'clip': ('CLIP', dict(type='mmfusion.CLIPPrior', pretrained='openai'), 'pretrained', '11'),
+    'dinov2': ('DINOv2', dict(type='mmfusion.DINOv2Prior', weights='dinov2'), 'weights', '12'),
 }
 
 
@@ -121,11 +105,12 @@ def parse_prior(text: str) -> tuple[str, dict | str]:
         raise ValueError(
             f'--prior {text!r}: expected KIND[:LAYER][=WEIGHTS] with KIND of {", ".join(_PRIORS)}, or TITLE=FILE.py.'
         )
-    title, config, default = _PRIORS[kind]
+    title, config, option, default = _PRIORS[kind]
     layer = layer or default
-    if kind in ('clip', 'dinov2') and not layer.isdecimal():
+    if default.isdecimal() and not layer.isdecimal():
         raise ValueError(f'--prior {text!r}: the layer is {layer!r}; expected the number of a block, from 1.')
-    return f'{title} {layer}', config(layer, right)
+    layers = (int(layer) if default.isdecimal() else layer,)
+    return f'{title} {layer}', dict(config, layers=layers, **({option: right} if right else {}))
 
 
 def _chosen(folders, names):

@@ -113,11 +113,8 @@ def describe(method: str) -> str:
         )
     entry = published()[name]
     collection, values = entry['Collection'], entry.get('Metadata') or {}
-    paper, code, authors = (
-        collection.get('Paper') or {},
-        collection.get('Code') or {},
-        entry.get('Authors Weights') or {},
-    )
+    paper, code = (collection.get(key) or {} for key in ('Paper', 'Code'))
+    authors = entry.get('Authors Weights') or {}
     state = weights_state(name)
     siblings = [n for n, e in published().items() if e['In Collection'] == entry['In Collection']]
     lines = {

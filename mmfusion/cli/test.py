@@ -29,8 +29,9 @@ def test(args: argparse.Namespace) -> None:
 
     from mmengine.runner import Runner
 
-    from mmfusion.models.checkpoint import check_weights, for_runner
+    from mmfusion.models.checkpoint import check_weights
     from mmfusion.models.hub import RANDOM, drop_losses, find_weights, name_files
+    from mmfusion.models.resuming import for_runner
 
     weights = find_weights(cfg) if weights is None else name_files(cfg, weights)
     cfg.resume = False

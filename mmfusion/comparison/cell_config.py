@@ -1,12 +1,14 @@
 """Configs of cells: a variant in the place of the fuser, with evaluators that name classes."""
 
 from copy import deepcopy
+from importlib import import_module
 from pathlib import Path
 
 from mmengine.config import Config
 
-from mmfusion.registry import DATASETS, TRANSFORMS, is_a
+from mmfusion.registry import DATASETS, METRICS, TRANSFORMS, is_a
 from mmfusion.utils import IMG_SUFFIXES
+from mmfusion.utils.configs import innermost, walk
 
 from .cells import METRICS_FILE
 from .variants import SINGLES
@@ -134,7 +136,8 @@ def _set_visible(loader, part, folder):
     from mmfusion.datasets import LayoutDataset
     from mmfusion.datasets.transforms import LoadImagePair
 
-    if 'datasets' in dataset or not _has(loader, LoadImagePair):
+    loads = any(isinstance(part, dict) and is_a(part, TRANSFORMS, LoadImagePair) for _, part in walk(loader))
+    if 'datasets' in dataset or not loads:
         raise ValueError(
             f'{part}_dataloader: {dataset.get("type")} does not read its visible images from one folder, by '
             'mmfusion.LoadImagePair, so that they cannot be exchanged for those of folder:DIR.'
@@ -145,23 +148,15 @@ def _set_visible(loader, part, folder):
     dataset['data_prefix'] = dict(prefix, vi_path=str(folder))
 
 
-def _has(node, transform):
-    """Whether a part of a config has a transform of a class in it."""
-    if isinstance(node, dict):
-        return is_a(node, TRANSFORMS, transform) or any(_has(value, transform) for value in node.values())
-    return isinstance(node, list | tuple) and any(_has(value, transform) for value in node)
-
-
 def fused_folder(cell_folder, part):
     """Give a ``method:`` variant's folder; validation and test share it."""
     return Path(cell_folder).absolute().parent / 'fused' / ('train' if part == 'train' else 'test')
 
 
-def innermost(dataset):
-    """Find the dataset that a RepeatDataset or MultiImageMixDataset wraps."""
-    while isinstance(dataset.get('dataset'), dict):
-        dataset = dataset['dataset']
-    return dataset
+def _is_own(evaluator, stock):
+    """Tell whether an evaluator is a user's subclass of a stock metric; imports that metric's library."""
+    module = import_module(f'mmfusion.evaluation.metrics.per_class_{stock.removesuffix("Metric").lower()}')
+    return is_a(evaluator, METRICS, getattr(module, stock))
 
 
 def per_class_evaluators(evaluators, task):
@@ -180,7 +175,8 @@ def per_class_evaluators(evaluators, task):
     evaluators = [evaluators] if isinstance(evaluators, dict) else list(evaluators or ())
     stock = dict(segmentor='IoUMetric', detector='CocoMetric')[task]
     types = [str(evaluator.get('type')) for evaluator in evaluators]
-    if not any(t.rpartition('.')[2] in (stock, f'PerClass{stock}', f'Mapped{stock}') for t in types):
+    known = (stock, f'PerClass{stock}', f'Mapped{stock}')
+    if not any(t.rpartition('.')[2] in known for t in types) and not any(_is_own(e, stock) for e in evaluators):
         library = dict(segmentor='mmseg', detector='mmdet')[task]
         raise ValueError(
             f'test_evaluator has no {library}.{stock}, from which the tables are made; it has '
@@ -189,10 +185,8 @@ def per_class_evaluators(evaluators, task):
     out = []
     for evaluator, name in zip(evaluators, types, strict=True):
         if name.rpartition('.')[2] in (stock, f'PerClass{stock}'):
-            dropped = (
-                ('prefix',) if task == 'segmentor' else ('prefix', 'metric', 'classwise', 'iou_thrs', 'metric_items')
-            )
-            evaluator = {k: v for k, v in evaluator.items() if k not in dropped}
+            boxes = ('metric', 'classwise', 'iou_thrs', 'metric_items') if task == 'detector' else ()
+            evaluator = {k: v for k, v in evaluator.items() if k not in ('prefix', *boxes)}
             evaluator['type'] = f'mmfusion.PerClass{stock}'
         out.append(evaluator)
     return out

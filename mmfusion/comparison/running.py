@@ -13,9 +13,9 @@ from mmengine.registry import DefaultScope
 
 from mmfusion.registry import DATASETS
 from mmfusion.utils import write_bytes
-from mmfusion.utils.configs import find_config
+from mmfusion.utils.configs import find_config, innermost
 
-from .cell_config import PARTS, fused_folder, innermost
+from .cell_config import PARTS, fused_folder
 from .cells import METRICS_FILE, CellError, named_metrics
 from .entrants import Entrant
 

@@ -47,6 +47,7 @@ class PairViewer:
     ) -> None:
         self.files = {name: (vi, ir) for name, vi, ir in pairs.items}
         self.entrants = {entrant.name: entrant for entrant in entrants}
+        self.names, self.methods = list(self.files), list(self.entrants)
         self.given = {e.name: list_images(e.folder, fused_pattern) for e in entrants if e.folder}
         for method, images in self.given.items():
             absent = [name for name in self.files if name not in images]
@@ -58,16 +59,6 @@ class PairViewer:
         self._kept = lru_cache(_KEPT)(self._fused)
         self._one = Lock()  # a page calls from several threads
         self._model = lru_cache(None)(self._build)
-
-    @property
-    def names(self) -> list[str]:
-        """List the names of the pairs."""
-        return list(self.files)
-
-    @property
-    def methods(self) -> list[str]:
-        """List the names of the methods."""
-        return list(self.entrants)
 
     def neighbour(self, name: str, step: int) -> str:
         """Find the pair some steps on; the first follows the last."""

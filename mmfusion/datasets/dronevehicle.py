@@ -32,9 +32,8 @@ class DroneVehicleDataset(LayoutDataset):
         ir_path='{split}/{split}imgr',
         ann_path='{split}/{split}label',
         ann_ir_path='{split}/{split}labelr',
-        mask_vi_path='{split}/mask_vi',
-        mask_ir_path='{split}/mask_ir',
     )
+    MASKS = '{split}/mask_{modality}'
     ALIASES = {
         'feright car': 'freight car', 'feright_car': 'freight car', 'feright': 'freight car', 'freight_car': 'freight car',
         'truvk': 'truck', '*': None,

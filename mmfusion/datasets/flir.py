@@ -23,13 +23,7 @@ class FLIRAlignedDataset(LayoutDataset):
 
     METAINFO = dict(classes=('person', 'car', 'bicycle'), palette=[[220, 20, 60], [0, 0, 142], [119, 11, 32]])
     SPLITS = ('train', 'validation')
-    FOLDERS = dict(
-        vi_path='JPEGImages',
-        ir_path='JPEGImages',
-        ann_path='Annotations',
-        mask_vi_path='mask_vi',
-        mask_ir_path='mask_ir',
-    )
+    FOLDERS = dict(vi_path='JPEGImages', ir_path='JPEGImages', ann_path='Annotations')
     PATTERNS = dict(vi_path='{name}_RGB', ir_path='{name}_PreviewData', ann_path='{name}_PreviewData')
     ALIASES = dict(dog=None)
 

@@ -28,13 +28,8 @@ class FMBDataset(LayoutDataset):
             [158, 215, 222], [90, 113, 135],
         ],
     )  # fmt: skip
-    FOLDERS = dict(
-        vi_path='{split}/Visible',
-        ir_path='{split}/Infrared',
-        seg_map_path='{split}/Label',
-        mask_vi_path='{split}/mask_vi',
-        mask_ir_path='{split}/mask_ir',
-    )
+    FOLDERS = dict(vi_path='{split}/Visible', ir_path='{split}/Infrared', seg_map_path='{split}/Label')
+    MASKS = '{split}/mask_{modality}'
 
     def __init__(self, split: str = 'train', reduce_zero_label: bool = True, **kwargs) -> None:
         super().__init__(split=split, reduce_zero_label=reduce_zero_label, **kwargs)

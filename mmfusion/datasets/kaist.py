@@ -19,13 +19,7 @@ class KAISTDataset(LayoutDataset):
     """
 
     METAINFO = dict(classes=('person', 'people', 'cyclist'), palette=[[220, 20, 60], [255, 140, 160], [119, 11, 32]])
-    FOLDERS = dict(
-        vi_path='images',
-        ir_path='images',
-        ann_path='annotations-xml-new-sanitized',
-        mask_vi_path='mask_vi',
-        mask_ir_path='mask_ir',
-    )
+    FOLDERS = dict(vi_path='images', ir_path='images', ann_path='annotations-xml-new-sanitized')
     PATTERNS = dict(vi_path='{name}/visible/{frame}', ir_path='{name}/lwir/{frame}')
     ALIASES = {'person?': 'person', 'person?a': 'person', 'persons': 'people'}
     DIFFICULT = ('person?', 'person?a')

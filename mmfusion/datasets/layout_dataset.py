@@ -1,12 +1,10 @@
 """What the datasets with a published folder layout share."""
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmengine.logging import print_log
-
 from mmfusion.utils import ImageReadError, read_size
+from mmfusion.utils.log import log_warning
 
 from .boxes import BoxSource
 from .fusion_dataset import FusionDataset
@@ -50,6 +48,7 @@ class LayoutDataset(FusionDataset):
 
     SPLITS = ('train', 'test')
     FOLDERS = {}
+    MASKS = 'mask_{modality}'
     BOX_SUFFIX = '.xml'
     PATTERNS = {}
     ALIASES = {}
@@ -134,7 +133,8 @@ class LayoutDataset(FusionDataset):
 
     def folders(self) -> dict[str, str]:
         """Give the folders of the split by key, relative to ``data_root``."""
-        return {key: folder.format(split=self.split) for key, folder in self.FOLDERS.items()}
+        masks = {f'mask_{m}_path': self.MASKS.replace('{modality}', m) for m in ('vi', 'ir')}
+        return {key: folder.format(split=self.split) for key, folder in {**masks, **self.FOLDERS}.items()}
 
     def _refuse_missing(self, stems: Sequence[str]) -> None:
         super()._refuse_missing(stems)
@@ -179,7 +179,7 @@ class LayoutDataset(FusionDataset):
         )
         if not inside:
             raise ValueError(f'{text}, as all of its boxes do. Is it the annotation of another image or size?')
-        print_log(f'{text}; {len(outside)} of {len(boxes)} are left out.', 'current', logging.WARNING)
+        log_warning(f'{text}; {len(outside)} of {len(boxes)} are left out.')
         info['instances'] = inside
 
     @staticmethod

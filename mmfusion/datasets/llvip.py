@@ -16,10 +16,5 @@ class LLVIPDataset(LayoutDataset):
     """
 
     METAINFO = dict(classes=('person',), palette=[[220, 20, 60]])
-    FOLDERS = dict(
-        vi_path='visible/{split}',
-        ir_path='infrared/{split}',
-        ann_path='Annotations',
-        mask_vi_path='mask_vi/{split}',
-        mask_ir_path='mask_ir/{split}',
-    )
+    FOLDERS = dict(vi_path='visible/{split}', ir_path='infrared/{split}', ann_path='Annotations')
+    MASKS = 'mask_{modality}/{split}'

@@ -38,12 +38,9 @@ class M3FDDataset(LayoutDataset):
     def folders(self) -> dict[str, str]:
         """Give the folders of a part; only ``detection`` has annotations."""
         root = f'M3FD_{self.split.capitalize()}'
-        folders = dict(
-            vi_path=f'{root}/Vis', ir_path=f'{root}/Ir', mask_vi_path=f'{root}/mask_vi', mask_ir_path=f'{root}/mask_ir'
-        )
-        if self.split == 'detection':
-            folders['ann_path'] = f'{root}/Annotation'
-        return folders
+        folders = dict(vi_path='Vis', ir_path='Ir', mask_vi_path='mask_vi', mask_ir_path='mask_ir')
+        folders |= dict(ann_path='Annotation') if self.split == 'detection' else {}
+        return {key: f'{root}/{folder}' for key, folder in folders.items()}
 
 
 @DATASETS.register_module()

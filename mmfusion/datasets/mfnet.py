@@ -37,8 +37,7 @@ class MFNetDataset(LayoutDataset):
 
     METAINFO = MFNET_METAINFO
     SPLITS = ('train', 'val', 'test', 'test_day', 'test_night')
-    FOLDERS = dict(vi_path='images', ir_path='images', seg_map_path='labels', mask_vi_path='mask_vi',
-                   mask_ir_path='mask_ir')  # fmt: skip
+    FOLDERS = dict(vi_path='images', ir_path='images', seg_map_path='labels')
 
     def __init__(self, split: str = 'train', keep_flipped: bool = False, ann_file: str | None = None, **kwargs) -> None:
         self.keep_flipped = keep_flipped

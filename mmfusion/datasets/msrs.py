@@ -25,13 +25,8 @@ class MSRSDataset(LayoutDataset):
     """
 
     METAINFO = MFNET_METAINFO
-    FOLDERS = dict(
-        vi_path='{split}/vi',
-        ir_path='{split}/ir',
-        seg_map_path='{split}/Segmentation_labels',
-        mask_vi_path='{split}/mask_vi',
-        mask_ir_path='{split}/mask_ir',
-    )
+    FOLDERS = dict(vi_path='{split}/vi', ir_path='{split}/ir', seg_map_path='{split}/Segmentation_labels')
+    MASKS = '{split}/mask_{modality}'
 
 
 @DATASETS.register_module()
@@ -82,13 +77,8 @@ class MSRSDetectionDataset(LayoutDataset):
 
     METAINFO = dict(classes=('person', 'bicycle', 'car'), palette=[[220, 20, 60], [119, 11, 32], [0, 0, 142]])
     SPLITS = ('detection',)
-    FOLDERS = dict(
-        vi_path='detection/vi',
-        ir_path='detection/ir',
-        ann_path='detection/labels',
-        mask_vi_path='detection/mask_vi',
-        mask_ir_path='detection/mask_ir',
-    )
+    FOLDERS = dict(vi_path='{split}/vi', ir_path='{split}/ir', ann_path='{split}/labels')
+    MASKS = '{split}/mask_{modality}'
     BOX_SUFFIX = '.txt'
 
     def __init__(self, with_boxes: bool = True, **kwargs) -> None:

@@ -17,7 +17,7 @@ class OCCODataset(LayoutDataset):
     """
 
     SPLITS = ('train',)
-    FOLDERS = dict(vi_path='vi', ir_path='ir', mask_vi_path='mask_vi', mask_ir_path='mask_ir')
+    FOLDERS = dict(vi_path='vi', ir_path='ir')
 
     def __init__(self, with_masks: bool = True, **kwargs) -> None:
         super().__init__(with_masks=with_masks, **kwargs)

@@ -17,4 +17,4 @@ class RoadSceneDataset(LayoutDataset):
     """
 
     SPLITS = ('all',)
-    FOLDERS = dict(vi_path='crop_LR_visible', ir_path='cropinfrared', mask_vi_path='mask_vi', mask_ir_path='mask_ir')
+    FOLDERS = dict(vi_path='crop_LR_visible', ir_path='cropinfrared')

@@ -15,4 +15,4 @@ class TNODataset(LayoutDataset):
     """
 
     SPLITS = ('test',)
-    FOLDERS = dict(vi_path='vi', ir_path='ir', mask_vi_path='mask_vi', mask_ir_path='mask_ir')
+    FOLDERS = dict(vi_path='vi', ir_path='ir')

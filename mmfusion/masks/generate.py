@@ -6,7 +6,6 @@
 :mod:`mmfusion.masks.contrast` (no weights).
 """
 
-import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from mmengine.logging import print_log
 
 from mmfusion.datasets.transforms.loading import stack_pair
 from mmfusion.utils import ImageReadError, check_reading, pair_images, read_mask, read_pair, track, write_image
+from mmfusion.utils.log import log_warning
 from mmfusion.utils.pairing import with_prefix
 from mmfusion.utils.run_record import check_record, write_record
 
@@ -111,7 +111,7 @@ def generate_masks(
             cure = 'Choose other folders, or say --overwrite to make all masks of these images again.'
             check_record(record, settings, existing, cure)
     if backend.note:
-        print_log(backend.note, 'current', logging.WARNING)
+        log_warning(backend.note)
     kept = {stem: _read_complete(files) for stem, files in targets.items()}
     todo = [stem for stem, masks in kept.items() if None in masks]
     if todo:
@@ -155,7 +155,7 @@ def _read_complete(files):
         try:
             shares.append(float(read_mask(file).mean()) if file.is_file() else None)
         except ImageReadError as e:
-            print_log(f'{e} This mask is made again.', 'current', logging.WARNING)
+            log_warning(f'{e} This mask is made again.')
             shares.append(None)
     return shares
 

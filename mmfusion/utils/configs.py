@@ -3,8 +3,10 @@
 import difflib
 import logging
 import re
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import yaml
 from mmengine.config import Config, DictAction
@@ -176,6 +178,21 @@ def _places(node, key, value, path):
             yield f'{path}.{name}'
         else:
             yield from _places(part, key, value, f'{path}.{name}')
+
+
+def walk(node: Any, path: str = '') -> Iterator[tuple[str, Any]]:
+    """Yield nested dicts, lists and their values with their keys, outermost first."""
+    yield path, node
+    items = node.items() if isinstance(node, Mapping) else enumerate(node) if isinstance(node, list | tuple) else ()
+    for key, value in items:
+        yield from walk(value, f'{path}.{key}' if path else str(key))
+
+
+def innermost(dataset: dict) -> dict:
+    """Find the config of the dataset that a RepeatDataset or MultiImageMixDataset wraps."""
+    while isinstance(dataset.get('dataset'), dict):
+        dataset = dataset['dataset']
+    return dataset
 
 
 def _letters(name: str) -> str:

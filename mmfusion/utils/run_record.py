@@ -7,7 +7,7 @@ from typing import Any
 
 from mmfusion.version import __version__
 
-from .checkpoint import sha256_of
+from .checkpoint import Source, files_of, sha256_of
 from .writing import write_bytes
 
 RECORD = 'fuse.json'
@@ -16,7 +16,7 @@ CURE = 'Choose another --out, or say --overwrite to fuse images of these names a
 
 def model_settings(
     config: str | Path,
-    checkpoint: str | Path | Sequence[str | Path] | Mapping[str, str | Path],
+    checkpoint: Source,
     cfg_options: Mapping | None = None,
     tile: Sequence[int] | None = None,
     depth16: str | None = None,
@@ -32,8 +32,7 @@ def model_settings(
         depth16: How more than 8 bits become 8.
         **reading: The other options of :func:`~mmfusion.utils.check_reading`, where they are given.
     """
-    files = list(checkpoint.values() if isinstance(checkpoint, Mapping) else checkpoint)
-    files = [Path(file) for file in ([checkpoint] if isinstance(checkpoint, str | Path) else files)]
+    files = [Path(file) for file in files_of(checkpoint)]
     digests = [sha256_of(file) if file.is_file() else None for file in files]
     one = len(files) == 1
     settings = {

@@ -496,7 +496,7 @@ def test_bad_annotations_are_named(folders, tmp_path, text, message):
 
 def test_one_box_outside_of_its_image_is_left_out(folders, tmp_path, monkeypatch):
     lines = []
-    monkeypatch.setattr('mmfusion.datasets.layout_dataset.print_log', lambda text, *_: lines.append(text))
+    monkeypatch.setattr('mmfusion.utils.log.print_log', lambda text, *_: lines.append(text))
     root = shutil.copytree(folders['m3fd'], tmp_path / 'm3fd')
     text = VOC.format(name='Car', difficult=0, xmax=8)
     box = text[text.index('<object>') : text.index('</object>') + len('</object>')]

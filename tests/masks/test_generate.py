@@ -607,7 +607,7 @@ class TestFiles:
     def test_folders(self, tool, pairs, capsys, monkeypatch):
         """Masks beside a data set; each folder has its record; what made them is logged."""
         logged = []
-        monkeypatch.setattr('mmfusion.masks.generate.print_log', lambda text, *args: logged.append(text))
+        monkeypatch.setattr('mmfusion.utils.log.print_log', lambda text, *args: logged.append(text))
         train = pairs / 'train'
         args = ['--vi', str(pairs / 'vi'), '--ir', str(pairs / 'ir'), '--backend', 'contrast']
         assert tool.main([*args, '--mask-vi-dir', str(train / 'a'), '--mask-ir-dir', str(train / 'b')]) == 0

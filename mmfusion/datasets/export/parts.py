@@ -11,7 +11,7 @@ from mmfusion.datasets.boxes import BoxSource
 from mmfusion.datasets.transforms import LoadImagePair, LoadMFNetPair
 from mmfusion.registry import DATASETS, TRANSFORMS, is_a
 from mmfusion.utils import given_reading, list_images
-from mmfusion.utils.configs import Overrides, read_config
+from mmfusion.utils.configs import Overrides, innermost, read_config
 
 TASKS = ('seg', 'det')
 _ANNOTATIONS = dict(seg=('seg_map_path', 'label map'), det=('ann_path', 'box annotation'))
@@ -134,8 +134,7 @@ def _from_config(args: Namespace) -> dict[str, dict]:
 
 def _unwrapped(cfg: dict, file: str | Path) -> dict:
     """The dataset inside of RepeatDataset, MultiImageMixDataset and the like."""
-    while isinstance(cfg.get('dataset'), dict):
-        cfg = cfg['dataset']
+    cfg = innermost(cfg)
     if 'datasets' in cfg:
         raise ValueError(
             f'{file}: {cfg["type"]} joins several datasets, whose images may share a name. Write each by itself.'

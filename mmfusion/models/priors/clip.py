@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from mmfusion.registry import MODELS
 from mmfusion.utils.checkpoint import reason_of
+from mmfusion.utils.log import log_warning
 
 from .features import FeaturePrior, PriorFeatures, TextPrior, resize
 from .frozen import load_exactly, seeded
@@ -389,9 +389,7 @@ def _check_file(path: str, state: Mapping[str, Tensor], archive: bool, name: str
     if seen:
         _check_activation(name, quick, True, f"{path}, which is OpenAI's ({', '.join(seen)}),")
     elif not quick and f'{name}-quickgelu' in open_clip.list_models():
-        print_log(
+        log_warning(
             f"{path}: a state dict does not tell its activation. {name} takes plain GELU; if the weights are OpenAI's, or "
-            f"others trained with quick-GELU, all features are wrong: use model='{name}-quickgelu' then.",
-            logger='current',
-            level=30,
+            f"others trained with quick-GELU, all features are wrong: use model='{name}-quickgelu' then."
         )
