@@ -98,7 +98,7 @@ class Frames:
         return self._length
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        """Give H×W×3 uint8 (B, G, R), or infrared H×W of its own depth."""
+        """Give H×W×3 uint8 (B, G, R), or infrared H×W of any depth."""
         yield from (frame for _, frame in self.timed())
 
     def timed(self) -> Iterator[tuple[float, np.ndarray]]:

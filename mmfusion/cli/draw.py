@@ -1,4 +1,4 @@
-"""Draw pictures as papers print them: features of images, or masks of salient objects on them.
+"""Draw features of images, or masks on them, as papers do.
 
     mmfusion draw features --images OCCO=DIR Model-1=DIR Model-3=DIR --names 00327D --out fig18
     mmfusion draw features --images GFFusion=DIR --prior clip dinov2 --how pca --names 00093D --out fig6
@@ -114,7 +114,7 @@ def parse_prior(text: str) -> tuple[str, dict | str]:
 
 
 def _chosen(folders, names):
-    """Title → name → file, of the names that are asked for; by default those that all folders have."""
+    """Title → name → file, of the names asked for, or common."""
     files = {title: list_images(folder) for title, folder in folders.items()}
     if names is None:
         first, *others = files.values()
@@ -216,7 +216,7 @@ def masks(args: argparse.Namespace) -> str:
 
 
 def _mask_folders(text):
-    """Folders of the visible and the infrared masks: DIR/mask_vi and DIR/mask_ir, or VI_DIR,IR_DIR."""
+    """Folders of visible and infrared masks, in DIR or by comma."""
     parts = text.split(',')
     if len(parts) > 2 or not all(parts):
         raise ValueError(f'--masks {text!r}: expected [TITLE=]DIR, or [TITLE=]VI_DIR,IR_DIR.')

@@ -1,4 +1,4 @@
-"""One sentence for an error in setting up a run: which key of the config, what was found, what it said."""
+"""One sentence, with the key, for an error in setting up."""
 
 import logging
 import traceback
@@ -68,7 +68,7 @@ def _config_of(frame: FrameType) -> Iterator[Config]:
 
 
 def _culprit(frames: list[FrameType], cfg: Config) -> tuple[str, Any]:
-    """The key and the value that could not be used: those of the innermost part that was being built."""
+    """The key and value of the innermost part being built."""
     key, value = str(cfg.filename or 'the config'), '…'
     for frame in frames:
         name = frame.f_code.co_name
@@ -85,7 +85,7 @@ def _culprit(frames: list[FrameType], cfg: Config) -> tuple[str, Any]:
 
 
 def _holds(part: Mapping, node: Any) -> bool:
-    """Tell whether ``part`` holds all of a config's dict that has a type."""
+    """Tell whether ``part`` holds all of a typed dict."""
     typed = isinstance(node, Mapping) and node.get('type') is not None
     return typed and all(k in part and v == part[k] for k, v in node.items())
 

@@ -1,4 +1,4 @@
-"""Test a checkpoint: metrics of the fused images, panels and, if asked, the images themselves."""
+"""Test a checkpoint: metrics, panels and, if asked, fused images."""
 
 import argparse
 
@@ -47,7 +47,7 @@ def test(args: argparse.Namespace) -> None:
 
 
 def _drop_incomplete(cfg: Config) -> None:
-    """Drop what a config for testing has of training or validation from its bases; a Runner wants all of it or nothing."""
+    """Drop incomplete training or validation, which a Runner would refuse."""
     for part, third in (('train', 'optim_wrapper'), ('val', 'val_evaluator')):
         keys = (f'{part}_dataloader', f'{part}_cfg', third)
         if not all(cfg.get(key) for key in keys):

@@ -68,7 +68,7 @@ def train(args: argparse.Namespace) -> None:
 
 
 def _check_batches(runner: 'Runner') -> None:
-    """Refuse a training set that does not fill one batch, before schedules divide by its length."""
+    """Refuse a training set that does not fill one batch."""
     loader = runner.train_loop.dataloader
     if not len(loader):
         raise ValueError(

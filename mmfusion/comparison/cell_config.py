@@ -1,4 +1,4 @@
-"""Configs of cells: a variant in the place of the fuser, with evaluators that name classes."""
+"""Configs of cells: a variant in the place of the fuser."""
 
 from copy import deepcopy
 from importlib import import_module
@@ -38,16 +38,10 @@ def task_of(cfg):
 def cell_config(base, variant, seed, folder, weights='last'):
     """Make the config of a cell.
 
-    Against ``base`` differ: the fuser, or the folder of visible images, as the variant says; the seed; the work dir; and
-    the evaluators of the test, which then give the values of single classes, and leave them in ``metrics.json``. At least
-    two checkpoints are kept: mmengine removes the oldest before the newest is complete.
-
-    Args:
-        base (Config): Of a cascade.
-        variant (Variant): The variant.
-        seed (int): The seed.
-        folder (str | Path): Of the cell.
-        weights (str): ``'last'``: the test is part of the training; ``'best'``: it is not, ``mmfusion test`` runs it.
+    Against ``base``, a cascade's, differ: the fuser, or the folder of visible images, as the variant says; the seed; the
+    work dir, below the cell's folder; and the evaluators of the test, which then give the values of single classes, and
+    leave them in ``metrics.json``. At least two checkpoints are kept: mmengine removes the oldest before the newest is
+    complete. With the weights ``'last'`` the test is part of the training; with ``'best'`` ``mmfusion test`` runs it.
 
     Raises:
         ValueError: If the config is no cascade's, has no known evaluator, or lacks what the variant needs.
@@ -117,7 +111,7 @@ def _with_fuser(model):
 
 
 def _read_from(loader, part, folder):
-    """Let the dataset of a dataloader read its visible images from ``folder``, or from its folder of the part's name."""
+    """Read visible images from ``folder``, or its folder of the part's name."""
     if not any(f.suffix.lower() in IMG_SUFFIXES for f in folder.iterdir()):
         names = [part, 'test'] if part == 'val' else [part]
         parts = [folder / name for name in names if (folder / name).is_dir()]
@@ -131,7 +125,7 @@ def _read_from(loader, part, folder):
 
 
 def _set_visible(loader, part, folder):
-    """Let the dataset of a dataloader read its visible images from ``folder``."""
+    """Let a dataloader's dataset read its visible images from ``folder``."""
     dataset = innermost(loader['dataset'])
     from mmfusion.datasets import LayoutDataset
     from mmfusion.datasets.transforms import LoadImagePair
@@ -154,20 +148,16 @@ def fused_folder(cell_folder, part):
 
 
 def _is_own(evaluator, stock):
-    """Tell whether an evaluator is a user's subclass of a stock metric; imports that metric's library."""
+    """Tell whether an evaluator is a user's subclass of a stock metric."""
     module = import_module(f'mmfusion.evaluation.metrics.per_class_{stock.removesuffix("Metric").lower()}')
     return is_a(evaluator, METRICS, getattr(module, stock))
 
 
 def per_class_evaluators(evaluators, task):
-    """Make the evaluators of a test name single classes.
+    """Make a test's evaluators of a ``task`` name single classes.
 
     ``mmseg.IoUMetric`` becomes :class:`PerClassIoUMetric`, ``mmdet.CocoMetric`` :class:`PerClassCocoMetric`, both without
-    prefix of their own; ``MappedIoUMetric`` and ``MappedCocoMetric`` stay as they are.
-
-    Args:
-        evaluators (dict | Sequence[dict]): As in a config.
-        task (str): ``'segmentor'`` or ``'detector'``.
+    prefix of their own; ``MappedIoUMetric``, ``MappedCocoMetric`` and a user's subclasses stay as they are.
 
     Raises:
         ValueError: If there is neither of these metrics for the task.

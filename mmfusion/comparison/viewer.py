@@ -1,4 +1,4 @@
-"""Look at pairs and what methods make of them, in a page of the browser."""
+"""A page of the browser with pairs and what methods make."""
 
 import time
 from collections.abc import Sequence
@@ -88,11 +88,7 @@ class PairViewer:
         return image[..., ::-1].copy(), time.perf_counter() - start
 
     def blend(self, name: str, method: str, position: float) -> np.ndarray:
-        """Fade from visible (0) over fused (0.5) to infrared (1).
-
-        Returns:
-            H×W×3 uint8 (R, G, B).
-        """
+        """Fade from visible (0) over fused (0.5) to infrared (1): H×W×3 uint8."""
         (visible, infrared), (fused, _) = self.sources(name), self.fused(name, method)
         share = abs(2 * position - 1)
         return cv2.addWeighted(visible if position < 0.5 else infrared, share, fused, 1 - share, 0)
@@ -107,21 +103,13 @@ class PairViewer:
 
 
 def require_gradio() -> None:
-    """Refuse to go on without the package that draws the page.
-
-    Raises:
-        RuntimeError: If gradio is not installed.
-    """
+    """Refuse to go on without gradio, by a ``RuntimeError``."""
     if find_spec('gradio') is None:
         raise RuntimeError("mmfusion view needs the package gradio: pip install 'mmfusion[view]'.")
 
 
 def build_page(viewer: PairViewer) -> 'gradio.Blocks':
-    """Build the page: a pair, sliders between its images, and all methods.
-
-    Raises:
-        RuntimeError: If gradio is not installed.
-    """
+    """Build the page: a pair, sliders between its images, and all methods."""
     require_gradio()
     import gradio as gr
 

@@ -7,12 +7,10 @@ from .layout_dataset import LayoutDataset
 
 @DATASETS.register_module()
 class FMBDataset(LayoutDataset):
-    """FMB, full-time multi-modality benchmark: 1220 training and 280 test pairs of 800×600, 14 classes.
+    """FMB: 1220 training and 280 test pairs of 800×600, 14 classes.
 
-    Layout: ``{train,test}/{Visible,Infrared,Label}/NAME.png``; masks, where made, in
-    ``{train,test}/{mask_vi,mask_ir}/mask_NAME.png``.
-
-    Label 0 is unlabelled. By custom it is not a class: ``reduce_zero_label`` is True, and 1…14 become 0…13.
+    Layout: ``{train,test}/{Visible,Infrared,Label}/NAME.png``. Label 0 is unlabelled. By custom it is not a class:
+    ``reduce_zero_label`` is True, and 1…14 become 0…13.
 
     Source: https://github.com/JinyuanLiu-CV/SegMiF
     """

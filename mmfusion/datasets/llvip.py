@@ -7,10 +7,10 @@ from .layout_dataset import LayoutDataset
 
 @DATASETS.register_module()
 class LLVIPDataset(LayoutDataset):
-    """LLVIP: 12025 training and 3463 test pairs of 1280×1024, most at night, with boxes of persons.
+    """LLVIP: 12025 training and 3463 test pairs of 1280×1024, with persons' boxes.
 
-    Layout: ``{visible,infrared}/{train,test}/NAME.jpg`` and ``Annotations/NAME.xml`` (Pascal VOC) for both splits;
-    masks, where made, in ``{mask_vi,mask_ir}/{train,test}``.
+    Most are at night. Layout: ``{visible,infrared}/{train,test}/NAME.jpg`` and ``Annotations/NAME.xml`` (Pascal VOC) for
+    both splits.
 
     Source: https://bupt-ai-cz.github.io/LLVIP/
     """

@@ -7,13 +7,10 @@ from .layout_dataset import LayoutDataset
 
 @DATASETS.register_module()
 class OCCODataset(LayoutDataset):
-    """Pairs with masks of salient objects: ``vi/NAME``, ``ir/NAME``, ``mask_vi/mask_NAME``, ``mask_ir/mask_NAME``.
+    """Pairs with masks of salient objects, 0 and 255, as OCCO's.
 
-    Masks are 0 and 255. Any pairs can be brought into this layout by ``mmfusion masks``.
-
-    Args:
-        with_masks: As in :class:`LayoutDataset`, but True by default.
-        **kwargs: Those of :class:`LayoutDataset`.
+    Layout: ``vi/NAME``, ``ir/NAME``, ``mask_vi/mask_NAME``, ``mask_ir/mask_NAME``, into which ``mmfusion masks`` brings any
+    pairs. ``with_masks`` is True by default.
     """
 
     SPLITS = ('train',)

@@ -9,9 +9,8 @@ from .layout_dataset import LayoutDataset
 class RoadSceneDataset(LayoutDataset):
     """RoadScene: 221 aligned pairs of about 500×300, sizes vary, without labels.
 
-    Layout: ``crop_LR_visible/NAME.jpg`` and ``cropinfrared/NAME.jpg``; masks, where made, in ``mask_vi`` and
-    ``mask_ir``. There is no official split: ``ann_file`` names a list, such as
-    ``configs/_base_/datasets/splits/roadscene_train.txt``.
+    Layout: ``crop_LR_visible/NAME.jpg`` and ``cropinfrared/NAME.jpg``. There is no official split: ``ann_file`` names a
+    list, such as ``configs/_base_/datasets/splits/roadscene_train.txt``.
 
     Source: https://github.com/hanna-xu/RoadScene
     """

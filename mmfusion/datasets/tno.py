@@ -7,9 +7,10 @@ from .layout_dataset import LayoutDataset
 
 @DATASETS.register_module()
 class TNODataset(LayoutDataset):
-    """TNO: grey pairs of varying size, for testing only: ``vi/NAME.png`` and ``ir/NAME.png``.
+    """TNO: grey pairs of varying size, for testing only.
 
-    The original is a tree of scenes and film frames; papers use selections of 20 to 42 pairs, in two folders as here.
+    They are ``vi/NAME.png`` and ``ir/NAME.png``. The original is a tree of scenes and film frames; papers use selections of
+    20 to 42 pairs, in two folders as here.
 
     Source: https://figshare.com/articles/dataset/TNO_Image_Fusion_Dataset/1008029
     """

@@ -1,4 +1,4 @@
-"""Pictures of features and masks, as the papers print them (OCCO, Fig. 4, 5, 18, 19; GFFusion, Fig. 3 and 6)."""
+"""Pictures of features and masks, as the papers print them."""
 
 from collections.abc import Sequence
 
@@ -39,7 +39,7 @@ def build_extractor(source: dict | str, device: str = 'cpu'):
 
 @torch.inference_mode()
 def feature_map(prior, image: Tensor) -> Tensor:
-    """Compute a prior's last layer of 3×H×W (R, G, B in [0, 1]): C×h×w, on the CPU."""
+    """Compute a prior's last layer of 3×H×W, C×h×w, on the CPU."""
     found = prior(image[None])
     last = list(found.values())[-1] if isinstance(found, dict) else found.tokens[-1]
     return last[0].float().cpu()
@@ -184,7 +184,7 @@ def draw_regions(image: np.ndarray, mask_vi: np.ndarray, mask_ir: np.ndarray, op
 
 
 def draw_labels(image: np.ndarray, labels: np.ndarray, opacity: float = 0.45) -> np.ndarray:
-    """Lay a label map on an image: a colour for each class but 0; 255 (ignored) stays as it is.
+    """Lay a label map on an image, 0 and 255 left out.
 
     Args:
         image: H×W or H×W×3 uint8 (B, G, R).

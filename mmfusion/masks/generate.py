@@ -1,4 +1,4 @@
-"""Masks of salient objects for a folder of pairs, one per modality, in OCCO's layout.
+"""Masks of salient objects for a folder of pairs, as OCCO's.
 
 ``OUT/mask_vi/mask_NAME.png`` and ``OUT/mask_ir/mask_NAME.png`` (8-bit, one channel, 0 and 255, the image's size), and
 ``OUT/masks.json``, which says how they were made; folders of other names hold a record each. See
@@ -149,7 +149,7 @@ def _folders(out, mask_dirs):
 
 
 def _read_complete(files):
-    """The masked share of each file, None for one that is not there or is damaged."""
+    """The masked share of each file; None of a damaged one."""
     shares = []
     for file in files:
         try:
@@ -161,7 +161,7 @@ def _read_complete(files):
 
 
 def _make(backend, stem, sources, files, kept, reading):
-    """Make what is missing of one pair; the masked share of both images."""
+    """Make what is missing of one pair; both images' masked share."""
     vi, ir = read_pair(*sources, **reading)
     stack_pair(vi, ir, *sources)  # for its messages, which name both
     images = {'vi': vi, 'ir': np.repeat(ir[..., None], 3, axis=2)}

@@ -1,4 +1,4 @@
-"""Boxes of salient objects from a text prompt (mmdet's Grounding DINO), and SAM's masks in boxes.
+"""Boxes from a text prompt (Grounding DINO), and SAM's masks.
 
 The optional packages (``segment_anything``, ``transformers``) are imported when something is loaded, not before.
 """
@@ -349,7 +349,7 @@ class SamBoxMasks:
         self.boxes.load(stems)
 
     def __call__(self, stem, img, modality):
-        """Make one mask, H×W uint8 all 0 without a box, of H×W×3 uint8 (B, G, R); ``modality`` is ``'vi'`` or ``'ir'``."""
+        """Make a mask, H×W uint8, of H×W×3 (B, G, R); 0 without box."""
         boxes = self.boxes(stem, img, modality)
         mask = np.zeros(img.shape[:2], np.uint8)
         if not len(boxes):

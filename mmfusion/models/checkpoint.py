@@ -219,7 +219,7 @@ def place_before_loading(model: nn.Module) -> None:
 
 
 def _place(module: nn.Module, state: dict, prefix: str, *_: object) -> None:
-    """The hook; by name in this module, or a model could not be pickled."""
+    """The hook, by name in this module so that models pickle."""
     if prefix:  # it is part of a larger model
         return
     placed = module.place_state_dict(dict(state))
@@ -283,7 +283,7 @@ def describe(model: nn.Module, state: State, fit: Fit) -> str:
 
 
 def misfit(model: nn.Module, state: State, meta: Mapping, source: Source, fit: Fit) -> str:
-    """Say what does not fit, what the file seems to be, and what to do."""
+    """Say what does not fit, what it seems, and the cure."""
     return f'{describe(model, state, fit)}. {_advice(model, state, meta, source, fit)}'
 
 

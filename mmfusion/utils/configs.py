@@ -1,4 +1,4 @@
-"""Configs of mmfusion by name, and what their metafiles say; without torch, so that a wrong name is said at once."""
+"""Configs by name, and their metafiles; without torch, to be fast."""
 
 import difflib
 import logging
@@ -33,7 +33,7 @@ RUN_KEYS = {
 
 
 class Overrides(DictAction):
-    """Read ``KEY=VALUE …`` of the command line, and name what is written otherwise."""
+    """Read ``KEY=VALUE …`` of the command line, and name anything else."""
 
     def __call__(self, parser, namespace, values, option_string=None):
         """Read the values; ends the program if one has no ``=``."""
@@ -127,7 +127,7 @@ def read_config(file: str | Path) -> Config:
 
 
 def _names_no_variable(record: logging.LogRecord) -> bool:
-    """Keep mmengine from a line for each variable of the environment, each time; the config shows their values."""
+    """Drop mmengine's line for each variable that a config reads."""
     return not record.getMessage().startswith('Using env variable')
 
 
@@ -149,7 +149,10 @@ def override(cfg: Config, options: dict | None) -> None:
 
 
 def _refuse_unread(cfg, name):
-    """Refuse an override that would change nothing: of no key, or of a variable from which values were built already."""
+    """Refuse an override that would change nothing.
+
+    It is of no key, or of a variable from which values were built already.
+    """
     key = name.partition('.')[0]
     if key in RUN_KEYS:
         return
@@ -171,7 +174,7 @@ def _refuse_unread(cfg, name):
 
 
 def _places(node, key, value, path):
-    """Keys inside of a part of a config that have this name, or hold the same dict or list."""
+    """Keys of a config's part with this name, dict or list."""
     items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list | tuple) else ()
     for name, part in items:
         if name == key or (value and isinstance(value, dict | list) and part == value):
@@ -201,10 +204,9 @@ def _letters(name: str) -> str:
 
 @lru_cache
 def published() -> dict[str, dict]:
-    """Read the entries of all metafiles.
+    """Read the entries of all metafiles: config → entry with its ``Collection``.
 
-    Returns:
-        Name of a config → its entry (docs/configs.md), with its ``Collection``.
+    docs/configs.md says what they hold.
 
     Raises:
         ValueError: If a metafile cannot be read, or lacks a key.

@@ -1,4 +1,4 @@
-"""Radiometric JPEGs of FLIR's thermal cameras, which hold the sensor's counts and their calibration beside a picture."""
+"""Radiometric JPEGs of FLIR's cameras: counts and calibration beside a picture."""
 
 from pathlib import Path
 
@@ -19,13 +19,9 @@ def is_radiometric(path: str | Path) -> bool:
 
 
 def read_celsius(path: str | Path) -> np.ndarray:
-    """Read the temperatures of a radiometric JPEG, by the package flyr.
+    """Read a radiometric JPEG's temperatures, H×W float32, by the package flyr.
 
-    Returns:
-        H×W float32, °C, at the size of the sensor.
-
-    Raises:
-        ImportError: If flyr is not installed.
+    They are in °C, at the size of the sensor. ``ImportError`` if flyr is not installed.
     """
     import flyr
 

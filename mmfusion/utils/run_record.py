@@ -1,4 +1,4 @@
-"""Records of how the files in a folder were made, written beside them, so that two kinds are never mixed."""
+"""Records of how a folder's files were made, written beside them."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -61,12 +61,8 @@ def write_record(record: str | Path, settings: Mapping, **notes: Any) -> None:
 def read_record(record: str | Path, cure: str = '') -> dict | None:
     """Read a record: ``settings`` and notes; None without such a file.
 
-    Args:
-        record: The file.
-        cure: What to do about an unreadable one, for the message.
-
     Raises:
-        ValueError: If it cannot be read.
+        ValueError: If it cannot be read; the message ends with the ``cure``.
     """
     try:
         content = dict(json.loads(Path(record).read_text(encoding='utf-8')))
@@ -81,14 +77,10 @@ def read_record(record: str | Path, cure: str = '') -> dict | None:
 def check_record(record: str | Path, settings: Mapping, kept: Sequence[Path], cure: str) -> dict:
     """Refuse to go on beside files that were made in another way.
 
-    Args:
-        record: The file of the settings, which need not be there.
-        settings: How files are to be made now.
-        kept: Files that stay; at least one.
-        cure: What to do, for the message.
+    ``settings`` say how files are to be made now; ``kept`` are those that stay, at least one.
 
     Raises:
-        ValueError: If the record is missing, cannot be read, or has other settings; with what differs.
+        ValueError: If the record is missing, cannot be read, or has other settings; with what differs, and the ``cure``.
     """
     record, before = Path(record), read_record(record, cure)
     count = f'{len(kept)} files are' if len(kept) > 1 else '1 file is'

@@ -1,4 +1,4 @@
-"""Text files that people wrote: lists, labels, texts; and names in them."""
+"""Text files that people wrote, and names in them."""
 
 import codecs
 import difflib
@@ -44,7 +44,7 @@ def read_names(path: str | Path) -> list[Path]:
 
 
 def composed(name: str) -> str:
-    """Give a name in Unicode's composed form: macOS writes an accent as a letter of its own, which looks the same."""
+    """Give a name in Unicode's composed form, as macOS does not."""
     return unicodedata.normalize('NFC', name)
 
 

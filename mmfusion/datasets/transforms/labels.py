@@ -1,4 +1,4 @@
-"""Loading of segmentation labels with checks that mmseg's own loader does not make."""
+"""Loading of segmentation labels, checked as mmseg's loader does not."""
 
 from pathlib import Path
 
@@ -75,16 +75,7 @@ class LoadSegLabels(BaseTransform):
 def map_labels(
     seg_map: np.ndarray, label_map: dict[int, int] | None = None, reduce_zero_label: bool = False
 ) -> np.ndarray:
-    """Apply mmseg's ``reduce_zero_label`` (0 and 255 → 255), then ``label_map``.
-
-    Args:
-        seg_map: uint8.
-        label_map: Labels to replace.
-        reduce_zero_label: Whether label 0 means unlabelled.
-
-    Returns:
-        uint8 of the same shape.
-    """
+    """Apply mmseg's ``reduce_zero_label`` (0 and 255 → 255), then ``label_map``, to uint8."""
     table = np.arange(256)
     if reduce_zero_label:
         table = np.where((table == 0) | (table == 255), 255, table - 1)

@@ -127,7 +127,7 @@ def _packers_library(pipeline: Mapping | Sequence) -> str | None:
 
 
 def _plain(cfg: Any) -> Any:
-    """A copy in plain dicts and lists: mmengine's ConfigDict would write its scope into them."""
+    """Copy to plain dicts and lists, without mmengine's scope."""
     if isinstance(cfg, Mapping):
         return {key: _plain(value) for key, value in cfg.items()}
     if isinstance(cfg, list | tuple):
@@ -142,7 +142,7 @@ def _as_list(cfg: Mapping | Sequence | None, default: Mapping | Sequence) -> lis
 
 
 class _Adapter:
-    """One run of :func:`adapt_pipeline`, which goes through the transforms in the order in which they will run."""
+    """One run of :func:`adapt_pipeline`, in the order of the transforms."""
 
     def __init__(
         self,
@@ -161,7 +161,7 @@ class _Adapter:
         self.masks = ''  # where masks are loaded: what to do about it
 
     def sequence(self, pipeline: Mapping | Sequence) -> list:
-        """Adapt a list of transforms, or of lists of them (``RandomChoice``, ``TestTimeAug``)."""
+        """Adapt a list of transforms, or of lists of them."""
         adapted = []
         for cfg in [pipeline] if isinstance(pipeline, Mapping) else pipeline:
             if isinstance(cfg, Mapping):
@@ -200,7 +200,7 @@ class _Adapter:
         )
 
     def _resolve(self, cfg: dict) -> tuple[dict, str]:
-        """``cfg`` with its library before the type, and its name in the tables."""
+        """``cfg`` with its library before the type, and its table name."""
         kind, scope = cfg['type'], cfg.pop('_scope_', None) or self.scope
         cfg['type'], cls = self._named(kind, scope)
         if 'resize_type' in inspect.signature(cls).parameters:

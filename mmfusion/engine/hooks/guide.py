@@ -96,7 +96,7 @@ class GuideHook(Hook):
         return model.loss_weights['task'] > 0 and all(p.requires_grad for p in self._guide.values())
 
     def _candidates(self, model):
-        """(file, state dict with the names of the model) of every checkpoint that may have given the guide its values."""
+        """Checkpoints that may have given the guide its values, and their states."""
         if self._loaded:
             yield self._loaded
         file = model.checkpoints.get(model.task_name)

@@ -1,4 +1,4 @@
-"""Optimizer wrappers: one for each module of a model, and mixed precision where there is no GPU."""
+"""Optimizer wrappers: one a module, and mixed precision without a GPU."""
 
 from contextlib import contextmanager
 from inspect import signature
@@ -96,12 +96,9 @@ def use_amp(optim_wrapper: dict) -> None:
 
 
 def without_amp(optim_wrapper: dict) -> None:
-    """Write ``OptimWrapper`` for ``AmpOptimWrapper`` where there is no GPU.
+    """Write ``OptimWrapper`` for ``AmpOptimWrapper`` where there is no GPU, in place.
 
     Stock models are written for GPUs. The log says what was replaced; for mixed precision on a CPU see :func:`use_amp`.
-
-    Args:
-        optim_wrapper: A config of an optimizer wrapper, or one per module.
     """
     wrappers = [part for _, part in walk(optim_wrapper) if isinstance(part, dict) and 'optimizer' in part]
     for config in [] if torch.cuda.is_available() else wrappers:

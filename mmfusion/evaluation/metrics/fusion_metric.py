@@ -187,7 +187,7 @@ class FusionMetric(BaseMetric):
 
 
 def _mean(values: Sequence[float]) -> float:
-    """Mean of the values that are defined; infinite if one is, NaN where there is none."""
+    """Mean of defined values; infinite if one is, else NaN."""
     defined = [v for v in values if not math.isnan(v)]
     if math.inf in defined:
         return math.inf
@@ -195,5 +195,5 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _pixels(field: PixelData | dict | None) -> Tensor | None:
-    """Give the tensor of a field, which may have become a dict on the way to the evaluator."""
+    """Give a field's tensor, even where it became a dict."""
     return field['data'] if isinstance(field, dict) else getattr(field, 'data', None)

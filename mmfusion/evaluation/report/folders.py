@@ -176,7 +176,7 @@ def read_part(name: str, files: Mapping[str, str | Path], **reading) -> np.ndarr
 
 
 def load_image(path: str | Path, depth16: str = 'full') -> Tensor:
-    """Read an image for the protocols: 1×C×H×W uint8, R, G, B or grey."""
+    """Read an image for the protocols, 1×C×H×W uint8, R, G, B."""
     return _tensor(read_shown(path, depth16))
 
 

@@ -1,4 +1,4 @@
-"""The report: one HTML file that needs no other file and no network."""
+"""The report: one HTML file that needs no other."""
 
 import base64
 import json

@@ -80,7 +80,7 @@ def make_panel(
     per_line: int | None = None,
     read: Callable[[str, dict], np.ndarray] | None = None,
 ) -> np.ndarray:
-    """Make a panel (uint8, B, G, R), a column for each source and method.
+    """Make a panel, a column for each source and method.
 
     Args:
         columns: Title → image's name → file.

@@ -168,7 +168,7 @@ class TaskCascade(BaseModel):
     def _fuse(
         self, vi: Tensor | list[Tensor], ir: Tensor | list[Tensor], data_samples: list[FusionDataSample] | None
     ) -> tuple[list[Tensor], dict[str, Tensor]]:
-        """Fuse to a list of R, G, B images, with the fuser's mean losses."""
+        """Fuse to a list of images, with the fuser's mean losses."""
         if self.fuser_is_frozen:
             with torch.no_grad():
                 return list(self.fuser.fuse(vi, ir, data_samples)), {}
@@ -184,7 +184,7 @@ class TaskCascade(BaseModel):
     def _task_inputs(
         self, fused: Tensor | list[Tensor], data_samples: list[FusionDataSample] | None, training: bool
     ) -> dict:
-        """What the stock model's own preprocessor makes of fused R, G, B images."""
+        """What the stock model's own preprocessor makes of fused images."""
         images = [255 * image.flip(0) for image in fused]
         return self.task.data_preprocessor(dict(inputs=images, data_samples=data_samples), training)
 

@@ -38,7 +38,7 @@ class _Extremum(torch.autograd.Function):
 
 
 def rescale(x: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """Compute (x − low) / (high − low), in float32 at least; 0 where the range is empty.
+    """Compute (x − low) / (high − low); 0 where the range is empty.
 
     NaN and infinity stay: a diverged network must not pass for a black image.
     """

@@ -1,4 +1,4 @@
-"""Weights of frozen networks: by a published name, from a file or a URL, or random."""
+"""Weights of frozen networks: published, from a file, or random."""
 
 from collections.abc import Mapping
 from pathlib import Path
