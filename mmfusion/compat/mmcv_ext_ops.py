@@ -206,8 +206,8 @@ def roi_align_backward(grad_output, rois, argmax_y, argmax_x, grad_input, **opti
 def _deform_conv(dW, dH, padW, padH, dilationW, dilationH, **others):
     """Return torchvision's operator in the argument order of mmcv.
 
-    Both libraries order the offsets alike (y, x of every kernel position, group by group), and torchvision reads the
-    kernel's size and the numbers of groups from the shapes.
+    That is input, offset, weight, then mask and bias. Both libraries order the offsets alike (y, x of every kernel
+    position, group by group), and torchvision reads the kernel's size and the numbers of groups from the shapes.
 
     Args:
         dW, dH: Stride, by direction; padding and dilation likewise.

@@ -27,7 +27,8 @@ _STATISTICS = ('min', 'max', 'current', 'mean')
 def _history_buffer_method(owner, name):
     """Stand for ``getattr`` in a checkpoint, for a ``HistoryBuffer``'s four statistics.
 
-    ``getattr`` itself would open every attribute of the allowed classes to a forged checkpoint.
+    It is saved with them, looked up by name. ``getattr`` itself would open every attribute of the allowed classes to a
+    forged checkpoint.
     """
     if owner is not HistoryBuffer or name not in _STATISTICS:
         raise pickle.UnpicklingError(

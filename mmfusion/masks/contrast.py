@@ -69,7 +69,10 @@ class ContrastMasks:
         """Load nothing."""
 
     def __call__(self, stem, img, modality):
-        """Make a mask, H×W uint8 of 0 and 255, of H×W×3 (B, G, R)."""
+        """Make a mask, H×W uint8 of 0 and 255, of H×W×3 (B, G, R).
+
+        ``modality`` is ``'vi'`` or ``'ir'``.
+        """
         height, width = img.shape[:2]
         factor = min(_SHORT_SIDE / min(height, width), _MAX_LONG_SIDE / max(height, width))
         size = max(1, round(width * factor)), max(1, round(height * factor))

@@ -70,7 +70,10 @@ def average_gradient(fused: Tensor, *, data_range: float | None = None) -> Tenso
 
 
 def _extrapolated(x: Tensor) -> Tensor:
-    """One pixel more on each side, on a straight line."""
+    """One pixel more on each side, on a straight line.
+
+    Central differences there are the image's one-sided ones.
+    """
     x = F.pad(x, (1, 1, 1, 1), mode='replicate')
     for dim in (-2, -1):
         for border, inner in ((0, 2), (-1, -3)):

@@ -139,9 +139,9 @@ def _merged_steps(p: Tensor, reverse: Tensor) -> Tensor:
 def _cells(steps: Tensor) -> tuple[Tensor, Tensor]:
     """Masses and products ``p_i q_j`` of the 17 cells between steps.
 
-    A step ends a position, whose length reaches back to the last step of the same distribution. The two positions that
-    meet in a cell are the one that the cell's second step ends, and the one that the next step of the other
-    distribution ends; 1 is a step of both.
+    The cells lie between neighbours of 0, the merged steps, and 1. A step ends a position, whose length reaches back to the
+    last step of the same distribution. The two positions that meet in a cell are the one that the cell's second step ends,
+    and the one that the next step of the other distribution ends; 1 is a step of both.
 
     Args:
         steps: 16×K×P of :func:`_merged_steps`.

@@ -119,7 +119,10 @@ class Canvas:
         temp: float,
         **maps,
     ) -> None:
-        """Draw a limb: a thick line with round ends."""
+        """Draw a limb: a thick line with round ends.
+
+        It goes from ``start`` to ``end`` (x, y) and is ``width`` pixels wide.
+        """
         ends = [tuple(round(float(v) * (1 << _SHIFT)) for v in p) for p in (start, end)]
         thickness = max(1, round(width))
         for name, value in dict(albedo=albedo, temp=temp, **maps).items():

@@ -43,7 +43,10 @@ def paint_person(
     cloth = warm * person.insulation
 
     def at(x: float, y: float):
-        """Pixel of a body point, in metres of a 1.75 m figure."""
+        """Pixel of a body point, in metres of a 1.75 m figure.
+
+        x is to the right and y up from the feet.
+        """
         return fx + x * scale, fy - y * scale
 
     def limb(

@@ -38,7 +38,10 @@ def smoke_map(canvas: Canvas, camera: Camera, scene: SimpleNamespace, rng: np.ra
 
 
 def _illumination(canvas: Canvas, camera: Camera, scene: SimpleNamespace) -> np.ndarray:
-    """Light on the scene, at a quarter of its size."""
+    """Light on the scene, at a quarter of its size.
+
+    It is daylight, or a dim sky, lamps and headlights.
+    """
     h, w = canvas.size
     size = (max(2, h // 4), max(2, w // 4))
     weather = scene.weather
@@ -158,7 +161,10 @@ def _behind(
     glare: np.ndarray | None,
     pixels: np.ndarray,
 ) -> np.ndarray:
-    """Some pixels of the visible image without persons and cars: N×3."""
+    """Some pixels of the visible image without persons and cars: N×3.
+
+    ``pixels`` are flat indices; values are in [0, 1].
+    """
 
     def take(image: np.ndarray):
         return image.reshape(-1, 3)[pixels]

@@ -158,7 +158,10 @@ def paint_building(canvas: Canvas, camera: Camera, building: SimpleNamespace, we
 def _paint_windows(
     canvas: Canvas, camera: Camera, wall: np.ndarray, wall_colour: np.ndarray, temp: float, weather: SimpleNamespace
 ) -> None:
-    """Rows of windows on a wall given by its four corners."""
+    """Rows of windows on a wall given by its four corners.
+
+    They are low near, low far, high far, high near.
+    """
     rng = canvas.rng
     length = np.linalg.norm(wall[1] - wall[0])
     columns, floors = int(length // 2.4), int((wall[2, 1] - 1.2) // 3)
