@@ -104,9 +104,11 @@ def test_pictures_are_small():
 def first_lines(file):
     """(place, first line, second line) of the docstrings of a module."""
     for node in ast.walk(ast.parse(file.read_text(encoding='utf-8'))):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node):
-            line, *rest = ast.get_docstring(node).splitlines()
-            yield f'{name(file)}, {getattr(node, "name", "its head")}', line, rest[0] if rest else ''
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and (
+            text := ast.get_docstring(node, clean=False)
+        ):
+            line, *rest = text.splitlines()
+            yield f'{name(file)}, {getattr(node, "name", "its head")}', line, rest[0].strip() if rest else ''
 
 
 def test_docstrings_begin_with_a_short_sentence():

@@ -11,7 +11,7 @@ from torch import Tensor
 from mmfusion.models.layers import rescale
 from mmfusion.models.methods.occo.regions import split_masks
 from mmfusion.models.priors import VGGPrior
-from mmfusion.registry import MODELS
+from mmfusion.registry import MODELS, is_a
 from mmfusion.utils import to_bgr, to_uint8
 
 from .defaults import DRAWING_WAYS
@@ -32,7 +32,7 @@ def build_extractor(source: dict | str, device: str = 'cpu'):
     Raises:
         ValueError: If it gives neither layers nor patch tokens.
     """
-    if isinstance(source, dict) and MODELS.get(source['type']) is VGGPrior:
+    if isinstance(source, dict) and is_a(source, MODELS, VGGPrior):
         return MODELS.build(source).to(device)
     return build_prior(source, device)
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from mmfusion.models.priors.weights import SAM_URLS, read_weights
+from mmfusion.registry import is_a
 from mmfusion.utils.configs import read_config
 
 from .defaults import DEFAULT_DETECTOR, DEFAULT_PROMPT
@@ -189,6 +190,8 @@ class GroundingDinoBoxes:
 
     def _config(self):
         """The config, and where its weights are published."""
+        from mmdet.models import GroundingDINO
+        from mmdet.registry import MODELS
         from mmengine.hub import get_config
 
         published = published_detectors()
@@ -207,7 +210,7 @@ class GroundingDinoBoxes:
                 f'--detector {self.detector}: neither a config file, nor "mmdet::FOLDER/FILE.py", nor a published '
                 f'model. Published are: {", ".join(published) or "none (mmdet is installed without .mim)"}'
             )
-        if cfg.get('model', {}).get('type') not in ('GroundingDINO', 'mmdet.GroundingDINO'):
+        if not is_a(cfg.get('model', {}), MODELS, GroundingDINO):
             raise ValueError(f'{self.detector}: its model is {cfg.get("model", {}).get("type")}, not GroundingDINO')
         name = self.weights if self.weights in published else Path(self.detector.split('::')[-1]).stem
         return cfg, published.get(name, (None, None))[1]

@@ -359,6 +359,18 @@ class TestGroundingDinoSam:
         for name in (DEFAULT_DETECTOR, f'mmdet::grounding_dino/{DEFAULT_DETECTOR}.py'):
             assert GroundingDinoBoxes(detector=name)._config()[1] == url
 
+    def test_a_users_detector_counts_as_the_class_it_inherits(self, tmp_path):
+        from mmdet.models import GroundingDINO
+        from mmdet.registry import MODELS
+
+        @MODELS.register_module(force=True)
+        class OwnDetectorOfATest(GroundingDINO):
+            pass
+
+        (tmp_path / 'own.py').write_text("model = dict(type='OwnDetectorOfATest')\n")
+        config, url = GroundingDinoBoxes(detector=tmp_path / 'own.py')._config()
+        assert (config.model.type, url) == ('OwnDetectorOfATest', None)
+
 
 class TestSam:
     """SAM in given boxes."""
