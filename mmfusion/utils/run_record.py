@@ -1,13 +1,16 @@
 """Records of how the files in a folder were made, written beside them, so that two kinds are never mixed."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from mmengine.logging import print_log
 
 from mmfusion.version import __version__
 
 from .checkpoint import sha256_of
+from .pairing import shorten
 from .writing import write_bytes
 
 RECORD = 'fuse.json'
@@ -77,6 +80,30 @@ def read_record(record: str | Path, cure: str = '') -> dict | None:
         return None
     except (ValueError, TypeError) as e:
         raise ValueError(f'{record}: cannot be read ({type(e).__name__}: {e}). {cure}') from e
+
+
+def signature(files: Iterable[str | Path | None]) -> list[int]:
+    """Give size and time of change of files, to notice that they became others; nothing of one that is not there."""
+    stats = [Path(file).stat() for file in files if file is not None and Path(file).exists()]
+    return [value for stat in stats for value in (stat.st_size, stat.st_mtime_ns)]
+
+
+def changed_sources(record: Mapping | None, sources: Mapping[str, list[int]], folder: str | Path) -> set[str]:
+    """Find what was made of other files than are there now, and say so in the log.
+
+    Args:
+        record: Of :func:`read_record`; without ``sources``, as older versions wrote it, nothing is known to have changed.
+        sources: Name → :func:`signature` of the files that it is made of.
+        folder: What was made, for the message.
+    """
+    before = (record or {}).get('sources') or {}
+    changed = [name for name, now in sources.items() if before.get(name, now) != now]
+    if changed:
+        print_log(
+            f'{folder}: {len(changed)} are made again, as their source files changed since: {shorten(changed, 5)}.',
+            'current',
+        )
+    return set(changed)
 
 
 def check_record(record: str | Path, settings: Mapping, kept: Sequence[Path], cure: str) -> dict:

@@ -75,6 +75,23 @@ def test_goes_on_where_it_was_stopped(fuse, pairs, monkeypatch, capsys):
     assert all(time > second[name] for name, time in states(pairs / 'out').items())
 
 
+def test_images_whose_sources_changed_are_fused_again(fuse, pairs, capsys):
+    """Other images of the same names were "finished and skipped": the old ones stayed."""
+    assert fuse() == 0
+    record = json.loads((pairs / 'out' / 'fuse.json').read_text())
+    before = {file.name: file.read_bytes() for file in (pairs / 'out').glob('*.png')}
+    name = sorted(before)[0]
+    write_image(pairs / 'vi' / name, 255 - read_visible(pairs / 'vi' / name))
+    assert fuse() == 0
+    assert '1 images fused, 2 skipped' in capsys.readouterr().out
+    changed = {file.name for file in (pairs / 'out').glob('*.png') if file.read_bytes() != before[file.name]}
+    assert changed == {name}
+    del record['sources']  # as older versions wrote it
+    (pairs / 'out' / 'fuse.json').write_text(json.dumps(record))
+    assert fuse() == 0
+    assert '0 images fused, 3 skipped' in capsys.readouterr().out
+
+
 def test_two_kinds_of_images_are_not_mixed(fuse, pairs, checkpoint, tmp_path, capsys):
     assert fuse() == 0
     before = states(pairs / 'out')

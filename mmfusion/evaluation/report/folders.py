@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
@@ -32,7 +32,7 @@ from mmfusion.utils import (
 )
 from mmfusion.utils.memory import is_out_of_memory
 from mmfusion.utils.pairing import pattern_advice
-from mmfusion.utils.run_record import plain
+from mmfusion.utils.run_record import plain, signature
 from mmfusion.version import __version__
 
 from ..protocols import evaluate_images
@@ -238,11 +238,6 @@ def _one_thread():
     torch.set_num_threads(1)
 
 
-def _signature(paths: Iterable[str | Path]) -> list[int]:
-    stats = [Path(path).stat() for path in paths]
-    return [value for stat in stats for value in (stat.st_size, stat.st_mtime_ns)]
-
-
 def evaluate_folders(
     ir_dir: str | Path | None,
     vi_dir: str | Path,
@@ -298,7 +293,7 @@ def evaluate_folders(
         results.signatures[method] = {}
         for image in results.files[method]:
             paths = [results.files[n][image] for n in (method, 'ir', 'vi')]
-            results.signatures[method][image] = _signature(paths)
+            results.signatures[method][image] = signature(paths)
             todo = [n for n in names if not _take_over(earlier, results, method, image, n)]
             if todo:
                 jobs.append((method, image, paths, todo, protocol, results.reading))
