@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from mmfusion.utils.configs import OPTION_ERRORS
+from mmfusion.utils.configs import OPTION_ERRORS, OptionError
 from mmfusion.utils.outputs import is_write_error, system_sentence
 
 from .setup_errors import setup_message
@@ -32,6 +32,7 @@ def report(run: Callable[..., str | None], *args) -> int:
     Returns:
         The exit code: 1 after an error that a user can mend, 130 after Ctrl-C.
     """
+    _expand_home(args)
     try:
         text = run(*args)
         if text is not None:
@@ -41,7 +42,8 @@ def report(run: Callable[..., str | None], *args) -> int:
     except BrokenPipeError:
         return _reader_ended()
     except ERRORS as e:
-        print(f'error: {message_of(e)}', file=sys.stderr)
+        given = _overrides(args) if isinstance(e, OptionError) else ''
+        print(f'error: {f"--cfg-options {given}: does not work: " if given else ""}{message_of(e)}', file=sys.stderr)
         return 1
     except _OF_VALUES as e:
         return _report_overrides(args, e)
@@ -53,6 +55,7 @@ def report_own(run: Callable[..., object], *args) -> int:
 
     An error in setting up a Runner is the config's, and is told with the key: see :func:`setup_message`.
     """
+    _expand_home(args)
     try:
         run(*args)
     except KeyboardInterrupt:
@@ -90,6 +93,23 @@ def verb(
     return main
 
 
+def _expand_home(args: tuple) -> None:
+    """Write the home for ``~`` in arguments, in place: of ``--vi=~/vi`` or ``NAME=~/dir`` most shells leave it."""
+    for namespace in args:
+        if isinstance(namespace, argparse.Namespace):
+            vars(namespace).update({name: _with_home(value) for name, value in vars(namespace).items()})
+
+
+def _with_home(value: object) -> object:
+    if isinstance(value, str):
+        return re.sub(r'(^|[=:])(~)(?=/|$)', lambda found: found[1] + os.path.expanduser(found[2]), value)
+    if isinstance(value, Path):
+        return Path(_with_home(str(value)))
+    if isinstance(value, dict):
+        return type(value)({key: _with_home(item) for key, item in value.items()})
+    return type(value)(map(_with_home, value)) if type(value) in (list, tuple) else value
+
+
 def _interrupted() -> int:
     print('interrupted', file=sys.stderr)
     return _INTERRUPTED
@@ -103,14 +123,19 @@ def _reader_ended() -> int:
 
 def _report_overrides(args: tuple, error: Exception) -> int:
     """Say an error that a value of ``--cfg-options`` may have led to, in whatever class; raise it where none were given."""
-    options = getattr(args[0], 'cfg_options', None) if args else None
-    if not options:
+    given = _overrides(args)
+    if not given:
         raise error
-    given = ' '.join(f'{name}={value}' for name, value in options.items())
     print(
         f'error: --cfg-options {given}: does not work ({type(error).__name__}: {error}). Correct it.', file=sys.stderr
     )
     return 1
+
+
+def _overrides(args: tuple) -> str:
+    """What was given by ``--cfg-options``."""
+    options = getattr(args[0], 'cfg_options', None) if args else None
+    return ' '.join(f'{name}={value}' for name, value in (options or {}).items())
 
 
 def message_of(error: BaseException) -> str:

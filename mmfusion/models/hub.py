@@ -18,12 +18,24 @@ from torch import nn
 from mmfusion.compat.environment import plain
 from mmfusion.registry import MODELS
 from mmfusion.utils.checkpoint import CheckpointError, fetch, sha256_of
-from mmfusion.utils.configs import OPTION_ERRORS, find_config, override, published, read_config, shipped
+from mmfusion.utils.configs import OptionError, find_config, override, published, read_config, shipped
+from mmfusion.utils.memory import is_out_of_memory
 from mmfusion.utils.tf_checkpoint import tf_prefix
 
 from .checkpoint import load_weights
 
 RANDOM = 'random'
+# What classes raise that get an option of another type or value.
+_OF_OPTIONS = (
+    TypeError,
+    ValueError,
+    KeyError,
+    AttributeError,
+    AssertionError,
+    IndexError,
+    ArithmeticError,
+    RuntimeError,
+)
 
 
 def load_model_config(
@@ -122,11 +134,13 @@ def build_model(cfg: Config) -> nn.Module:
         torch.default_generator.manual_seed(0)
         try:
             return MODELS.build(cfg.model)
-        except TypeError as e:
-            if not OPTION_ERRORS.search(str(e)):
+        except _OF_OPTIONS as e:
+            if isinstance(e, CheckpointError) or is_out_of_memory(e):
                 raise
-            raise ValueError(
-                f'{cfg.filename}: the model cannot be built: {e}. Check its options; see docs/configs.md.'
+            text = str(e.args[0]) if isinstance(e, KeyError) and e.args else str(e)
+            found = ' '.join(text.partition(' Please check whether')[0].split()) or type(e).__name__
+            raise OptionError(
+                f'{cfg.filename}: the model cannot be built: {found.rstrip(".")}. Check its options; see docs/configs.md.'
             ) from e
 
 

@@ -30,6 +30,10 @@ RUN_KEYS = {
 }  # fmt: skip
 
 
+class OptionError(ValueError):
+    """A model cannot be built with the options that its config gives."""
+
+
 class Overrides(DictAction):
     """Read ``KEY=VALUE …`` of the command line, and name what is written otherwise."""
 

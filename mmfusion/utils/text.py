@@ -51,7 +51,7 @@ def composed(name: str) -> str:
 def near_files(path: str | Path) -> str:
     """Propose files near a missing one: ``' Did you mean a.pth?'``, or nothing."""
     path = Path(path)
-    beside = [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
+    beside = [file.name for file in path.parent.iterdir() if file.name != path.name] if path.parent.is_dir() else []
     near = difflib.get_close_matches(path.name, beside, n=2, cutoff=0.7)
     return f' Did you mean {" or ".join(str(path.with_name(name)) for name in near)}?' if near else ''
 

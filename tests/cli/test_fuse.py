@@ -11,6 +11,7 @@ import torch
 from mmfusion.apis import FusionInferencer
 from mmfusion.cli.fuse import main
 from mmfusion.utils import read_visible, write_image
+from mmfusion.utils.configs import find_config
 
 
 @pytest.fixture
@@ -292,8 +293,16 @@ def test_the_demo_of_one_pair_refuses_folders(rgbt, load_tool, capsys):
         (['--device', 'meta'], "device='meta': this torch has no such device here."),
         (['--weights', ''], 'weights: an empty path; expected a file'),
         (['--out', ''], '--out: an empty path; expected a folder'),
-        (['--cfg-options', 'model.network.channels=4'], 'model.network.channels=4: does not work (TypeError: '),
-        (['--cfg-options', 'model.test_cfg=3'], 'model.test_cfg=3: does not work (TypeError: '),
+        (['--cfg-options', 'model.network.channels=4'], 'model.network.channels=4: does not work: '),
+        (
+            ['--cfg-options', 'model.network.channels=ab'],
+            'ab: does not work: {config}: the model cannot be built: ',
+        ),
+        (['--cfg-options', 'model.network.type=Foo'], 'cannot be built: Foo is not in the mmfusion::model registry. '),
+        (['--weights', 'open-mmlab://foo'], 'open-mmlab://foo: cannot be fetched (KeyError: foo). Download it'),
+        (['--weights', 's3://a/b.pth'], 's3://a/b.pth: cannot be fetched (ImportError: '),
+        (['--ir-range', '0', 'inf'], "(--ir-range) is ['0', 'inf']; expected two numbers"),
+        (['--cfg-options', 'model.test_cfg=3'], 'model.test_cfg=3: does not work: '),
         (['--weights', '{empty}'], 'empty: a folder without files; expected a checkpoint'),
         (['--out', '{file}/out'], 'file.txt/out'),
     ],
@@ -306,8 +315,17 @@ def test_wrong_options_end_in_a_sentence(pairs, tmp_path, capsys, args, message)
     weights = [] if '--weights' in args else ['random']
     assert main(['occo_fmb', *weights, *folders, *args]) == 1
     error = capsys.readouterr().err
-    assert message in error
+    assert message.format(config=find_config('occo_fmb')) in error
     assert 'Errno' not in error
+
+
+def test_the_home_in_options(fuse, pairs, monkeypatch, capsys):
+    """Of ``--out=~/out`` a shell leaves ``~``, and a folder of that name was made."""
+    monkeypatch.setenv('HOME', str(pairs))
+    monkeypatch.chdir(pairs)
+    assert fuse('--out=~/home', '--vi=~/vi') == 0
+    assert sorted(file.suffix for file in (pairs / 'home').iterdir()) == ['.json', '.png', '.png', '.png']
+    assert not (pairs / '~').exists()
 
 
 def test_an_override_without_a_value(pairs, capsys):
