@@ -22,6 +22,13 @@ _OF_VALUES = (TypeError, AttributeError, AssertionError, IndexError, ArithmeticE
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
+def print_any_text() -> None:
+    """Print what an encoding lacks as ``?``: ``↑`` on Windows, or bytes of names."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, 'reconfigure'):
+            stream.reconfigure(errors='replace')
+
+
 def report(run: Callable[..., str | None], *args) -> int:
     """Run a tool: print the sentence that it returns, or its error.
 
@@ -32,6 +39,7 @@ def report(run: Callable[..., str | None], *args) -> int:
     Returns:
         The exit code: 1 after an error that a user can mend, 130 after Ctrl-C.
     """
+    print_any_text()
     _expand_home(args)
     try:
         text = run(*args)
@@ -55,6 +63,7 @@ def report_own(run: Callable[..., object], *args) -> int:
 
     An error in setting up a Runner is the config's, and is told with the key: see :func:`setup_message`.
     """
+    print_any_text()
     _expand_home(args)
     try:
         run(*args)

@@ -11,6 +11,7 @@ from mmfusion.version import __version__
 
 from .checkpoint import sha256_of
 from .pairing import shorten
+from .text import json_text
 from .writing import write_bytes
 
 RECORD = 'fuse.json'
@@ -59,7 +60,7 @@ def plain(settings: Mapping) -> dict:
 def write_record(record: str | Path, settings: Mapping, **notes: Any) -> None:
     """Write settings, and notes that need not agree, to the file ``record``."""
     content = dict(mmfusion=__version__, settings=plain(settings), **notes)
-    write_bytes(record, (json.dumps(content, indent=2, ensure_ascii=False) + '\n').encode())
+    write_bytes(record, (json_text(content, indent=2) + '\n').encode())
 
 
 def read_record(record: str | Path, cure: str = '') -> dict | None:

@@ -2,6 +2,7 @@
 
 import codecs
 import difflib
+import json
 import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
@@ -41,6 +42,21 @@ def read_names(path: str | Path) -> list[Path]:
     """Read names or paths, one a line, without empty lines, with slashes."""
     lines = (line.strip().strip('"').replace('\\', '/') for line in read_text(path).splitlines())
     return [Path(composed(line)) for line in lines if line]
+
+
+def json_text(content: object, **options) -> str:
+    """Write JSON as readable text; with escapes where names hold bytes that are no UTF-8.
+
+    Args:
+        content: What to write.
+        **options: Those of :func:`json.dumps`.
+    """
+    text = json.dumps(content, ensure_ascii=False, **options)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(content, **options)
+    return text
 
 
 def composed(name: str) -> str:

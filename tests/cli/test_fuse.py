@@ -1,6 +1,7 @@
 """mmfusion fuse and demo/image_demo.py: names, sizes, resuming, refusals."""
 
 import json
+import os
 import re
 import shutil
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from mmfusion.apis import FusionInferencer
+from mmfusion.cli import evaluate
 from mmfusion.cli.fuse import main
 from mmfusion.utils import read_visible, write_image
 from mmfusion.utils.configs import find_config
@@ -317,6 +319,20 @@ def test_wrong_options_end_in_a_sentence(pairs, tmp_path, capsys, args, message)
     error = capsys.readouterr().err
     assert message.format(config=find_config('occo_fmb')) in error
     assert 'Errno' not in error
+
+
+def test_names_of_another_encoding(fuse, pairs, capsys):
+    """Such as unpacked from a Windows archive: bytes that are no UTF-8."""
+    for kind, suffix in (('vi', '.png'), ('ir', '.bmp')):
+        os.rename(pairs / kind / f'a{suffix}', os.fsencode(pairs / kind) + b'/caf\xe9' + suffix.encode())
+    assert fuse() == 0
+    assert b'caf\xe9.png' in os.listdir(os.fsencode(pairs / 'out'))
+    assert fuse() == 0
+    assert '0 images fused, 3 skipped' in capsys.readouterr().out
+    sources = ['--vi', str(pairs / 'vi'), '--ir', str(pairs / 'ir'), '--fused', f'A={pairs}/out', '--metrics', 'EN']
+    assert evaluate.main([*sources, '--workers', '1', '--out', str(pairs / 'values')]) == 0
+    assert b'caf\xe9,EN' in (pairs / 'values' / 'metrics.csv').read_bytes()
+    assert (pairs / 'values' / 'report.html').is_file()
 
 
 def test_the_home_in_options(fuse, pairs, monkeypatch, capsys):

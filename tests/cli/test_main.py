@@ -1,5 +1,7 @@
 """The console script: verbs, near names, help, the scripts in tools/ that are the same; and the table of methods."""
 
+import contextlib
+import io
 import re
 import runpy
 import subprocess
@@ -121,6 +123,14 @@ def test_output_that_nobody_reads():
     ended = subprocess.run(['bash', '-c', command], capture_output=True, text=True, check=False)
     assert ended.stderr == ''
     assert ended.returncode in (0, 141)
+
+
+def test_output_in_an_encoding_that_lacks_characters(tmp_path):
+    """As of Windows, where `> FILE` is in cp1252; names there may hold bytes of yet another."""
+    stream = io.TextIOWrapper(io.BytesIO(), encoding='ascii')
+    with contextlib.redirect_stdout(stream):
+        assert errors.report(lambda: 'SF ↑ of caf\udce9.png') == 0
+    assert stream.buffer.getvalue() == b'SF ? of caf?.png\n'
 
 
 @pytest.mark.parametrize('verb', SCRIPTS)

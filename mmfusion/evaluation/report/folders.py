@@ -33,6 +33,7 @@ from mmfusion.utils import (
 from mmfusion.utils.memory import is_out_of_memory
 from mmfusion.utils.pairing import pattern_advice
 from mmfusion.utils.run_record import plain, signature
+from mmfusion.utils.text import json_text
 from mmfusion.version import __version__
 
 from ..protocols import evaluate_images
@@ -396,8 +397,8 @@ def save(results: Results, out_dir: str | Path) -> None:
             for metric in results.metrics:
                 if image in results.values.get(method, {}).get(metric, {}):
                     writer.writerow([method, image, metric, repr(results.value(method, metric, image))])
-    write_bytes(Path(out_dir, 'metrics.csv'), buffer.getvalue().encode())
-    write_bytes(Path(out_dir, 'metrics.json'), json.dumps(as_dict(results), ensure_ascii=False, indent=1).encode())
+    write_bytes(Path(out_dir, 'metrics.csv'), buffer.getvalue().encode(errors='surrogateescape'))
+    write_bytes(Path(out_dir, 'metrics.json'), json_text(as_dict(results), indent=1).encode())
 
 
 def as_dict(results: Results) -> dict[str, Any]:
@@ -443,7 +444,7 @@ def load(file: str | Path) -> Results:
         ValueError: If the file was not written by :func:`save`.
     """
     try:
-        data = json.loads(Path(file).read_text())
+        data = json.loads(Path(file).read_text(encoding='utf-8'))
         results = Results(
             data['protocol'],
             data['methods'],
