@@ -482,7 +482,7 @@ def test_mask_of_another_size_and_truncated_image(fmb):
     ('<html></html>', r'00000D\.xml: no Pascal VOC annotation, but a <html> without objects'),
     (
         VOC.format(name='Car', difficult=0, xmax=8).replace('<xmin>', '<xmin>-').replace('<xmax>', '<xmax>-0.'),
-        r'00000D\.xml: box .* of 00000D lies outside of its image',
+        r'00000D\.xml, image 00000D: box .* lies outside of its image',
     ),
     (VOC.format(name='Car', difficult=0, xmax=''), r'00000D\.xml: object 1 \(Car\) has no complete bndbox'),
     (VOC.format(name='Car', difficult=0, xmax=8)[:60], r'00000D\.xml: not readable as XML'),
@@ -496,7 +496,7 @@ def test_bad_annotations_are_named(folders, tmp_path, text, message):
 
 def test_one_box_outside_of_its_image_is_left_out(folders, tmp_path, monkeypatch):
     lines = []
-    monkeypatch.setattr('mmfusion.datasets.layout_dataset.print_log', lambda text, *_: lines.append(text))
+    monkeypatch.setattr('mmfusion.datasets.boxes.print_log', lambda text, *_: lines.append(text))
     root = shutil.copytree(folders['m3fd'], tmp_path / 'm3fd')
     text = VOC.format(name='Car', difficult=0, xmax=8)
     box = text[text.index('<object>') : text.index('</object>') + len('</object>')]
@@ -505,7 +505,7 @@ def test_one_box_outside_of_its_image_is_left_out(folders, tmp_path, monkeypatch
     file.write_text(text.replace(box, box + far))
     infos = {info['img_id']: info for info in M3FDDataset(data_root=str(root), with_boxes=True, serialize_data=False)}
     assert len(infos['00000D']['instances']) == 1
-    assert [bool(re.search(r'00000D\.xml: box .* 1 of 2 are left out', line)) for line in lines] == [True]
+    assert [bool(re.search(r'00000D\.xml, image 00000D: box .* 1 of 2 are left out', line)) for line in lines] == [True]
 
 
 @pytest.mark.parametrize(('cls', 'kwargs', 'message'), [
