@@ -30,6 +30,10 @@ RUN_KEYS = {
 }  # fmt: skip
 
 
+# Their hooks read of a config what a run reads.
+_LIBRARIES = ('mmfusion', 'mmengine', 'mmcv', 'mmseg', 'mmdet', 'mmpretrain')
+
+
 class OptionError(ValueError):
     """A model cannot be built with the options that its config gives."""
 
@@ -170,6 +174,19 @@ def _refuse_unread(cfg, name):
             f'--cfg-options {name}: {key} is a variable of the config file, from which other values were built already: '
             f'it would change nothing. Set them: {shown}'
         )
+
+
+def drop_variables(cfg: Config) -> None:
+    """Take variables of a config's files out of it, in place: no run reads them.
+
+    In a dumped config they would look as if they could be changed, and change nothing. Where a config imports modules of its
+    own (``custom_imports``), a hook there may read a key: then only variables go from which other values were built.
+    """
+    imports = (cfg.get('custom_imports') or {}).get('imports') or ()
+    own = [name for name in ([imports] if isinstance(imports, str) else imports) if not name.startswith(_LIBRARIES)]
+    for key in [key for key in cfg if key not in RUN_KEYS]:
+        if not own or any(True for part in RUN_KEYS & set(cfg) for _ in _places(cfg[part], key, cfg[key], part)):
+            cfg.pop(key)
 
 
 def _places(node, key, value, path):
