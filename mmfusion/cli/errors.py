@@ -150,12 +150,23 @@ def _overrides(args: tuple) -> str:
 def message_of(error: BaseException) -> str:
     """Give an error's text without quotation marks or a system's number."""
     if isinstance(error, KeyError) and error.args:
-        return str(error.args[0])
+        text = str(error.args[0])
+        return text if ' ' in text.strip() else f'no {text!r} where one is looked up{_place(error)}'
     if isinstance(error, MemoryError):
         return f'out of memory ({error or "no more is given"}): use smaller images, a smaller batch, or fewer workers.'
     if isinstance(error, OSError) and error.strerror:
         return system_sentence(error)
     return str(error)
+
+
+def _place(error: BaseException) -> str:
+    """Where an error without a sentence was raised."""
+    frames = traceback.extract_tb(error.__traceback__)
+    if not frames:
+        return ''
+    return (
+        f' ({Path(*Path(frames[-1].filename).parts[-2:])}, line {frames[-1].lineno}). Check the config and its files.'
+    )
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -63,6 +63,7 @@ def load_config(args: argparse.Namespace) -> Config:
         k: v for k, v in (cfg.get('default_hooks') or {}).items() if v is not None or k in _STOCK_HOOKS
     }
     cfg.launcher = args.launcher
+    cfg.load_from = cfg.get('load_from') or None  # mmengine takes an empty one for a file
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(Path('work_dirs') / file.stem)
     try:
         Path(cfg.work_dir).mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ import yaml
 from mmengine.config import Config, DictAction
 from mmengine.logging import MMLogger
 
-from .text import near_files
+from .text import near_files, read_text
 
 # What Python and the registry say of options that a class does not have, or lacks.
 OPTION_ERRORS = re.compile(
@@ -126,10 +126,21 @@ def read_config(file: str | Path) -> Config:
     except Exception as e:  # a config is a program, and may fail in any way
         reason = ' '.join(str(e).split())
         raise ValueError(
-            f'{file}: the config, or one that it inherits, cannot be read: {type(e).__name__}: {reason}. Correct it.'
+            f'{file}: the config, or one that it inherits, cannot be read: {type(e).__name__}: {reason.rstrip(".")}. '
+            f'{_cure(file, e)}'
         ) from e
     finally:
         logger.removeFilter(_names_no_variable)
+
+
+def _cure(file: str | Path, error: Exception) -> str:
+    """What to do about a config that cannot be read."""
+    if isinstance(error, UnicodeError) or 'U+FEFF' in str(error):
+        return 'Save it as UTF-8, without a byte order mark.'
+    if '_get_package_and_cfg_path' in str(error):  # which does not say the base that it could not take apart
+        bases = re.findall(r'[\'"](\w+::[^\'"]*)[\'"]', read_text(file))
+        return f'Its bases are {", ".join(bases)}; expected LIBRARY::FOLDER/FILE.py of mmfusion, mmseg, mmdet or mmpretrain.'
+    return 'Correct it.'
 
 
 def _names_no_variable(record: logging.LogRecord) -> bool:

@@ -105,6 +105,8 @@ def test_one_way_to_report_errors():
     ('error', 'code', 'text'),
     [
         (ValueError('a: b'), 1, 'error: a: b'),
+        (KeyError('a: no b'), 1, 'error: a: no b'),
+        (KeyError('inputs'), 1, "error: no 'inputs' where one is looked up (cli/test_main.py, line "),
         (MemoryError(), 1, 'error: out of memory'),
         (KeyboardInterrupt(), 130, 'interrupted'),
     ],

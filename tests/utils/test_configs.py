@@ -60,3 +60,18 @@ def test_variables_of_files_are_not_in_what_a_run_dumps(tmp_path, monkeypatch):
     cfg = Config(dict(custom_imports=dict(imports='own'), root=root, model=dict(x=root), mine=3))
     drop_variables(cfg)
     assert set(cfg) == {'custom_imports', 'model', 'mine'}  # a hook of theirs may read it
+
+
+@pytest.mark.parametrize(
+    ('data', 'message'),
+    [
+        (b'\xef\xbb\xbfa = 1', r'a\.py: .* SyntaxError: .* Save it as UTF-8, without a byte order mark\.'),
+        (b'# caf\xe9', r'a\.py: .* UnicodeDecodeError: .* Save it as UTF-8'),
+        (b"_base_ = ['mmfoo::x.py']", r'a\.py: .* Its bases are mmfoo::x\.py; expected LIBRARY::FOLDER/FILE\.py'),
+        (b'a = (', r'a\.py: .* never closed .* Correct it'),
+    ],
+)
+def test_files_that_cannot_be_read_say_what_to_do(tmp_path, data, message):
+    (tmp_path / 'a.py').write_bytes(data)
+    with pytest.raises(ValueError, match=message):
+        read_config(tmp_path / 'a.py')
