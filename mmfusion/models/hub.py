@@ -4,7 +4,7 @@ import logging
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +73,9 @@ def load_model_config(
     if task is None and 'fuser' in cfg.model:
         cfg.model = cfg.model.fuser
     if tile is not None:
-        if len(tile) != 2 or not all(isinstance(side, int) and side > 0 for side in tile):
-            raise ValueError(f'tile={tuple(tile)} (--tile): expected a height and a width above 0, such as (512, 512)')
+        if not isinstance(tile, list | tuple) or len(tile) != 2 or not all(isinstance(n, int) and n > 0 for n in tile):
+            found = tuple(tile) if isinstance(tile, list) else tile
+            raise ValueError(f'tile={found!r} (--tile): expected a height and a width above 0, such as (512, 512)')
         fuser = cfg.model.get('fuser', cfg.model)
         fuser.test_cfg = dict(fuser.get('test_cfg') or {}, mode='slide', crop_size=tuple(tile))
     return cfg
@@ -112,6 +113,8 @@ def init_model(
         ValueError: If the device is not there.
     """
     device = find_device(device)
+    if not isinstance(weights, str | Path | Sequence | Mapping | None):
+        raise CheckpointError(f'weights={weights!r}: expected a file, an address, several of them, or None.')
     if weights is None:
         weights = find_weights(cfg)
     elif isinstance(weights, list | tuple) and len(weights) == 1:

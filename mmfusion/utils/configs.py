@@ -3,6 +3,7 @@
 import difflib
 import logging
 import re
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
@@ -154,6 +155,8 @@ def override(cfg: Config, options: dict | None) -> None:
     Raises:
         ValueError: If they do not fit it, or one is of a key that no run reads.
     """
+    if not isinstance(options, Mapping | None):
+        raise ValueError(f"cfg_options is {options!r}; expected a dict, such as {{'model.size_divisor': 8}}.")
     for name in options or {}:
         _refuse_unread(cfg, name)
     try:
