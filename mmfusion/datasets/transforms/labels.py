@@ -1,12 +1,16 @@
 """Loading of segmentation labels with checks that mmseg's own loader does not make."""
 
+import logging
 from pathlib import Path
 
 import numpy as np
 from mmcv.transforms import BaseTransform
+from mmengine.logging import print_log
 
 from mmfusion.registry import TRANSFORMS
 from mmfusion.utils import read_label_map
+
+_NOTICED = set()
 
 
 @TRANSFORMS.register_module()
@@ -66,6 +70,15 @@ class LoadSegLabels(BaseTransform):
                 f'{path}: label {", ".join(map(str, bad[:10]))} is outside the classes; the dataset has labels 0 to '
                 f'{highest}, and {self.ignore_index} for what is ignored. Is this a coloured map, or one of another '
                 'dataset?'
+            )
+        folder = Path(path).parent
+        if highest >= 1 and labels.tolist() == [0, self.ignore_index] and folder not in _NOTICED:
+            _NOTICED.add(folder)
+            print_log(
+                f'{path}: has the labels 0 and {self.ignore_index} alone, and {self.ignore_index} is what is ignored. If it '
+                'is a mask of one class, save that class as 1: nothing would be learnt of it.',
+                'current',
+                logging.WARNING,
             )
 
     def __repr__(self) -> str:
