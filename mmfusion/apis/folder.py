@@ -1,4 +1,4 @@
-"""Fusing pairs of files into a folder, going on after an interruption, in one process or in several."""
+"""Fusing pairs of files into a folder, going on after interruptions."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path

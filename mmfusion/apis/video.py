@@ -1,6 +1,5 @@
 """Fusing videos, or folders of frames, into a video."""
 
-import logging
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -11,7 +10,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 from mmcv import VideoReader
-from mmengine.logging import print_log
 
 from mmfusion.datasets.transforms.loading import refuse_two_sizes
 from mmfusion.utils import (
@@ -31,6 +29,7 @@ from mmfusion.utils import (
     visible_array,
     write_bytes,
 )
+from mmfusion.utils.log import log_warning
 from mmfusion.utils.pairing import other_files
 
 # OpenCV's writers hold no higher rate, and say so as if they had no codec.
@@ -45,7 +44,7 @@ _Pair = tuple[np.ndarray, np.ndarray, tuple[str, str]]
 
 
 class Frames:
-    """Frames of a video file, or of a folder of images in the natural order of their names.
+    """Frames of a video file, or of a folder in natural order.
 
     Args:
         source: File or folder.
@@ -95,15 +94,15 @@ class Frames:
         return video
 
     def __len__(self) -> int:
-        """Number of frames; of a video as its header says, 0 where it does not."""
+        """Number of frames, as a video's header says; 0 without."""
         return self._length
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        """The frames: H×W×3 uint8 (B, G, R); infrared ones H×W, of the depth that the source has."""
+        """Give H×W×3 uint8 (B, G, R), or infrared H×W of any depth."""
         yield from (frame for _, frame in self.timed())
 
     def timed(self) -> Iterator[tuple[float, np.ndarray]]:
-        """The frames with their times in seconds: as a video says, or by their numbers and :attr:`fps`."""
+        """Give frames and seconds, as a video says or by :attr:`fps`."""
         if self.files is not None:
             yield from ((k / (self.fps or DEFAULT_FPS), self._read(file)) for k, file in enumerate(self.files))
             return
@@ -145,7 +144,7 @@ def pair_frames(
     ir_pattern: str | None = None,
     **reading,
 ) -> tuple[Frames, Frames]:
-    """Pair the frames of two folders by name, those of videos by order or by time.
+    """Pair frames of folders by name, of videos by order or time.
 
     Args:
         vi, ir: Videos, or folders of frames; without ``ir``, a folder of frames of four channels.
@@ -153,9 +152,6 @@ def pair_frames(
         by_time: Pair by time, whatever the rates and the lengths: each visible frame has the nearest infrared one.
         vi_pattern, ir_pattern: How names of frames pair; see :func:`mmfusion.utils.pair_images`.
         **reading: See :class:`Frames`.
-
-    Returns:
-        Of one length, as far as it is known before reading.
 
     Raises:
         ValueError: If names or lengths differ, or rates by more than 1 %.
@@ -227,7 +223,7 @@ def fuse_video(
     max_frames: int | None = None,
     **pairing,
 ) -> int:
-    """Fuse two videos, frame by frame.
+    """Fuse two videos, frame by frame, and count the frames written.
 
     Args:
         inferencer: Gives a list of images for two lists of arrays; with a task, annotated ones. Its options of reading
@@ -242,9 +238,6 @@ def fuse_video(
         by_order: See :func:`pair_frames`.
         max_frames: End after so many frames.
         **pairing: ``by_time`` and the patterns of :func:`pair_frames`.
-
-    Returns:
-        Number of frames written.
 
     Raises:
         ValueError: If the suffix is unknown, frames do not pair or have two sizes, or this OpenCV lacks the codec.
@@ -276,20 +269,15 @@ def fuse_video(
         if done == 0:
             raise ValueError(f'{vi}: no frame could be read')
     if len(frames[0]) > done and not by_time and done != max_frames:
-        print_log(
-            f'{vi} and {ir}: {done} of {len(frames[0])} frames could be read; are the files complete?',
-            'current',
-            logging.WARNING,
-        )
+        log_warning(f'{vi} and {ir}: {done} of {len(frames[0])} frames could be read; are the files complete?')
     return done
 
 
 @contextmanager
 def named_frames(names: Sequence[tuple[str, str]]) -> Iterator[None]:
-    """Name the frames in errors of an inferencer, which knows their place in its batch: ``pair 0``, ``infrared array 0``.
+    """Name frames in an inferencer's errors, which knows their places alone.
 
-    Args:
-        names: Visible and infrared frame of each pair of the batch.
+    ``pair 0`` and ``infrared array 0`` become the names of the visible and the infrared frame of that pair of the batch.
     """
     try:
         yield
@@ -325,7 +313,7 @@ def _refuse_pair(vi: np.ndarray, ir: np.ndarray, names: tuple[str, str], reading
 
 
 def _by_time(frames: tuple[Frames, Frames]) -> Iterator[_Pair]:
-    """Each visible frame with the infrared one that is nearest in time, until one of them has ended."""
+    """Pair each visible frame with the infrared one nearest in time."""
     infrared = enumerate(frames[1].timed())
     at, (time, frame) = next(infrared, (0, (0.0, None)))
     following = next(infrared, None)
@@ -341,13 +329,8 @@ def _by_time(frames: tuple[Frames, Frames]) -> Iterator[_Pair]:
 
 
 def _batches(items: Iterable[_Pair], size: int) -> Iterator[list[_Pair]]:
-    batch = []
-    for item in items:
-        batch.append(item)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
+    items = iter(items)
+    while batch := list(islice(items, size)):
         yield batch
 
 
@@ -364,7 +347,7 @@ def _refuse_incomplete(unfinished: Path, out: Path) -> None:
 
 @contextmanager
 def video_writer(out: Path, fps: float) -> Iterator[Callable[[np.ndarray], None]]:
-    """A function that appends frames to a video, which gets its name when all were written."""
+    """Append frames to a video, which gets its name at the end."""
     out.parent.mkdir(parents=True, exist_ok=True)
     unfinished = out.with_name(f'.{out.stem}.unfinished{out.suffix}')
     state = dict(writer=None, size=None, frames=0)
@@ -375,11 +358,9 @@ def video_writer(out: Path, fps: float) -> Iterator[Callable[[np.ndarray], None]
             # OpenCV's codecs would drop the last row or column.
             image = cv2.copyMakeBorder(image, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
             if state['writer'] is None:
-                print_log(
+                log_warning(
                     f'{out}: videos have even sizes: frames of {width}×{height} are written as '
-                    f'{image.shape[1]}×{image.shape[0]}, their border repeated.',
-                    'current',
-                    logging.WARNING,
+                    f'{image.shape[1]}×{image.shape[0]}, their border repeated.'
                 )
             height, width = image.shape[:2]
         if state['writer'] is None:

@@ -23,7 +23,10 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def print_any_text() -> None:
-    """Print what an encoding lacks as ``?``: ``↑`` on Windows, or bytes of names."""
+    """Print what an encoding lacks as ``?``.
+
+    Such as ``↑`` on Windows, or bytes of names that are no UTF-8.
+    """
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, 'reconfigure'):
             stream.reconfigure(errors='replace')
@@ -103,7 +106,10 @@ def verb(
 
 
 def _expand_home(args: tuple) -> None:
-    """Write the home for ``~`` in arguments, in place: of ``--vi=~/vi`` or ``NAME=~/dir`` most shells leave it."""
+    """Write the home for ``~`` in arguments, in place.
+
+    Most shells leave it in ``--vi=~/vi`` and ``NAME=~/dir``.
+    """
     for namespace in args:
         if isinstance(namespace, argparse.Namespace):
             vars(namespace).update({name: _with_home(value) for name, value in vars(namespace).items()})
@@ -125,13 +131,13 @@ def _interrupted() -> int:
 
 
 def _reader_ended() -> int:
-    """Let the rest of the output go: Python would write it at its end, and say that it cannot."""
+    """Let output without reader go, before Python tries to write it."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return _READER_ENDED
 
 
 def _report_overrides(args: tuple, error: Exception) -> int:
-    """Say an error that a value of ``--cfg-options`` may have led to, in whatever class; raise it where none were given."""
+    """Say an error that ``--cfg-options`` may have caused, or raise it."""
     given = _overrides(args)
     if not given:
         raise error
@@ -170,14 +176,14 @@ def _place(error: BaseException) -> str:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An error, and those in whose handling it was raised: a registry wraps those of a constructor."""
+    """An error, and those in whose handling it was raised."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
 
 
 def _package_message(error: BaseException) -> str | None:
-    """The text of an error that mmfusion raises for users, here or in a worker of a dataloader."""
+    """The text of mmfusion's own error, here or in a worker."""
     frames = traceback.extract_tb(error.__traceback__)
     if not frames or not isinstance(error, ERRORS):
         return None
@@ -191,7 +197,7 @@ def _package_message(error: BaseException) -> str | None:
 
 
 def _stock_message(error: BaseException) -> str | None:
-    """The text of an error of a registry, or of options that a class does not have."""
+    """The text of a registry's error, or of unknown options."""
     if isinstance(error, TypeError) and OPTION_ERRORS.search(str(error)):
         return f'the config gives an option that a class does not have, or lacks one: {error}. See docs/configs.md.'
     frames = traceback.extract_tb(error.__traceback__)

@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmengine.logging import MMLogger, print_log
 
 from mmfusion.registry import MODELS
-from mmfusion.utils.configs import drop_variables, find_config, override, read_config
+from mmfusion.utils.configs import drop_variables, find_config, override, read_config, walk
 
 from .setup_errors import check_numbers, check_phases
 
@@ -148,18 +148,11 @@ def without_sync_bn(node: object) -> int:
     Returns:
         How many were replaced; where there are any, the log says so.
     """
-    count = _replace_sync_bn(node)
-    if count:
-        print_log(f'SyncBN stands {count} times in the model and needs several processes on GPUs: using BN.', 'current')
-    return count
-
-
-def _replace_sync_bn(node):
-    if isinstance(node, dict):
-        own = node.get('type') == 'SyncBN'
-        if own:
-            node['type'] = 'BN'
-        return own + sum(_replace_sync_bn(value) for value in node.values())
-    if isinstance(node, list | tuple):
-        return sum(_replace_sync_bn(value) for value in node)
-    return 0
+    found = [part for _, part in walk(node) if isinstance(part, dict) and part.get('type') == 'SyncBN']
+    for part in found:
+        part['type'] = 'BN'
+    if found:
+        print_log(
+            f'SyncBN stands {len(found)} times in the model and needs several processes on GPUs: using BN.', 'current'
+        )
+    return len(found)

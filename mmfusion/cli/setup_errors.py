@@ -1,4 +1,4 @@
-"""One sentence for an error in setting up a run: which key of the config, what was found, what it said."""
+"""One sentence, with the key, for an error in setting up."""
 
 import logging
 import traceback
@@ -9,6 +9,8 @@ from typing import Any
 from urllib.error import URLError
 
 from mmengine.config import Config
+
+from mmfusion.utils.configs import walk
 
 _RUNNER = ('mmengine', 'runner', 'runner.py')
 _DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
@@ -68,7 +70,7 @@ def _config_of(frame: FrameType) -> Iterator[Config]:
 
 
 def _culprit(frames: list[FrameType], cfg: Config) -> tuple[str, Any]:
-    """The key and the value that could not be used: those of the innermost part that was being built."""
+    """The key and value of the innermost part being built."""
     key, value = str(cfg.filename or 'the config'), '…'
     for frame in frames:
         name = frame.f_code.co_name
@@ -83,24 +85,15 @@ def _culprit(frames: list[FrameType], cfg: Config) -> tuple[str, Any]:
                 key, value = (named, {k: v for k, v in built.items() if k != 'dataset'}) if named else (key, value)
         if name == 'build_from_cfg' and isinstance(frame.f_locals.get('cfg'), Mapping):
             part = frame.f_locals['cfg']
-            found = list(_paths(cfg.to_dict(), part))
-            value = {
-                k: v for k, v in part.items() if isinstance(v, str | int | float | bool | list | tuple | type(None))
-            }
-            key = found[0] if found else key
+            key = next((path for path, node in walk(cfg.to_dict()) if _holds(part, node)), key)
+            value = {k: v for k, v in part.items() if isinstance(v, str | int | float | list | tuple | None)}
     return key, value
 
 
-def _paths(node: Any, part: Mapping, path: str = '') -> Iterator[str]:
-    """Keys of a config at which a dict stands that ``part`` holds."""
-    if isinstance(node, Mapping):
-        if node.get('type') is not None and all(k in part and v == part[k] for k, v in node.items()):
-            yield path
-        for key, value in node.items():
-            yield from _paths(value, part, f'{path}.{key}' if path else key)
-    elif isinstance(node, list | tuple):
-        for k, value in enumerate(node):
-            yield from _paths(value, part, f'{path}.{k}')
+def _holds(part: Mapping, node: Any) -> bool:
+    """Tell whether ``part`` holds all of a typed dict."""
+    typed = isinstance(node, Mapping) and node.get('type') is not None
+    return typed and all(k in part and v == part[k] for k, v in node.items())
 
 
 def _offline(error: BaseException, frames: list[FrameType], cfg: Config) -> str:
@@ -111,7 +104,7 @@ def _offline(error: BaseException, frames: list[FrameType], cfg: Config) -> str:
     import torch
 
     folder = Path(torch.hub.get_dir()) / 'checkpoints'
-    keys = list(_values(cfg.to_dict(), asked))
+    keys = [path for path, value in walk(cfg.to_dict()) if value == asked]
     # A Pretrained init_cfg goes as a whole.
     cures = [f'{k.removesuffix(".checkpoint")}=None' for k in keys] or [
         'pretrained=None, or init_cfg=None, of that part'
@@ -122,15 +115,6 @@ def _offline(error: BaseException, frames: list[FrameType], cfg: Config) -> str:
         f'{source}: cannot be fetched ({error}). Put the file, fetched elsewhere, into {folder} as {name}, or start '
         f'without these weights: --cfg-options {" ".join(cures)}'
     )
-
-
-def _values(node: Any, wanted: str, path: str = '') -> Iterator[str]:
-    """Keys of a config with a value."""
-    if isinstance(node, Mapping):
-        for key, value in node.items():
-            yield from _values(value, wanted, f'{path}.{key}' if path else key)
-    elif node == wanted:
-        yield path
 
 
 def _short(text: str, most: int) -> str:

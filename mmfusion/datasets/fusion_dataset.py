@@ -100,10 +100,9 @@ class FusionDataset(BaseDataset):
         self._epoch[0], self._epoch[1] = seed, epoch
 
     def __getitem__(self, idx: int | tuple[int, int]) -> dict:
-        """As in mmengine, with random numbers of its own for each sample once :meth:`set_epoch` was called.
+        """Give a sample with random numbers of its own, after :meth:`set_epoch`.
 
-        Args:
-            idx: Index, and which of its repetitions in an epoch (``PatchSampler``).
+        ``idx`` is an index, or that and which of its repetitions in an epoch (``PatchSampler``).
         """
         idx, repetition = idx if isinstance(idx, tuple) else (int(idx), 0)
         if self._epoch[1] < 0:
@@ -157,7 +156,10 @@ class FusionDataset(BaseDataset):
         return kept
 
     def _is_kept(self, info: dict) -> bool:
-        """Whether ``filter_empty_gt`` and ``min_size`` keep a sample with boxes, which is for training, as in mmdet."""
+        """Tell whether ``filter_empty_gt`` and ``min_size`` keep a sample.
+
+        As in mmdet they hold for training, and for samples with boxes.
+        """
         if self.test_mode or 'instances' not in info or not self.filter_cfg:
             return True
         empty = self.filter_cfg.get('filter_empty_gt') and not info['instances']
@@ -200,24 +202,19 @@ class FusionDataset(BaseDataset):
         return [by_stem[n] for n in names]
 
     def _names(self, file: Path) -> list[str]:
-        """The stems in a list, whether or not its lines have an image's suffix (a stem may itself hold a dot)."""
+        """The stems in a list, whose lines may have an image's suffix."""
         lines = read_names(file)
         return [str(line.with_suffix('') if line.suffix.lower() in IMG_SUFFIXES else line) for line in lines]
 
     def _known(self, name: str, names: Container[str]) -> str:
-        """A line of a list as one of ``names``: it may have folders before it, or be a file's name."""
+        """A list's line as one of ``names``, which folders may precede."""
         last = Path(name).name
         patterns = [NamePattern(self.patterns[key]) for key in ('vi_path', 'ir_path') if self.patterns[key]]
         found = (pattern(line) for line in (name, last) for pattern in patterns)
         return next((n for n in (name, last, *found) if n in names), last)
 
     def parse_pair(self, stem: str, vi: Path, ir: Path) -> dict:
-        """Make the sample of one pair.
-
-        Args:
-            stem: Name without suffix.
-            vi, ir: The two files.
-        """
+        """Make the sample of one pair, from its stem and two files."""
         info = dict(
             img_path=str(vi),
             ir_path=str(ir),
@@ -236,7 +233,7 @@ class FusionDataset(BaseDataset):
         return info
 
     def _companions(self):
-        """What belongs to a pair by its name, where it was asked for: key of its folder → what precedes the stem."""
+        """Key of each companion's folder → what precedes the stem there."""
         keys = [k for k, folder in self.data_prefix.items() if folder and k.endswith('_path') and k not in _OWN]
         return {key: self.mask_prefix if key in ('mask_vi_path', 'mask_ir_path') else '' for key in keys}
 
@@ -255,7 +252,7 @@ class FusionDataset(BaseDataset):
         return texts
 
     def _listing(self, key: str) -> dict[str, Path]:
-        """The images in folder ``data_prefix[key]`` by stem, whatever their suffix; each folder is read once."""
+        """The images in folder ``data_prefix[key]`` by stem; read once."""
         if not hasattr(self, '_listings'):
             self._listings = {}
         if key not in self._listings:
@@ -266,7 +263,7 @@ class FusionDataset(BaseDataset):
         return self._listings[key]
 
     def _refuse_missing(self, stems: Sequence[str]) -> None:
-        """Labels and masks must be there for all images, or the first epoch would end at the first that has none."""
+        """Refuse images without label or mask before the first epoch."""
         for key, prefix in self._companions().items():
             try:
                 there = self._listing(key)
@@ -290,7 +287,7 @@ class FusionDataset(BaseDataset):
 
 
 def _checked_metainfo(metainfo: Mapping | None) -> dict:
-    """Check the classes and colours that a user gives: names, each once, in a sequence or in a file of one a line."""
+    """Check a user's classes and colours; classes may be a file's lines."""
     if not isinstance(metainfo, Mapping | None):
         raise ValueError(f'metainfo is {metainfo!r}; expected a dict, such as dict(classes=("car", "person")).')
     metainfo = {key: value for key, value in (metainfo or {}).items() if value is not None}
@@ -315,7 +312,7 @@ def _checked_metainfo(metainfo: Mapping | None) -> dict:
 
 @contextmanager
 def _seeded(*entropy):
-    """Seed the generators of random, NumPy and torch by some numbers, and set them back at the end."""
+    """Seed all generators by some numbers, and set them back afterwards."""
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     seeds = np.random.SeedSequence(entropy).generate_state(3)
     random.seed(int(seeds[0]))

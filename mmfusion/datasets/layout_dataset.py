@@ -23,8 +23,8 @@ class LayoutDataset(FusionDataset):
     names mark boxes to be ignored.
 
     Labels, boxes and masks are looked for only when asked, so that a folder that holds images alone can be used.
-    Masks of salient objects belong to no distributed dataset; they are expected in ``mask_vi`` and ``mask_ir`` beside
-    the images, where ``mmfusion masks`` can write them (see ``docs/datasets.md``).
+    Masks of salient objects belong to no distributed dataset; they are expected in the folders that ``MASKS`` names, where
+    ``mmfusion masks`` can write them (see ``docs/datasets.md``).
 
     Args:
         split: One of ``SPLITS``.
@@ -48,6 +48,7 @@ class LayoutDataset(FusionDataset):
 
     SPLITS = ('train', 'test')
     FOLDERS = {}
+    MASKS = 'mask_{modality}'
     BOX_SUFFIX = '.xml'
     PATTERNS = {}
     ALIASES = {}
@@ -106,7 +107,7 @@ class LayoutDataset(FusionDataset):
         return dict(kwargs, vi_pattern=vi, ir_pattern=ir, patterns=patterns)
 
     def _with_classes(self, kwargs: dict) -> dict:
-        """Name the classes as ``class_map`` does, where ``metainfo`` does not choose among them."""
+        """Name classes as ``class_map`` does, unless ``metainfo`` chooses them."""
         known, metainfo = self.METAINFO['classes'], dict(kwargs.get('metainfo') or {})
         wrong = [name for name in self.class_map if known and name not in known]
         if wrong:
@@ -132,7 +133,8 @@ class LayoutDataset(FusionDataset):
 
     def folders(self) -> dict[str, str]:
         """Give the folders of the split by key, relative to ``data_root``."""
-        return {key: folder.format(split=self.split) for key, folder in self.FOLDERS.items()}
+        masks = {f'mask_{m}_path': self.MASKS.replace('{modality}', m) for m in ('vi', 'ir')}
+        return {key: folder.format(split=self.split) for key, folder in {**masks, **self.FOLDERS}.items()}
 
     def _refuse_missing(self, stems: Sequence[str]) -> None:
         super()._refuse_missing(stems)
@@ -163,7 +165,7 @@ class LayoutDataset(FusionDataset):
         return info
 
     def _leave_out_outside(self, stem: str, info: dict) -> None:
-        """Leave out boxes that the image does not hold, as mmdet does; all of them are those of another image or size."""
+        """Leave out boxes outside of the image; refuse it if all are."""
         boxes = info['instances']
         if boxes:
             size, name = (info['height'], info['width']), f'{self._boxes.file(stem)}, image {stem}'
@@ -171,14 +173,14 @@ class LayoutDataset(FusionDataset):
 
     @staticmethod
     def _size(vi: Path, ir: Path) -> tuple[int, int]:
-        """Height and width of a pair; of the infrared image where the visible one is damaged, and may not be needed."""
+        """Height and width, by the infrared image where the visible is damaged."""
         try:
             return read_size(vi)
         except ImageReadError:
             return read_size(ir)
 
     def _label_map(self):
-        """Index in the dataset's classes → index in those of the user's ``metainfo``, or 255; None where they agree."""
+        """Index in the dataset's classes → in the user's, or 255."""
         known, wanted = list(self.METAINFO['classes']), list(self.metainfo['classes'])
         names = [self.class_map.get(name, name) for name in known]
         if names == wanted or not known:

@@ -1,4 +1,6 @@
-"""Label maps from boxes by two principal component analyses of DINOv2's features (GFFusion, section IV-A.1, Fig. 5).
+"""Label maps from boxes by two PCAs of DINOv2's features.
+
+GFFusion, section IV-A.1, Fig. 5.
 
 The paper says: a PCA, whose first component, thresholded, gives the foreground; based on the foreground's features a
 second PCA, which gives the object. Ours are: that both are taken inside each box, the thresholds, and which side of a
@@ -45,12 +47,12 @@ def centrality(height, width):
 
 
 def _alike(points):
-    """Whether N×C points are equal but for rounding, which must not pass for a principal component."""
+    """Tell whether N×C points are equal but for rounding."""
     return bool((points - points.mean(0)).abs().max() <= 1e-5 * points.abs().max())
 
 
 def _scaled_component(points, central):
-    """The first principal component of N×C points, turned by :func:`centre_sign` and stretched to [0, 1]; N."""
+    """The first principal component, turned by :func:`centre_sign`, in [0, 1]; N."""
     values = fit_pca(points, 1).project(points)[:, 0]
     values = values * centre_sign(values, central)
     return rescale(values, values.min(), values.max())
@@ -193,7 +195,7 @@ class BoxLabeller:
 
 
 def to_picture(image, device='cpu'):
-    """Turn uint8 H×W or H×W×3 (B, G, R) into 3×H×W in [0, 1], R, G, B."""
+    """Turn uint8 H×W or H×W×3 (B, G, R) into 3×H×W in [0, 1]."""
     image = np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image[..., ::-1]
     return torch.from_numpy(np.ascontiguousarray(image)).to(device).permute(2, 0, 1).float() / 255
 

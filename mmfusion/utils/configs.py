@@ -1,11 +1,12 @@
-"""Configs of mmfusion by name, and what their metafiles say; without torch, so that a wrong name is said at once."""
+"""Configs by name, and their metafiles; without torch, to be fast."""
 
 import difflib
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import yaml
 from mmengine.config import Config, DictAction
@@ -40,7 +41,7 @@ class OptionError(ValueError):
 
 
 class Overrides(DictAction):
-    """Read ``KEY=VALUE …`` of the command line, and name what is written otherwise."""
+    """Read ``KEY=VALUE …`` of the command line, and name anything else."""
 
     def __call__(self, parser, namespace, values, option_string=None):
         """Read the values; ends the program if one has no ``=``."""
@@ -145,7 +146,7 @@ def _cure(file: str | Path, error: Exception) -> str:
 
 
 def _names_no_variable(record: logging.LogRecord) -> bool:
-    """Keep mmengine from a line for each variable of the environment, each time; the config shows their values."""
+    """Drop mmengine's line for each variable that a config reads."""
     return not record.getMessage().startswith('Using env variable')
 
 
@@ -169,7 +170,10 @@ def override(cfg: Config, options: dict | None) -> None:
 
 
 def _refuse_unread(cfg, name):
-    """Refuse an override that would change nothing: of no key, or of a variable from which values were built already."""
+    """Refuse an override that would change nothing.
+
+    It is of no key, or of a variable from which values were built already.
+    """
     key = name.partition('.')[0]
     if key in RUN_KEYS:
         return
@@ -191,7 +195,7 @@ def _refuse_unread(cfg, name):
 
 
 def drop_variables(cfg: Config) -> None:
-    """Take variables of a config's files out of it, in place: no run reads them.
+    """Take variables that no run reads out of a config, in place.
 
     In a dumped config they would look as if they could be changed, and change nothing. Where a config imports modules of its
     own (``custom_imports``), a hook there may read a key: then only variables go from which other values were built.
@@ -204,7 +208,7 @@ def drop_variables(cfg: Config) -> None:
 
 
 def _places(node, key, value, path):
-    """Keys inside of a part of a config that have this name, or hold the same dict or list."""
+    """Keys of a config's part with this name, dict or list."""
     items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list | tuple) else ()
     for name, part in items:
         if name == key or (value and isinstance(value, dict | list) and part == value):
@@ -213,16 +217,30 @@ def _places(node, key, value, path):
             yield from _places(part, key, value, f'{path}.{name}')
 
 
+def walk(node: Any, path: str = '') -> Iterator[tuple[str, Any]]:
+    """Yield nested dicts, lists and their values with their keys, outermost first."""
+    yield path, node
+    items = node.items() if isinstance(node, Mapping) else enumerate(node) if isinstance(node, list | tuple) else ()
+    for key, value in items:
+        yield from walk(value, f'{path}.{key}' if path else str(key))
+
+
+def innermost(dataset: dict) -> dict:
+    """Find the config of the dataset that a RepeatDataset or MultiImageMixDataset wraps."""
+    while isinstance(dataset.get('dataset'), dict):
+        dataset = dataset['dataset']
+    return dataset
+
+
 def _letters(name: str) -> str:
     return re.sub(r'[^a-z0-9]', '', name.lower())
 
 
 @lru_cache
 def published() -> dict[str, dict]:
-    """Read the entries of all metafiles.
+    """Read the entries of all metafiles: config → entry with its ``Collection``.
 
-    Returns:
-        Name of a config → its entry (docs/configs.md), with its ``Collection``.
+    docs/configs.md says what they hold.
 
     Raises:
         ValueError: If a metafile cannot be read, or lacks a key.

@@ -48,14 +48,13 @@ def open_header(path: str | Path) -> Image.Image:
 def open_image(path: str | Path, stored: bool = False) -> Image.Image | np.ndarray:
     """Decode an image file.
 
+    An image of 8 bits or 1 bit a channel is turned as EXIF says; of more bits it is what the file holds, H×W or H×W×C (B,
+    G, R).
+
     Args:
         path: The file.
         stored: Give the numbers of grey files of 2 or 4 bits, and of PGM, as they are written; decoders spread them to the
             full scale.
-
-    Returns:
-        An image of 8 bits or 1 bit a channel, turned as EXIF says; or what the file holds with
-        more bits, H×W or H×W×C (B, G, R).
     """
     if Path(path).suffix.lower() == '.npy':
         return read_array(path)
@@ -122,7 +121,7 @@ def _unreadable(path: str | Path, reason: object) -> ImageReadError:
 
 
 def tiff_tags(path: str | Path) -> dict[int, Any] | None:
-    """Read the tags of a TIFF's first image; None where there are none."""
+    """Read the tags of a TIFF's first image; None without."""
     try:
         with open(path, 'rb') as f:
             head = f.read(8)
@@ -138,7 +137,7 @@ def tiff_tags(path: str | Path) -> dict[int, Any] | None:
 
 
 def _refuse_tiff(tags: dict[int, Any], path: str | Path) -> None:
-    """Refuse kinds of TIFF that the decoders read as other values, without a word."""
+    """Refuse TIFFs that the decoders read wrongly, without a word."""
     bits, samples = max(tags.get(_BITS, (1,))), tags.get(_SAMPLES, 1)
     signed = 2 in tags.get(_FORMAT, ())
     if samples > 4:
@@ -155,7 +154,7 @@ def _refuse_tiff(tags: dict[int, Any], path: str | Path) -> None:
 
 
 def _refuse_pages(img: Image.Image, path: str | Path) -> None:
-    """Refuse a file of several images; smaller versions of the first one, as in maps, are none."""
+    """Refuse a file of several images; smaller versions are none."""
     pages = getattr(img, 'n_frames', 1) if img.format in _PAGED else 1
     if img.format == 'TIFF' and pages > 1:
         reduced = 0
@@ -171,7 +170,10 @@ def _refuse_pages(img: Image.Image, path: str | Path) -> None:
 
 
 def _highest(img: Image.Image) -> int | None:
-    """The highest number that an opened grey file can hold, where its decoder will spread it to the full scale."""
+    """Find the highest number that an opened grey file can hold.
+
+    None where its decoder does not spread this to the full scale.
+    """
     if img.mode not in ('L', 'I') or not img.tile:
         return None
     kind = img.tile[0][3]
@@ -182,7 +184,7 @@ def _highest(img: Image.Image) -> int | None:
 
 
 def _turned(values: np.ndarray, orientation: int) -> np.ndarray:
-    """An array turned as EXIF says."""
+    """Turn an array as EXIF says."""
     values = values.swapaxes(0, 1) if orientation > 4 else values
     rows = -1 if orientation in (3, 4, 7, 8) else 1
     columns = -1 if orientation in (2, 3, 6, 7) else 1
@@ -190,7 +192,10 @@ def _turned(values: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def _is_deep_colour(img: Image.Image, path: str | Path) -> bool:
-    """Whether an opened file has several channels of 16 bits, of which Pillow would keep the upper 8 and say nothing."""
+    """Tell whether a file has several channels of 16 bits.
+
+    Of these Pillow would keep the upper 8, and say nothing.
+    """
     if img.mode[0] in 'IF':
         return False
     if img.format == 'JPEG2000':
@@ -212,7 +217,7 @@ def quiet_opencv() -> Iterator[None]:
 
 
 def decode_by_opencv(path: str | Path) -> np.ndarray:
-    """Decode a file as it is, H×W or H×W×C (B, G, R), of any depth."""
+    """Decode a file as it is, H×W or H×W×C, of any depth."""
     with open(path, 'rb') as f:
         data = np.frombuffer(f.read(), np.uint8)
     try:
@@ -245,10 +250,7 @@ def convert(img: Image.Image, mode: str, path: str | Path) -> Image.Image:
 
 
 def read_array(path: str | Path) -> np.ndarray:
-    """Read an image or a map from a ``.npy``.
-
-    Returns:
-        H×W or H×W×C numbers.
+    """Read an image or a map, H×W or H×W×C, from a ``.npy``.
 
     Raises:
         ImageReadError: If the file is missing, damaged, or holds something else.
@@ -269,10 +271,9 @@ def read_array(path: str | Path) -> np.ndarray:
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
-    """Read the size of an image from its header; it may be turned by EXIF.
+    """Read an image's height and width from its header, not turned.
 
-    Returns:
-        Height and width; (0, 0) of a file that cannot be read, which its reader will name.
+    (0, 0) of a file that cannot be read, which its reader will name.
     """
     try:
         if Path(path).suffix.lower() == '.npy':
@@ -284,15 +285,14 @@ def image_size(path: str | Path) -> tuple[int, int]:
 
 
 def orientation_of(img: Image.Image) -> int:
-    """Read how an opened image is turned when it is read, as EXIF counts it; 1 is upright."""
+    """Read how an opened image is turned, as EXIF counts it."""
     return img.getexif().get(ExifTags.Base.Orientation, 1)
 
 
 def read_orientation(path: str | Path) -> int:
-    """Read the orientation of a camera's file (JPEG, TIFF, WebP) from its header.
+    """Read the EXIF orientation of a camera's file (JPEG, TIFF, WebP).
 
-    Returns:
-        1 of an upright one, and of a file that has none or cannot be read.
+    1 of an upright one, and of a file that has none or cannot be read.
     """
     try:
         with open_header(path) as img:
@@ -302,13 +302,9 @@ def read_orientation(path: str | Path) -> int:
 
 
 def read_size(path: str | Path) -> tuple[int, int]:
-    """Read the size that an image has when it is read: turned as EXIF says.
+    """Read an image's height and width, turned as EXIF says.
 
-    Args:
-        path: The file; of most formats only its header is read.
-
-    Returns:
-        Height and width.
+    Of most formats only the header is read.
 
     Raises:
         ImageReadError: If the file is missing or damaged.

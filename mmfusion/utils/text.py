@@ -1,4 +1,4 @@
-"""Text files that people wrote: lists, labels, texts; and names in them."""
+"""Text files that people wrote, and names in them."""
 
 import codecs
 import difflib
@@ -45,7 +45,9 @@ def read_names(path: str | Path) -> list[Path]:
 
 
 def json_text(content: object, **options) -> str:
-    """Write JSON as readable text; with escapes where names hold bytes that are no UTF-8.
+    """Write JSON as readable text.
+
+    Where names hold bytes that are no UTF-8, it has escapes.
 
     Args:
         content: What to write.
@@ -60,7 +62,7 @@ def json_text(content: object, **options) -> str:
 
 
 def composed(name: str) -> str:
-    """Give a name in Unicode's composed form: macOS writes an accent as a letter of its own, which looks the same."""
+    """Give a name in Unicode's composed form, as macOS does not."""
     return unicodedata.normalize('NFC', name)
 
 

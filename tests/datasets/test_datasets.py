@@ -496,7 +496,7 @@ def test_bad_annotations_are_named(folders, tmp_path, text, message):
 
 def test_one_box_outside_of_its_image_is_left_out(folders, tmp_path, monkeypatch):
     lines = []
-    monkeypatch.setattr('mmfusion.datasets.boxes.print_log', lambda text, *_: lines.append(text))
+    monkeypatch.setattr('mmfusion.utils.log.print_log', lambda text, *_: lines.append(text))
     root = shutil.copytree(folders['m3fd'], tmp_path / 'm3fd')
     text = VOC.format(name='Car', difficult=0, xmax=8)
     box = text[text.index('<object>') : text.index('</object>') + len('</object>')]
@@ -686,7 +686,7 @@ def own(root, *pipeline, **options):
 def test_a_class_that_is_ignored_is_noticed(labelled, monkeypatch):
     """Masks of 0 and 255 were taken as labels, and nothing was learnt of their object."""
     lines = []
-    monkeypatch.setattr('mmfusion.datasets.transforms.labels.print_log', lambda text, *_: lines.append(text))
+    monkeypatch.setattr('mmfusion.utils.log.print_log', lambda text, *_: lines.append(text))
     dataset = own(labelled, dict(type='mmfusion.LoadSegLabels'))
     assert set(np.unique(dataset[0]['gt_seg_map'])) == {0, 255}
     dataset[1]

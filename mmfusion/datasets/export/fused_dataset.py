@@ -1,4 +1,4 @@
-"""A dataset of fused images in the layout that mmseg's or mmdet's own dataset classes read."""
+"""A dataset of fused images, laid out for mmseg's or mmdet's classes."""
 
 import copy
 import json
@@ -89,7 +89,10 @@ class FusedDataset:
             )
 
     def todo(self) -> list[tuple[str, dict]]:
-        """List part and sample of each image still to be made, or to be made again of sources that changed."""
+        """List part and sample of each image still to be made.
+
+        Those whose sources changed are made again.
+        """
         before = None if self.overwrite else read_record(self.out / RECORD, CURE)
         changed = changed_sources(before, self._signatures(), self.out)
         return [
@@ -111,14 +114,9 @@ class FusedDataset:
         }
 
     def write(self, make: Callable[[np.ndarray, str], np.ndarray], show_progress: bool = True) -> tuple[int, int]:
-        """Make and write what is not there.
+        """Make and write what is not there; count it, and the rest.
 
-        Args:
-            make: (pair H×W×4 uint8, its name) → H×W×3 uint8.
-            show_progress: Whether to draw a progress bar.
-
-        Returns:
-            Numbers of images made, and of images that were there.
+        ``make`` turns a pair, H×W×4 uint8, and its name into H×W×3 uint8.
         """
         todo = self.todo()
         if todo:
@@ -144,7 +142,7 @@ class FusedDataset:
         return len(todo), sum(map(len, self.infos.values())) - len(todo)
 
     def _load(self, name: str, info: dict) -> dict:
-        """A sample with its image; labels are looked at, so that mmseg meets none that does not fit."""
+        """A sample with its image, and with labels that were checked."""
         results = copy.deepcopy(info)
         if 'synthetic' in info:
             results['reduce_zero_label'] = False  # files hold the labels before any of them is ignored
@@ -190,7 +188,7 @@ class FusedDataset:
         return dataset, lines
 
     def _tail(self, lines: list[str], evaluator: Callable[[str], str]) -> str:
-        """The dataloaders and evaluators of the parts that are called as in a config."""
+        """The dataloaders and evaluators of parts, called as in a config."""
         names = list(self.parts)
         val = next((n for n in ('val', 'test') if n in names), None)
         test = next((n for n in ('test', 'val') if n in names), None)

@@ -79,7 +79,7 @@ class ForegroundCrop(BaseTransform):
         return results
 
     def _around_a_pixel(self, salient: np.ndarray, shape: Sequence[int]) -> _Place | None:
-        """A patch that holds a salient pixel, which is drawn first; None where there is none."""
+        """A patch around a salient pixel, drawn first; None without one."""
         rows, cols = np.nonzero(salient)
         if len(rows) == 0:
             return None
@@ -90,7 +90,7 @@ class ForegroundCrop(BaseTransform):
         )
 
     def _first_salient(self, salient: np.ndarray, shape: Sequence[int]) -> _Place | None:
-        """The first of some uniform patches that holds a salient pixel; None where none does."""
+        """The first of some uniform patches with a salient pixel, if any."""
         for _ in range(self.attempts if salient.any() else 0):
             place = self._anywhere(shape)
             if salient[place].any():

@@ -1,14 +1,13 @@
-"""Loading of segmentation labels with checks that mmseg's own loader does not make."""
+"""Loading of segmentation labels, checked as mmseg's loader does not."""
 
-import logging
 from pathlib import Path
 
 import numpy as np
 from mmcv.transforms import BaseTransform
-from mmengine.logging import print_log
 
 from mmfusion.registry import TRANSFORMS
 from mmfusion.utils import read_label_map
+from mmfusion.utils.log import log_warning
 
 _NOTICED = set()
 
@@ -74,11 +73,9 @@ class LoadSegLabels(BaseTransform):
         folder = Path(path).parent
         if highest >= 1 and labels.tolist() == [0, self.ignore_index] and folder not in _NOTICED:
             _NOTICED.add(folder)
-            print_log(
+            log_warning(
                 f'{path}: has the labels 0 and {self.ignore_index} alone, and {self.ignore_index} is what is ignored. If it '
-                'is a mask of one class, save that class as 1: nothing would be learnt of it.',
-                'current',
-                logging.WARNING,
+                'is a mask of one class, save that class as 1: nothing would be learnt of it.'
             )
 
     def __repr__(self) -> str:
@@ -88,16 +85,7 @@ class LoadSegLabels(BaseTransform):
 def map_labels(
     seg_map: np.ndarray, label_map: dict[int, int] | None = None, reduce_zero_label: bool = False
 ) -> np.ndarray:
-    """Apply mmseg's ``reduce_zero_label`` (0 and 255 → 255), then ``label_map``.
-
-    Args:
-        seg_map: uint8.
-        label_map: Labels to replace.
-        reduce_zero_label: Whether label 0 means unlabelled.
-
-    Returns:
-        uint8 of the same shape.
-    """
+    """Apply mmseg's ``reduce_zero_label`` (0 and 255 → 255), then ``label_map``, to uint8."""
     table = np.arange(256)
     if reduce_zero_label:
         table = np.where((table == 0) | (table == 255), 255, table - 1)

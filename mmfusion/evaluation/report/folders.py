@@ -1,4 +1,4 @@
-"""Evaluation of folders of fused images: pairing, computing in processes, resuming, and the files of results."""
+"""Evaluation of folders of fused images, in processes, and its files."""
 
 import csv
 import io
@@ -106,8 +106,7 @@ def pair_folders(
             stands for all methods. See :func:`mmfusion.utils.list_images`.
 
     Returns:
-        Images, files by folder's name and image, and what is
-        missing in words.
+        Images, files by folder's name and image, and what is missing in words.
 
     Raises:
         FileNotFoundError: If a folder does not exist, or there is no image to evaluate.
@@ -167,9 +166,6 @@ def read_part(name: str, files: Mapping[str, str | Path], **reading) -> np.ndarr
 
     Returns:
         H×W×3 (B, G, R) uint8, or H×W where there is one channel.
-
-    Raises:
-        ImageReadError: If the file cannot be read.
     """
     if name not in ('ir', 'vi'):
         return read_shown(files[name], 'result')
@@ -181,7 +177,7 @@ def read_part(name: str, files: Mapping[str, str | Path], **reading) -> np.ndarr
 
 
 def load_image(path: str | Path, depth16: str = 'full') -> Tensor:
-    """Read an image as the protocols want it: 1×C×H×W uint8, R, G, B, or one channel where the file has one."""
+    """Read an image for the protocols, 1×C×H×W uint8, R, G, B."""
     return _tensor(read_shown(path, depth16))
 
 
@@ -193,13 +189,7 @@ def _tensor(image: np.ndarray) -> Tensor:
 def evaluate_files(
     fused: str | Path, ir: str | Path, vi: str | Path, metrics: Sequence[str], protocol: str, **reading
 ) -> tuple[dict[str, float], dict[str, str]]:
-    """Evaluate one fused image.
-
-    Args:
-        fused, ir, vi: Files.
-        metrics: Names.
-        protocol: ``'tang'`` or ``'vifb'``.
-        **reading: How sources become 8 bits; see :func:`mmfusion.utils.check_reading`.
+    """Evaluate one fused image; options are those of :func:`read_part`.
 
     Returns:
         Metric → value, and metric → reason where it is NaN.
@@ -350,7 +340,7 @@ def _run(
 
 
 def _run_shares(jobs: Sequence[_Job]) -> list[_Outcome]:
-    """Share jobs among processes, and gather what comes out; an error of one is raised in all."""
+    """Share jobs among processes, and gather outcomes; all raise one's error."""
     outcomes, error = [], None
     try:
         outcomes = [_work(jobs[i]) for i in DefaultSampler(jobs, shuffle=False, round_up=False)]
@@ -388,7 +378,7 @@ def _take_over(earlier: Results | None, results: Results, method: str, image: st
 
 
 def save(results: Results, out_dir: str | Path) -> None:
-    """Write ``metrics.csv`` (``method,image,metric,value``, full precision) and ``metrics.json`` into ``out_dir``."""
+    """Write ``metrics.csv`` (``method,image,metric,value``, full precision) and ``metrics.json``."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator='\n')
     writer.writerow(['method', 'image', 'metric', 'value'])

@@ -1,4 +1,4 @@
-"""The report: one HTML file that needs no other file and no network."""
+"""The report: one HTML file that needs no other."""
 
 import base64
 import math
@@ -18,12 +18,7 @@ from .tables import notes, summarize
 
 
 def choose_pictures(results: Results, limit: int | None) -> list[str]:
-    """Choose the gallery's images: best and worst of methods and metrics first.
-
-    Args:
-        results: The values.
-        limit: At most so many; None for all.
-    """
+    """Choose at most ``limit`` images, best and worst ones first."""
     if limit is None or limit >= len(results.images):
         return list(results.images)
     chosen = {}
@@ -93,11 +88,7 @@ def write_html(
 
 
 def best_and_worst(results: Results, metric: str) -> dict[str, tuple[str, str]]:
-    """Find the best and worst image of each method under a metric.
-
-    Returns:
-        Method → (best, worst); methods without a defined value are left out.
-    """
+    """Find each method's best and worst image under a metric, where defined."""
     sign = -1 if METRIC_SPECS[metric].higher_is_better else 1
     found = {}
     for method in results.methods:
