@@ -162,6 +162,12 @@ def pair_frames(
             raise ValueError(f'{vi}: a file; expected a folder of frames of four channels, which no video has.')
         return Frames(vi, four=True, **reading), Frames(vi, infrared=True, four=True, **reading)
     frames = Frames(vi, **reading), Frames(ir, infrared=True, **reading)
+    videos = [f.source for f in frames if f.files is None]
+    if videos and (vi_pattern or ir_pattern):
+        raise ValueError(
+            f'{videos[0]}: a video, whose frames have no names: vi_pattern and ir_pattern (--vi-pattern, --ir-pattern) say '
+            'how frames of two folders pair. Leave them out.'
+        )
     if vi_pattern == ir_pattern and Path(vi).samefile(ir):
         raise ValueError(f'{vi}: given as the visible and as the infrared frames; expected two.')
     if by_order and by_time:
@@ -214,6 +220,7 @@ def fuse_video(
     batch_size: int = 1,
     show_progress: bool = True,
     by_order: bool = False,
+    max_frames: int | None = None,
     **pairing,
 ) -> int:
     """Fuse two videos, frame by frame, and count the frames written.
@@ -229,6 +236,7 @@ def fuse_video(
         batch_size: Frames that go to the model together.
         show_progress: Whether to draw a progress bar.
         by_order: See :func:`pair_frames`.
+        max_frames: End after so many frames.
         **pairing: ``by_time`` and the patterns of :func:`pair_frames`.
 
     Raises:
@@ -248,9 +256,10 @@ def fuse_video(
     done = 0
     with (
         video_writer(out, fps or frames[0].fps or (None if by_time else frames[1].fps) or DEFAULT_FPS) as write,
-        track(None, 'fusing', 'frame', len(frames[0]) or None, show_progress) as bar,
+        track(None, 'fusing', 'frame', min(len(frames[0]), max_frames or len(frames[0])) or None, show_progress) as bar,
     ):
-        for batch in _batches(_by_time(frames) if by_time else _together(frames), batch_size):
+        pairs = _by_time(frames) if by_time else _together(frames)
+        for batch in _batches(islice(pairs, max_frames), batch_size):
             with named_frames([names for *_, names in batch]):
                 images = inferencer([v for v, *_ in batch], [i for _, i, _ in batch], batch_size=len(batch))
             for image in images:
@@ -259,7 +268,7 @@ def fuse_video(
             bar.update(len(images))
         if done == 0:
             raise ValueError(f'{vi}: no frame could be read')
-    if len(frames[0]) > done and not by_time:
+    if len(frames[0]) > done and not by_time and done != max_frames:
         log_warning(f'{vi} and {ir}: {done} of {len(frames[0])} frames could be read; are the files complete?')
     return done
 
@@ -341,7 +350,7 @@ def video_writer(out: Path, fps: float) -> Iterator[Callable[[np.ndarray], None]
     """Append frames to a video, which gets its name at the end."""
     out.parent.mkdir(parents=True, exist_ok=True)
     unfinished = out.with_name(f'.{out.stem}.unfinished{out.suffix}')
-    state = dict(writer=None, size=None)
+    state = dict(writer=None, size=None, frames=0)
 
     def write(image: np.ndarray) -> None:
         height, width = image.shape[:2]
@@ -364,8 +373,13 @@ def video_writer(out: Path, fps: float) -> Iterator[Callable[[np.ndarray], None]
                 )
         if state['size'] != (height, width):
             # OpenCV drops such frames without a word.
-            raise ValueError(f'{out}: frames of two sizes, {state["size"]} and {(height, width)} (height, width)')
+            size = state['size'][::-1]
+            raise ValueError(
+                f'{out}: frames of two sizes: frame {state["frames"]} is {width}×{height}, those before it '
+                f'{size[0]}×{size[1]} (width×height). Bring all of them to one size, or fuse each size by itself.'
+            )
         state['writer'].write(image)
+        state['frames'] += 1
 
     try:
         yield write

@@ -13,6 +13,7 @@ from mmengine.config import Config
 from mmfusion.utils.configs import walk
 
 _RUNNER = ('mmengine', 'runner', 'runner.py')
+_DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 _LOOPS = ('mmengine', 'runner', 'loops.py')
 # What the Runner builds from keys of other names than its methods.
 _KEYS = {
@@ -46,7 +47,8 @@ def setup_message(error: BaseException, chain: list[BaseException]) -> str | Non
     key, value = _culprit([frame for frame, _ in root], cfg)
     frame, line = root[-1]
     place = f'{Path(*Path(frame.f_code.co_filename).parts[-2:])}, line {line}'
-    reason = _short(' '.join(str(error).split()).partition(' Please check whether')[0], 400) or 'no reason given'
+    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    reason = _short(' '.join(text.split()).partition(' Please check whether')[0], 400) or 'no reason given'
     if reason == 'None is not a callable object':  # mmengine looks at an optimizer's signature before it is known
         reason = 'no class of its type is registered'
     return (
@@ -77,6 +79,10 @@ def _culprit(frames: list[FrameType], cfg: Config) -> tuple[str, Any]:
             named = _KEYS.get(named, named)
             if named in cfg:
                 key, value = named, cfg[named]
+            elif named == 'dataloader':  # the one of the loop that is being built
+                built = frame.f_locals.get('dataloader')
+                named = next((k for k in _DATALOADERS if cfg.get(k) is not None and cfg[k] == built), None)
+                key, value = (named, {k: v for k, v in built.items() if k != 'dataset'}) if named else (key, value)
         if name == 'build_from_cfg' and isinstance(frame.f_locals.get('cfg'), Mapping):
             part = frame.f_locals['cfg']
             key = next((path for path, node in walk(cfg.to_dict()) if _holds(part, node)), key)
@@ -121,7 +127,7 @@ def check_numbers(cfg: Config) -> None:
     Raises:
         ValueError: If one is of another kind or out of its range; with its key.
     """
-    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+    for name in _DATALOADERS:
         loader = cfg.get(name)
         if not isinstance(loader, dict | list | None):
             raise ValueError(f'{name} is {loader!r}; expected a dict with a dataset, or None. See docs/configs.md.')

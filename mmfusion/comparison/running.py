@@ -182,7 +182,7 @@ def last_checkpoint(folder):
     note = Path(folder) / 'last_checkpoint'
     if not note.is_file():
         return None
-    file = Path(folder) / Path(note.read_text().strip()).name
+    file = Path(folder) / Path(note.read_text(encoding='utf-8').strip()).name
     return file if file.is_file() else None
 
 

@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from mmfusion.utils import NamePattern, read_size, read_text
+from mmfusion.utils.log import log_warning
 from mmfusion.utils.pairing import stem_below
 from mmfusion.utils.text import composed
 
@@ -205,6 +206,7 @@ class AnnotatedBoxes:
         boxes = boxes.reshape(-1, 4)
         if size == 'fractions':
             boxes = boxes * np.float32([width, height, width, height])
+        boxes = boxes[boxes_inside(boxes.tolist(), (height, width), f'{file}, {modality} image {stem}')]
         clipped = boxes.clip(0, np.float32([width, height, width, height]))
         flat = (clipped[:, 2:] <= clipped[:, :2]).any(axis=1)
         if flat.any():
@@ -212,6 +214,31 @@ class AnnotatedBoxes:
                 f'{file}: box {boxes[flat][0].tolist()} (x1, y1, x2, y2) has no area in the image of {width}×{height}'
             )
         return clipped
+
+
+def boxes_inside(boxes: Sequence[Sequence[float]], size: tuple[int, int], name: str) -> list[bool]:
+    """Tell which boxes an image holds.
+
+    Others are to be left out, as mmdet does, which the log says.
+
+    Args:
+        boxes: x1, y1, x2, y2 in pixels of each.
+        size: Height and width of the image.
+        name: Of the annotation or image, for messages.
+
+    Raises:
+        ValueError: If no box lies in the image: they are those of another one.
+    """
+    height, width = size
+    inside = [x1 < width and y1 < height and x2 > 0 and y2 > 0 for x1, y1, x2, y2 in boxes]
+    if all(inside):
+        return inside
+    box = [float(value) for value in boxes[inside.index(False)]]
+    text = f'{name}: box {box} (x1, y1, x2, y2) lies outside of its image of {width}×{height} (width×height)'
+    if not any(inside):
+        raise ValueError(f'{text}, as all of its boxes do. Is it the annotation of another image or size?')
+    log_warning(f'{text}; {inside.count(False)} of {len(boxes)} are left out.')
+    return inside
 
 
 def _read_annotations(source: Path, stems: Sequence[str]) -> dict[str, _Entry]:

@@ -52,7 +52,7 @@ class FusionDataset(BaseDataset):
         patterns: The same for other folders, by their key: ``dict(seg_map_path='{name}_mask')``.
         texts: A JSON file of stem → text, relative to ``data_root`` or absolute.
         filter_cfg (dict, optional): ``empty_masks=True`` leaves out, from the start, pairs whose two masks are both empty;
-            all masks are read once.
+            all masks are read once. With boxes, ``filter_empty_gt`` and ``min_size`` as in mmdet.
         **kwargs: Those of :class:`mmengine.dataset.BaseDataset`.
 
     Raises:
@@ -80,10 +80,17 @@ class FusionDataset(BaseDataset):
         self.reduce_zero_label = reduce_zero_label
         self.texts = texts
         self.patterns = dict(patterns or {}, vi_path=vi_pattern, ir_path=ir_pattern)
+        data_prefix = data_prefix or dict(vi_path='vi', ir_path='ir')
+        if not isinstance(data_prefix, Mapping) or not all(isinstance(f, str | None) for f in data_prefix.values()):
+            raise ValueError(
+                f"data_prefix is {data_prefix!r}; expected a dict of folders, such as dict(vi_path='vi', ir_path='ir')."
+            )
+        if not isinstance(ann_file, str):
+            raise ValueError(f'ann_file is {ann_file!r}; expected the path of a list of names.')
         kwargs['data_root'] = os.path.expanduser(kwargs.get('data_root') or '')
         super().__init__(
-            ann_file=ann_file,
-            data_prefix=data_prefix or dict(vi_path='vi', ir_path='ir'),
+            ann_file=os.path.expanduser(ann_file),
+            data_prefix={key: folder and os.path.expanduser(folder) for key, folder in data_prefix.items()},
             metainfo=_checked_metainfo(kwargs.pop('metainfo', None)),
             **kwargs,
         )
@@ -119,6 +126,17 @@ class FusionDataset(BaseDataset):
 
     def filter_data(self) -> list[dict]:
         """Leave out pairs as ``filter_cfg`` says."""
+        unknown = [key for key in self.filter_cfg or () if key not in ('empty_masks', 'filter_empty_gt', 'min_size')]
+        if unknown:
+            raise ValueError(
+                f'{type(self).__name__}: filter_cfg has {", ".join(unknown)}, which is not read; expected empty_masks, or '
+                "mmdet's filter_empty_gt and min_size."
+            )
+        self.data_list = [info for info in self.data_list if self._is_kept(info)]
+        if not self.data_list:
+            raise ValueError(
+                f'{self._images()}: filter_cfg={self.filter_cfg} of {type(self).__name__} leaves no image.'
+            )
         if not (self.filter_cfg or {}).get('empty_masks'):
             return self.data_list
         keys = ('mask_vi_path', 'mask_ir_path')
@@ -136,6 +154,16 @@ class FusionDataset(BaseDataset):
             )
         print_log(f'{len(self.data_list) - len(kept)} of {len(self.data_list)} pairs have two empty masks.', 'current')
         return kept
+
+    def _is_kept(self, info: dict) -> bool:
+        """Tell whether ``filter_empty_gt`` and ``min_size`` keep a sample.
+
+        As in mmdet they hold for training, and for samples with boxes.
+        """
+        if self.test_mode or 'instances' not in info or not self.filter_cfg:
+            return True
+        empty = self.filter_cfg.get('filter_empty_gt') and not info['instances']
+        return not empty and min(info['height'], info['width']) >= self.filter_cfg.get('min_size', 0)
 
     def _pairs(self):
         prefix = self.data_prefix
@@ -268,6 +296,8 @@ def _checked_metainfo(metainfo: Mapping | None) -> dict:
         raise ValueError(f'metainfo has {capitals[0]}, which is not read; write {capitals[0].lower()}.')
     classes, palette = metainfo.get('classes', ()), metainfo.get('palette', ())
     if isinstance(classes, str):  # a file, or one class: not its letters
+        if not Path(classes).is_file() and Path(classes).suffix.lower() in ('.txt', '.names'):
+            raise ValueError(f'metainfo.classes is {classes!r}: no such file of names, one a line. Check the path.')
         classes = [str(name) for name in read_names(classes)] if Path(classes).is_file() else [classes]
         metainfo['classes'] = tuple(classes)
     if not isinstance(classes, list | tuple) or not all(isinstance(name, str) for name in classes):

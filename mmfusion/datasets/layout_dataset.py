@@ -1,12 +1,12 @@
 """What the datasets with a published folder layout share."""
 
 from collections.abc import Sequence
+from itertools import compress
 from pathlib import Path
 
 from mmfusion.utils import ImageReadError, read_size
-from mmfusion.utils.log import log_warning
 
-from .boxes import BoxSource
+from .boxes import BoxSource, boxes_inside
 from .fusion_dataset import FusionDataset
 
 
@@ -166,21 +166,10 @@ class LayoutDataset(FusionDataset):
 
     def _leave_out_outside(self, stem: str, info: dict) -> None:
         """Leave out boxes outside of the image; refuse it if all are."""
-        height, width, boxes = info['height'], info['width'], info['instances']
-        inside, outside = [], []
-        for box in boxes:
-            x1, y1, x2, y2 = box['bbox']
-            (inside if x1 < width and y1 < height and x2 > 0 and y2 > 0 else outside).append(box)
-        if not outside:
-            return
-        text = (
-            f'{self._boxes.file(stem)}: box {outside[0]["bbox"]} (x1, y1, x2, y2) of {stem} lies outside of its image of '
-            f'{width}×{height} (width×height)'
-        )
-        if not inside:
-            raise ValueError(f'{text}, as all of its boxes do. Is it the annotation of another image or size?')
-        log_warning(f'{text}; {len(outside)} of {len(boxes)} are left out.')
-        info['instances'] = inside
+        boxes = info['instances']
+        if boxes:
+            size, name = (info['height'], info['width']), f'{self._boxes.file(stem)}, image {stem}'
+            info['instances'] = list(compress(boxes, boxes_inside([box['bbox'] for box in boxes], size, name)))
 
     @staticmethod
     def _size(vi: Path, ir: Path) -> tuple[int, int]:

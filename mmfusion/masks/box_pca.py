@@ -8,12 +8,14 @@ component is which (:func:`centre_sign`).
 """
 
 import math
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
+from mmfusion.datasets.boxes import boxes_inside
 from mmfusion.models.layers import rescale
 from mmfusion.models.priors.features import resize
 
@@ -92,17 +94,13 @@ def pixel_box(box, size, name='the image'):
         tuple[int, int, int, int]: x1, y1, x2, y2; the last two exclusive.
 
     Raises:
-        ValueError: If the box has no area, is not finite, or lies outside of the image.
+        ValueError: If the box has no area in the image, or is not finite.
     """
     x1, y1, x2, y2 = (float(v) for v in box)
     height, width = size
     if not all(math.isfinite(v) for v in (x1, y1, x2, y2)) or x2 <= x1 or y2 <= y1:
         raise ValueError(f'{name}: box {[x1, y1, x2, y2]} (x1, y1, x2, y2) has no area. Correct the annotation.')
-    if x1 >= width or y1 >= height or x2 <= 0 or y2 <= 0:
-        raise ValueError(
-            f'{name}: box {[x1, y1, x2, y2]} (x1, y1, x2, y2) lies outside of the image of {width}×{height} '
-            '(width×height). Is it of another image, or in other units than pixels?'
-        )
+    boxes_inside([(x1, y1, x2, y2)], size, name)
     return max(0, math.floor(x1)), max(0, math.floor(y1)), min(width, math.ceil(x2)), min(height, math.ceil(y2))
 
 
@@ -155,7 +153,8 @@ class BoxLabeller:
     def __call__(self, images, boxes, labels, ignore=None, name='the image'):
         """Make the label map of an image.
 
-        Where objects overlap, the one with the smaller box is in front.
+        Boxes outside of the image are left out: see :func:`~mmfusion.datasets.boxes.boxes_inside`. Where objects overlap,
+        the one with the smaller box is in front.
 
         Args:
             images (Sequence[Tensor]): Visible image, infrared image, or both: 3×H×W in [0, 1] each.
@@ -169,9 +168,12 @@ class BoxLabeller:
             none was found, which are :data:`UNCLEAR`.
 
         Raises:
-            ValueError: If a box has no area or lies outside of the image, or a class does not fit into 8 bits.
+            ValueError: If a box has no area, all lie outside of the image, or a class does not fit into 8 bits.
         """
         size = tuple(images[0].shape[1:])
+        inside = boxes_inside(boxes, size, name) if len(boxes) else []
+        boxes, labels = list(compress(boxes, inside)), list(compress(labels, inside))
+        ignore = None if ignore is None else list(compress(ignore, inside))
         places = [pixel_box(box, size, name) for box in boxes]
         wrong = [label for label in labels if not 0 <= label < UNCLEAR - 1]
         if wrong:

@@ -16,9 +16,10 @@ from mmfusion.datasets.transforms.loading import stack_pair
 from mmfusion.utils import ImageReadError, check_reading, pair_images, read_mask, read_pair, track, write_image
 from mmfusion.utils.log import log_warning
 from mmfusion.utils.pairing import with_prefix
-from mmfusion.utils.run_record import check_record, write_record
+from mmfusion.utils.run_record import changed_sources, check_record, read_record, signature, write_record
 
 SIDECAR = 'masks.json'
+_CURE = 'Choose other folders, or say --overwrite to make all masks of these images again.'
 
 
 @dataclass
@@ -108,16 +109,21 @@ def generate_masks(
             for file in existing:
                 file.unlink()
         elif existing:
-            cure = 'Choose other folders, or say --overwrite to make all masks of these images again.'
-            check_record(record, settings, existing, cure)
+            check_record(record, settings, existing, _CURE)
     if backend.note:
         log_warning(backend.note)
+    sources = {stem: signature(files) for stem, *files in pairs}
+    changed = {
+        stem for record in records for stem in changed_sources(read_record(record, _CURE), sources, record.parent)
+    }
+    for file in (file for stem in changed for file in targets[stem]):
+        file.unlink(missing_ok=True)  # before the record changes: a mask that is there is always of the files it says
     kept = {stem: _read_complete(files) for stem, files in targets.items()}
     todo = [stem for stem, masks in kept.items() if None in masks]
     if todo:
         backend.load(todo)
         for record in records:
-            write_record(record, settings, summary=None)
+            write_record(record, settings, summary=None, sources=sources)
     if len(todo) < len(pairs):
         print_log(f'{len(pairs) - len(todo)} of {len(pairs)} pairs have both masks and are skipped.', 'current')
     summary = MaskSummary(pairs=len(pairs))
@@ -130,7 +136,7 @@ def generate_masks(
             summary.complete += 1
         summary.add(coverages)
     for record in records:
-        write_record(record, settings, summary=asdict(summary))
+        write_record(record, settings, summary=asdict(summary), sources=sources)
     return summary
 
 

@@ -3,7 +3,7 @@
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,25 @@ from torch import nn
 from mmfusion.compat.environment import plain
 from mmfusion.registry import MODELS
 from mmfusion.utils.checkpoint import CheckpointError, fetch, sha256_of
-from mmfusion.utils.configs import OPTION_ERRORS, find_config, override, published, read_config, shipped, walk
+from mmfusion.utils.configs import OptionError, find_config, override, published, read_config, shipped, walk
 from mmfusion.utils.log import log_warning
+from mmfusion.utils.memory import is_out_of_memory
 from mmfusion.utils.tf_checkpoint import tf_prefix
 
 from .checkpoint import load_weights
 
 RANDOM = 'random'
+# What classes raise that get an option of another type or value.
+_OF_OPTIONS = (
+    TypeError,
+    ValueError,
+    KeyError,
+    AttributeError,
+    AssertionError,
+    IndexError,
+    ArithmeticError,
+    RuntimeError,
+)
 
 
 def load_model_config(
@@ -59,8 +71,9 @@ def load_model_config(
     if task is None and 'fuser' in cfg.model:
         cfg.model = cfg.model.fuser
     if tile is not None:
-        if len(tile) != 2 or not all(isinstance(side, int) and side > 0 for side in tile):
-            raise ValueError(f'tile={tuple(tile)} (--tile): expected a height and a width above 0, such as (512, 512)')
+        if not isinstance(tile, list | tuple) or len(tile) != 2 or not all(isinstance(n, int) and n > 0 for n in tile):
+            found = tuple(tile) if isinstance(tile, list) else tile
+            raise ValueError(f'tile={found!r} (--tile): expected a height and a width above 0, such as (512, 512)')
         fuser = cfg.model.get('fuser', cfg.model)
         fuser.test_cfg = dict(fuser.get('test_cfg') or {}, mode='slide', crop_size=tuple(tile))
     return cfg
@@ -92,6 +105,8 @@ def init_model(
         ValueError: If the device is not there.
     """
     device = find_device(device)
+    if not isinstance(weights, str | Path | Sequence | Mapping | None):
+        raise CheckpointError(f'weights={weights!r}: expected a file, an address, several of them, or None.')
     if weights is None:
         weights = find_weights(cfg)
     elif isinstance(weights, list | tuple) and len(weights) == 1:
@@ -114,11 +129,13 @@ def build_model(cfg: Config) -> nn.Module:
         torch.default_generator.manual_seed(0)
         try:
             return MODELS.build(cfg.model)
-        except TypeError as e:
-            if not OPTION_ERRORS.search(str(e)):
+        except _OF_OPTIONS as e:
+            if isinstance(e, CheckpointError) or is_out_of_memory(e):
                 raise
-            raise ValueError(
-                f'{cfg.filename}: the model cannot be built: {e}. Check its options; see docs/configs.md.'
+            text = str(e.args[0]) if isinstance(e, KeyError) and e.args else str(e)
+            found = ' '.join(text.partition(' Please check whether')[0].split()) or type(e).__name__
+            raise OptionError(
+                f'{cfg.filename}: the model cannot be built: {found.rstrip(".")}. Check its options; see docs/configs.md.'
             ) from e
 
 

@@ -271,6 +271,8 @@ def camera_pair(align: 'CameraPair | Mapping | str | Path') -> CameraPair:
     """
     if isinstance(align, CameraPair):
         return align
+    if not isinstance(align, Mapping | str | Path):
+        raise ValueError(f'align (--align) is {align!r}; expected a file of `mmfusion align`, or its content.')
     return _of_text(json.dumps(align if isinstance(align, Mapping) else CameraPair.load(align).to_dict()))
 
 

@@ -191,8 +191,11 @@ def _read_url(url: str) -> Any:
         return _read_file(fetch(url))
     try:
         return CheckpointLoader.load_checkpoint(url, map_location='cpu')
-    except OSError as e:
-        raise CheckpointError(f'{url}: cannot be fetched ({e}). Download it and give the file.') from e
+    except Exception as e:  # of an unknown name, or without the package that a scheme needs, mmengine raises any type
+        found = ' '.join(str(e.args[0] if e.args else e).split())
+        raise CheckpointError(
+            f'{url}: cannot be fetched ({type(e).__name__}: {found}). Download it and give the file.'
+        ) from e
 
 
 def fetch(url: str, sha256: str | None = None, file: str | Path | None = None) -> Path:

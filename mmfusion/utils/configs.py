@@ -12,7 +12,7 @@ import yaml
 from mmengine.config import Config, DictAction
 from mmengine.logging import MMLogger
 
-from .text import near_files
+from .text import near_files, read_text
 
 # What Python and the registry say of options that a class does not have, or lacks.
 OPTION_ERRORS = re.compile(
@@ -30,6 +30,14 @@ RUN_KEYS = {
     'log_level', 'visualizer', 'default_scope', 'randomness', 'runner_type', 'custom_imports', 'find_unused_parameters',
     'model_wrapper_cfg', 'sync_bn', 'compile', 'cfg', 'tta_model', 'tta_cfg',
 }  # fmt: skip
+
+
+# Their hooks read of a config what a run reads.
+_LIBRARIES = ('mmfusion', 'mmengine', 'mmcv', 'mmseg', 'mmdet', 'mmpretrain')
+
+
+class OptionError(ValueError):
+    """A model cannot be built with the options that its config gives."""
 
 
 class Overrides(DictAction):
@@ -120,10 +128,21 @@ def read_config(file: str | Path) -> Config:
     except Exception as e:  # a config is a program, and may fail in any way
         reason = ' '.join(str(e).split())
         raise ValueError(
-            f'{file}: the config, or one that it inherits, cannot be read: {type(e).__name__}: {reason}. Correct it.'
+            f'{file}: the config, or one that it inherits, cannot be read: {type(e).__name__}: {reason.rstrip(".")}. '
+            f'{_cure(file, e)}'
         ) from e
     finally:
         logger.removeFilter(_names_no_variable)
+
+
+def _cure(file: str | Path, error: Exception) -> str:
+    """What to do about a config that cannot be read."""
+    if isinstance(error, UnicodeError) or 'U+FEFF' in str(error):
+        return 'Save it as UTF-8, without a byte order mark.'
+    if '_get_package_and_cfg_path' in str(error):  # which does not say the base that it could not take apart
+        bases = re.findall(r'[\'"](\w+::[^\'"]*)[\'"]', read_text(file))
+        return f'Its bases are {", ".join(bases)}; expected LIBRARY::FOLDER/FILE.py of mmfusion, mmseg, mmdet or mmpretrain.'
+    return 'Correct it.'
 
 
 def _names_no_variable(record: logging.LogRecord) -> bool:
@@ -137,6 +156,8 @@ def override(cfg: Config, options: dict | None) -> None:
     Raises:
         ValueError: If they do not fit it, or one is of a key that no run reads.
     """
+    if not isinstance(options, Mapping | None):
+        raise ValueError(f"cfg_options is {options!r}; expected a dict, such as {{'model.size_divisor': 8}}.")
     for name in options or {}:
         _refuse_unread(cfg, name)
     try:
@@ -171,6 +192,19 @@ def _refuse_unread(cfg, name):
             f'--cfg-options {name}: {key} is a variable of the config file, from which other values were built already: '
             f'it would change nothing. Set them: {shown}'
         )
+
+
+def drop_variables(cfg: Config) -> None:
+    """Take variables that no run reads out of a config, in place.
+
+    In a dumped config they would look as if they could be changed, and change nothing. Where a config imports modules of its
+    own (``custom_imports``), a hook there may read a key: then only variables go from which other values were built.
+    """
+    imports = (cfg.get('custom_imports') or {}).get('imports') or ()
+    own = [name for name in ([imports] if isinstance(imports, str) else imports) if not name.startswith(_LIBRARIES)]
+    for key in [key for key in cfg if key not in RUN_KEYS]:
+        if not own or any(True for part in RUN_KEYS & set(cfg) for _ in _places(cfg[part], key, cfg[key], part)):
+            cfg.pop(key)
 
 
 def _places(node, key, value, path):

@@ -1,5 +1,6 @@
 """Opening of image files of every kind, as Pillow images or arrays."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,11 +45,16 @@ def open_header(path: str | Path) -> Image.Image:
     return img
 
 
-def open_image(path: str | Path) -> Image.Image | np.ndarray:
+def open_image(path: str | Path, stored: bool = False) -> Image.Image | np.ndarray:
     """Decode an image file.
 
     An image of 8 bits or 1 bit a channel is turned as EXIF says; of more bits it is what the file holds, H×W or H×W×C (B,
     G, R).
+
+    Args:
+        path: The file.
+        stored: Give the numbers of grey files of 2 or 4 bits, and of PGM, as they are written; decoders spread them to the
+            full scale.
     """
     if Path(path).suffix.lower() == '.npy':
         return read_array(path)
@@ -61,9 +67,16 @@ def open_image(path: str | Path) -> Image.Image | np.ndarray:
             if tags and tags.get(_SAMPLES, 1) > len(img.getbands()):  # Pillow drops an unnamed fourth channel
                 return decode_by_opencv(path)
             if _is_deep_colour(img, path):
-                return decode_by_opencv(path)
+                values = decode_by_opencv(path)
+                return values if tags else _turned(values, orientation_of(img))  # OpenCV turns TIFF alone
+            highest = _highest(img) if stored else None
+            if tags:
+                img.filename = ''  # Pillow maps a file of plain values by its turned size, which gives others
             img.load()
             img = ImageOps.exif_transpose(img)
+            if highest:
+                spread = 255 if img.mode == 'L' else 65535
+                return np.rint(np.asarray(img) * (highest / spread)).astype(np.uint16)
             if img.mode[0] not in 'IF':
                 return img
             # Pillow applies it to 8 bits only.
@@ -90,8 +103,12 @@ def _missing(path: str | Path) -> ImageReadError:
 
 def _unreadable(path: str | Path, reason: object) -> ImageReadError:
     """Why a file is no image, and what to do."""
-    with open(path, 'rb') as f:
-        head = f.read(64)
+    try:
+        with open(path, 'rb') as f:
+            head = f.read(64)
+    except (OSError, ValueError) as e:
+        found = (getattr(e, 'strerror', None) or str(e)).lower()
+        return ImageReadError(f'{path}: cannot be opened ({found}). Check the path and its permissions.')
     if head.startswith(b'version https://git-lfs'):
         reason, cure = 'it is a pointer of Git LFS', 'Run git lfs pull.'
     else:
@@ -150,6 +167,28 @@ def _refuse_pages(img: Image.Image, path: str | Path) -> None:
         raise ImageReadError(
             f'{path}: holds {pages} images (pages or frames); expected one. Write each of them to a file of its own.'
         )
+
+
+def _highest(img: Image.Image) -> int | None:
+    """Find the highest number that an opened grey file can hold.
+
+    None where its decoder does not spread this to the full scale.
+    """
+    if img.mode not in ('L', 'I') or not img.tile:
+        return None
+    kind = img.tile[0][3]
+    if img.format == 'PPM':
+        return kind[1] if isinstance(kind, tuple) and isinstance(kind[1], int) and kind[1] > 0 else None
+    bits = re.fullmatch(r'L;([24])', kind if isinstance(kind, str) else str(kind[0]))
+    return 2 ** int(bits[1]) - 1 if bits else None
+
+
+def _turned(values: np.ndarray, orientation: int) -> np.ndarray:
+    """Turn an array as EXIF says."""
+    values = values.swapaxes(0, 1) if orientation > 4 else values
+    rows = -1 if orientation in (3, 4, 7, 8) else 1
+    columns = -1 if orientation in (2, 3, 6, 7) else 1
+    return np.ascontiguousarray(values[::rows, ::columns])
 
 
 def _is_deep_colour(img: Image.Image, path: str | Path) -> bool:
@@ -272,7 +311,9 @@ def read_size(path: str | Path) -> tuple[int, int]:
     """
     try:
         with open_header(path) as img:
-            return img.size if orientation_of(img) > 4 else img.size[::-1]
+            # Pillow says of a TIFF the size after turning, or, of old, before.
+            width, height = (img.tag_v2[256], img.tag_v2[257]) if img.format == 'TIFF' else img.size
+            return (width, height) if orientation_of(img) > 4 else (height, width)
     except Exception:  # what Pillow does not read, or what open_image names
         img = open_image(path)
         return img.shape[:2] if isinstance(img, np.ndarray) else img.size[::-1]

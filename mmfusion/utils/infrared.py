@@ -59,7 +59,7 @@ def infrared_values(
         if ir_range is not None and ir_colormap is None:
             return _temperatures(path)
         _warn_of_temperatures(path)
-    img = open_image(path)
+    img = open_image(path, stored=ir_range is not None)  # a range is in the file's own numbers
     if isinstance(img, np.ndarray):
         if img.ndim == 2 or img.shape[2] == 1 or Path(path).suffix.lower() == '.npy':
             return img

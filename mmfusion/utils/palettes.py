@@ -25,6 +25,9 @@ def palette(name: str) -> np.ndarray:
     Raises:
         ValueError: If there is no such palette.
     """
+    if not isinstance(name, str | Path):
+        raise ValueError(f'ir_colormap (--ir-colormap) is {name!r}; expected the name of a palette, or an image of it.')
+    name = str(name)
     import matplotlib  # takes a second, and is needed for pictures in colours alone
 
     if name in matplotlib.colormaps:

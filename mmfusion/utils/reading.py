@@ -159,7 +159,7 @@ def read_label_map(path: str | Path) -> np.ndarray:
     Raises:
         ImageReadError: If the file is missing or damaged, has colours instead of indices, or an index above 255.
     """
-    img = open_image(path)
+    img = open_image(path, stored=True)
     found = f'shape {img.shape}' if isinstance(img, np.ndarray) else f'mode {img.mode}'
     labels = np.asarray(img)
     if labels.ndim == 3 and labels.shape[2] == 1:

@@ -1,13 +1,17 @@
 """Records of how a folder's files were made, written beside them."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from mmengine.logging import print_log
 
 from mmfusion.version import __version__
 
 from .checkpoint import Source, files_of, sha256_of
+from .pairing import shorten
+from .text import json_text
 from .writing import write_bytes
 
 RECORD = 'fuse.json'
@@ -55,7 +59,7 @@ def plain(settings: Mapping) -> dict:
 def write_record(record: str | Path, settings: Mapping, **notes: Any) -> None:
     """Write settings, and notes that need not agree, to the file ``record``."""
     content = dict(mmfusion=__version__, settings=plain(settings), **notes)
-    write_bytes(record, (json.dumps(content, indent=2, ensure_ascii=False) + '\n').encode())
+    write_bytes(record, (json_text(content, indent=2) + '\n').encode())
 
 
 def read_record(record: str | Path, cure: str = '') -> dict | None:
@@ -72,6 +76,32 @@ def read_record(record: str | Path, cure: str = '') -> dict | None:
         return None
     except (ValueError, TypeError) as e:
         raise ValueError(f'{record}: cannot be read ({type(e).__name__}: {e}). {cure}') from e
+
+
+def signature(files: Iterable[str | Path | None]) -> list[int]:
+    """Give size and time of change of files that are there."""
+    stats = [Path(file).stat() for file in files if file is not None and Path(file).exists()]
+    return [value for stat in stats for value in (stat.st_size, stat.st_mtime_ns)]
+
+
+def changed_sources(record: Mapping | None, sources: Mapping[str, list[int]], folder: str | Path) -> set[str]:
+    """Find what was made of other files than are there now.
+
+    The log says so.
+
+    Args:
+        record: Of :func:`read_record`; without ``sources``, as older versions wrote it, nothing is known to have changed.
+        sources: Name → :func:`signature` of the files that it is made of.
+        folder: What was made, for the message.
+    """
+    before = (record or {}).get('sources') or {}
+    changed = [name for name, now in sources.items() if before.get(name, now) != now]
+    if changed:
+        print_log(
+            f'{folder}: {len(changed)} are made again, as their source files changed since: {shorten(changed, 5)}.',
+            'current',
+        )
+    return set(changed)
 
 
 def check_record(record: str | Path, settings: Mapping, kept: Sequence[Path], cure: str) -> dict:

@@ -1,5 +1,6 @@
 """From numbers of any depth and scale to 8 bits."""
 
+import math
 import warnings
 
 import numpy as np
@@ -65,7 +66,7 @@ def parse_range(ends):
         numbers = [float(str(end).strip().rstrip('%')) for end in (low, high)]
         if (
             percent[0] != percent[1]
-            or not numbers[0] < numbers[1]
+            or not -math.inf < numbers[0] < numbers[1] < math.inf
             or (percent[0] and not 0 <= numbers[0] < numbers[1] <= 100)
         ):
             raise ValueError

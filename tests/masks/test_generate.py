@@ -592,6 +592,16 @@ class TestFiles:
         assert not hasattr(again, 'loaded'), 'models are loaded though there is nothing to do'
         assert read_mask(damaged).mean() == pytest.approx(0.5)
 
+    def test_masks_of_images_that_changed_are_made_again(self, pairs):
+        """Others of the same name were taken for the same, also after an interruption."""
+        self.make(pairs, CountingBackend())
+        cv2.imwrite(str(pairs / 'ir' / 'b.png'), np.full((40, 56), 9, np.uint8))
+        with pytest.raises(KeyboardInterrupt):
+            self.make(pairs, CountingBackend(fail='b'))
+        backend = CountingBackend()
+        assert (self.make(pairs, backend).made, self.make(pairs, backend).made) == (1, 0)
+        assert backend.asked == [('b', 'vi'), ('b', 'ir')]
+
     def test_refuses_to_mix(self, pairs):
         """Other settings, or masks of unknown origin: what differs is named, and nothing is touched."""
         self.make(pairs, CountingBackend(threshold=0.3))

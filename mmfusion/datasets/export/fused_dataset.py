@@ -11,7 +11,16 @@ from mmfusion.datasets import to_coco
 from mmfusion.datasets.fusion_dataset import FusionDataset
 from mmfusion.datasets.transforms import LoadSegLabels
 from mmfusion.utils import IMG_SUFFIXES, remove_unfinished, track, write_bytes, write_image
-from mmfusion.utils.run_record import CURE, RECORD, check_record, plain, write_record
+from mmfusion.utils.run_record import (
+    CURE,
+    RECORD,
+    changed_sources,
+    check_record,
+    plain,
+    read_record,
+    signature,
+    write_record,
+)
 
 from .parts import DatasetPart
 
@@ -80,13 +89,29 @@ class FusedDataset:
             )
 
     def todo(self) -> list[tuple[str, dict]]:
-        """List part and sample of each image still to be made."""
+        """List part and sample of each image still to be made.
+
+        Those whose sources changed are made again.
+        """
+        before = None if self.overwrite else read_record(self.out / RECORD, CURE)
+        changed = changed_sources(before, self._signatures(), self.out)
         return [
             (name, info)
             for name, infos in self.infos.items()
             for info in infos
-            if self.overwrite or not self.targets[name][info['img_id']].is_file()
+            if self.overwrite
+            or f'{name}/{info["img_id"]}' in changed
+            or not self.targets[name][info['img_id']].is_file()
         ]
+
+    def _signatures(self) -> dict[str, list[int]]:
+        """Signatures of the sources, by part and name; synthetic images have none."""
+        return {
+            f'{name}/{info["img_id"]}': signature(info[key] for key in ('img_path', 'ir_path'))
+            for name, infos in self.infos.items()
+            for info in infos
+            if 'synthetic' not in info
+        }
 
     def write(self, make: Callable[[np.ndarray, str], np.ndarray], show_progress: bool = True) -> tuple[int, int]:
         """Make and write what is not there; count it, and the rest.
@@ -99,7 +124,7 @@ class FusedDataset:
         for name, info in todo:  # before the record changes: what is there must always be what it says
             self.targets[name][info['img_id']].unlink(missing_ok=True)
         remove_unfinished(self.out)
-        write_record(self.out / RECORD, self.settings)
+        write_record(self.out / RECORD, self.settings, sources=self._signatures())
         self._copy_labels()
         for name, info in track(todo, 'fusing', 'image', show=show_progress):
             results = self._load(name, info)

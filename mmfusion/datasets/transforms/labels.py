@@ -7,6 +7,9 @@ from mmcv.transforms import BaseTransform
 
 from mmfusion.registry import TRANSFORMS
 from mmfusion.utils import read_label_map
+from mmfusion.utils.log import log_warning
+
+_NOTICED = set()
 
 
 @TRANSFORMS.register_module()
@@ -66,6 +69,13 @@ class LoadSegLabels(BaseTransform):
                 f'{path}: label {", ".join(map(str, bad[:10]))} is outside the classes; the dataset has labels 0 to '
                 f'{highest}, and {self.ignore_index} for what is ignored. Is this a coloured map, or one of another '
                 'dataset?'
+            )
+        folder = Path(path).parent
+        if highest >= 1 and labels.tolist() == [0, self.ignore_index] and folder not in _NOTICED:
+            _NOTICED.add(folder)
+            log_warning(
+                f'{path}: has the labels 0 and {self.ignore_index} alone, and {self.ignore_index} is what is ignored. If it '
+                'is a mask of one class, save that class as 1: nothing would be learnt of it.'
             )
 
     def __repr__(self) -> str:

@@ -246,6 +246,7 @@ class _Adapter:
             if key not in ('type', 'imdecode_backend', 'to_float32')
             and value is not None
             and value != without_effect.get(key)
+            and value not in ({'backend': 'local'}, {'backend': 'disk'})
         ]
         if lost and not self.own_load:
             raise ValueError(
@@ -279,7 +280,8 @@ class _Adapter:
         for option in ('with_mask', 'with_keypoints'):
             if cfg.get(option):
                 raise ValueError(
-                    f'{cfg["type"]}: {option}=True, but mmfusion.PackFusionInputs does not pack what it loads.'
+                    f'{cfg["type"]}: {option}=True, but mmfusion.PackFusionInputs does not pack what it loads. '
+                    f'Set {option}=False, and take heads that need it out of the model.'
                 )
         if self.annotations is not None:
             return _plain(self.annotations)

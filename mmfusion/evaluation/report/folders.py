@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
@@ -32,7 +32,8 @@ from mmfusion.utils import (
 )
 from mmfusion.utils.memory import is_out_of_memory
 from mmfusion.utils.pairing import pattern_advice
-from mmfusion.utils.run_record import plain
+from mmfusion.utils.run_record import plain, signature
+from mmfusion.utils.text import json_text
 from mmfusion.version import __version__
 
 from ..protocols import evaluate_images
@@ -228,11 +229,6 @@ def _one_thread():
     torch.set_num_threads(1)
 
 
-def _signature(paths: Iterable[str | Path]) -> list[int]:
-    stats = [Path(path).stat() for path in paths]
-    return [value for stat in stats for value in (stat.st_size, stat.st_mtime_ns)]
-
-
 def evaluate_folders(
     ir_dir: str | Path | None,
     vi_dir: str | Path,
@@ -288,7 +284,7 @@ def evaluate_folders(
         results.signatures[method] = {}
         for image in results.files[method]:
             paths = [results.files[n][image] for n in (method, 'ir', 'vi')]
-            results.signatures[method][image] = _signature(paths)
+            results.signatures[method][image] = signature(paths)
             todo = [n for n in names if not _take_over(earlier, results, method, image, n)]
             if todo:
                 jobs.append((method, image, paths, todo, protocol, results.reading))
@@ -391,8 +387,8 @@ def save(results: Results, out_dir: str | Path) -> None:
             for metric in results.metrics:
                 if image in results.values.get(method, {}).get(metric, {}):
                     writer.writerow([method, image, metric, repr(results.value(method, metric, image))])
-    write_bytes(Path(out_dir, 'metrics.csv'), buffer.getvalue().encode())
-    write_bytes(Path(out_dir, 'metrics.json'), json.dumps(as_dict(results), ensure_ascii=False, indent=1).encode())
+    write_bytes(Path(out_dir, 'metrics.csv'), buffer.getvalue().encode(errors='surrogateescape'))
+    write_bytes(Path(out_dir, 'metrics.json'), json_text(as_dict(results), indent=1).encode())
 
 
 def as_dict(results: Results) -> dict[str, Any]:
@@ -438,7 +434,7 @@ def load(file: str | Path) -> Results:
         ValueError: If the file was not written by :func:`save`.
     """
     try:
-        data = json.loads(Path(file).read_text())
+        data = json.loads(Path(file).read_text(encoding='utf-8'))
         results = Results(
             data['protocol'],
             data['methods'],

@@ -1,7 +1,6 @@
 """The report: one HTML file that needs no other."""
 
 import base64
-import json
 import math
 from collections.abc import Mapping
 from importlib.resources import files
@@ -11,6 +10,7 @@ import cv2
 import numpy as np
 
 from mmfusion.utils import write_bytes
+from mmfusion.utils.text import json_text
 
 from ..specs import METRIC_SPECS
 from .folders import Results, as_dict, read_part
@@ -82,7 +82,7 @@ def write_html(
         for image, paths in ((image, by_image[image]) for image in choose_pictures(results, gallery))
     }
     # In a script element only "</" and "<!--" could end the data early.
-    text = json.dumps(data, ensure_ascii=False, allow_nan=False).replace('<', '\\u003c')
+    text = json_text(data, allow_nan=False).replace('<', '\\u003c')
     template = files(__package__).joinpath('template.html').read_text(encoding='utf-8')
     write_bytes(Path(file), template.replace('@@DATA@@', text).encode())
 
