@@ -64,7 +64,7 @@ def test_a_step_reaches_every_parameter():
     assert dead == []
 
 
-@pytest.fixture(scope='module', params=['lite', 'seafusion_public-pairs'])
+@pytest.fixture(scope='module', params=['lite', 'seafusion_public-pairs', 'mgfusion_wo-prior_public-pairs'])
 def trained(request):
     """Models whose weights come with the library: name, and fuser."""
     return request.param, hub.init_model(hub.load_model_config(request.param), device='cpu')
