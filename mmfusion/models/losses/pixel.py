@@ -86,11 +86,9 @@ class TextureLoss(nn.Module):
         padding_mode: Border of the Sobel operator.
         norm: The magnitude, of ``separate=False``: 1 for |∂x| + |∂y|, 2 for √(∂x² + ∂y²).
         gain: Factor on the sources' gradients; above 1 the fused image is somewhat sharper than they are.
-        signed: Compare ∂x and ∂y with those of the source whose gradient is the stronger one, with their signs. By
-            strengths alone a line between light and dark may become a dark or bright line: docs/artifacts.md.
 
     Raises:
-        ValueError: If the norm is neither 1 nor 2, or of signed gradients a magnitude is asked for.
+        ValueError: If the norm is neither 1 nor 2.
     """
 
     def __init__(
@@ -100,15 +98,12 @@ class TextureLoss(nn.Module):
         padding_mode: str = 'zeros',
         norm: int = 1,
         gain: float = 1.0,
-        signed: bool = False,
     ) -> None:
         super().__init__()
         if norm not in (1, 2):
             raise ValueError(f'norm must be 1 or 2, got {norm!r}')
-        if signed and not separate:
-            raise ValueError('signed=True compares ∂x and ∂y, which a magnitude (separate=False) has lost')
         self.loss_weight, self.separate, self.padding_mode, self.norm = loss_weight, separate, padding_mode, norm
-        self.gain, self.signed = gain, signed
+        self.gain = gain
 
     def _gradients(self, x: Tensor) -> Tensor:
         if self.separate:
@@ -117,14 +112,9 @@ class TextureLoss(nn.Module):
 
     def forward(self, fused: Tensor, vi: Tensor, ir: Tensor) -> Tensor:
         """Compute the loss of N×1×H×W images in [0, 1]."""
-        if self.signed:
-            gradients, vi, ir = (torch.cat(sobel(x, self.padding_mode), dim=1) for x in (fused, vi, ir))
-            stronger = vi.square().sum(1, keepdim=True) >= ir.square().sum(1, keepdim=True)
-            target = torch.where(stronger, vi, ir)
-        else:
-            gradients, target = self._gradients(fused), torch.maximum(self._gradients(vi), self._gradients(ir))
+        target = torch.maximum(self._gradients(vi), self._gradients(ir))
         target = target if self.gain == 1 else self.gain * target
-        difference = (gradients - target).abs()
+        difference = (self._gradients(fused) - target).abs()
         return self.loss_weight * difference.sum(1).mean()
 
 
