@@ -1,5 +1,6 @@
 """What README and docs name exists: files, links, configs, and the options of the tools in their commands."""
 
+import ast
 import importlib
 import importlib.util
 import re
@@ -98,3 +99,24 @@ def test_readme_counts_the_metrics():
 
 def test_pictures_are_small():
     assert [p.name for p in (ROOT / 'docs/assets').iterdir() if p.stat().st_size >= 300_000] == []
+
+
+def first_lines(file):
+    """(place, first line, second line) of the docstrings of a module."""
+    for node in ast.walk(ast.parse(file.read_text(encoding='utf-8'))):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and (
+            text := ast.get_docstring(node, clean=False)
+        ):
+            line, *rest = text.splitlines()
+            yield f'{name(file)}, {getattr(node, "name", "its head")}', line, rest[0].strip() if rest else ''
+
+
+def test_docstrings_begin_with_a_short_sentence():
+    """At most twelve words; a literal counts as one, a number or sign as none. What else there is stands below."""
+    literal, wrong = re.compile(r'``[^`]*``|:\w+:`[^`]*`'), []
+    for file in sorted((ROOT / 'mmfusion').rglob('*.py')):
+        for place, line, below in first_lines(file):
+            count = sum(any(map(str.isalpha, word)) for word in literal.sub('literal', line).split())
+            if count > 12 or below or not line.endswith(('.', '?', ':', '…')):
+                wrong.append(f'{place}: {line} ({count} words)')
+    assert wrong == []

@@ -1,4 +1,4 @@
-"""What users call: fusing by a trained model. The makers of masks are in the modules ``mask_*``."""
+"""What users call: fusing by a trained model."""
 
 from mmfusion.models.hub import init_model, load_model_config
 from mmfusion.utils.configs import find_config, list_models

@@ -1,4 +1,4 @@
-"""Fusing pairs of files into a folder, going on after an interruption, in one process or in several."""
+"""Fusing pairs of files into a folder, going on after interruptions."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ from mmengine.dist import barrier, is_main_process
 
 from mmfusion.utils import remove_unfinished, write_image
 from mmfusion.utils.pairing import images_below
-from mmfusion.utils.run_record import CURE, RECORD, check_record, write_record
+from mmfusion.utils.run_record import CURE, RECORD, changed_sources, check_record, read_record, signature, write_record
 
 from .inferencer import FusionInferencer
 
@@ -24,7 +24,8 @@ def fuse_folder(
 ) -> tuple[int, int]:
     """Fuse those pairs whose images are not in a folder yet.
 
-    A record beside the images says how they were made; images of other settings are never mixed. In several processes
+    A record beside the images says how they were made; images of other settings are never mixed, and those whose sources
+    changed since are fused again. In several processes
     (torchrun, Slurm) each fuses its share, as mmengine's sampler deals it.
 
     Args:
@@ -44,7 +45,12 @@ def fuse_folder(
     """
     out = Path(out)
     targets = [out / f'{stem}{suffix}' for stem, *_ in pairs]
-    existing = set() if overwrite else {target for target in targets if target.is_file()}
+    sources = {stem: signature(files) for stem, *files in pairs}
+    before = None if overwrite else read_record(out / RECORD, CURE)
+    changed = changed_sources(before, sources, out)
+    existing = {
+        t for t, (stem, *_) in zip(targets, pairs, strict=True) if not overwrite and stem not in changed and t.is_file()
+    }
     images = images_below(out)
     kept = sorted(set(images) - set(targets)) if overwrite else images
     if kept:
@@ -60,7 +66,7 @@ def fuse_folder(
     if is_main_process():
         for target, *_ in todo:
             target.unlink(missing_ok=True)  # before the record changes: what is there must always be what it says
-        write_record(out / RECORD, settings)
+        write_record(out / RECORD, settings, sources={**((before or {}).get('sources') or {}), **sources})
     barrier()
     for i, image in inferencer.fuse_pairs([(vi, ir) for _, vi, ir in share], batch_size):
         write_image(share[i][0], image)

@@ -1,6 +1,5 @@
-"""Fusing images by a trained model: paths, folders or arrays in, fused arrays out."""
+"""Fusing images by a trained model: paths, folders or arrays in."""
 
-import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +10,6 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
-from mmengine.logging import print_log
 
 from mmfusion.datasets.transforms.loading import LoadImagePair, stack_pair
 from mmfusion.export import ExportedModel
@@ -39,7 +37,8 @@ from mmfusion.utils import (
 )
 from mmfusion.utils.alignment_search import find_shift
 from mmfusion.utils.checkpoint import read_checkpoint
-from mmfusion.utils.configs import is_exported
+from mmfusion.utils.configs import is_exported, walk
+from mmfusion.utils.log import log_warning
 from mmfusion.utils.memory import is_out_of_memory
 
 from .task_results import TaskResults
@@ -142,7 +141,7 @@ class FusionInferencer:
         return self.reading['depth16']
 
     def __getstate__(self) -> dict[str, Any]:
-        """The config and the parameters: not every network can be pickled as it is."""
+        """Hand on config and parameters: not every network can be pickled."""
         if isinstance(self.model, ExportedModel):
             return self.__dict__
         parameters = {name: value.cpu() for name, value in self.model.state_dict().items()}
@@ -232,7 +231,7 @@ class FusionInferencer:
                     bar.update()
 
     def _warn_of_shift(self, pairs: Sequence[tuple[Image, Image | None]]) -> None:
-        """Say it once when both the first and the last of many pairs are certainly not aligned."""
+        """Say it when first and last pair are certainly not aligned."""
         for position in (0, len(pairs) - 1):
             try:
                 pair = self._load(*pairs[position], position)
@@ -244,22 +243,15 @@ class FusionInferencer:
             if not shift.visible:
                 return
         name = _name(pairs[0][0], 'the first pair')
-        print_log(
+        log_warning(
             f'{name}: the infrared image is not aligned with the visible one: {shift}. Fused images will show things twice; '
-            '`mmfusion align --check` tells more, and --align FILE (align=) brings them together.',
-            'current',
-            logging.WARNING,
+            '`mmfusion align --check` tells more, and --align FILE (align=) brings them together.'
         )
 
     def fuse_stacked(self, pair: np.ndarray, name: str = 'the pair') -> np.ndarray:
-        """Fuse one pair that is one array already, as :class:`LoadImagePair` gives it.
+        """Fuse one pair that is H×W×4 uint8 already (B, G, R, IR).
 
-        Args:
-            pair: H×W×4 uint8, B, G, R, IR.
-            name: For messages.
-
-        Returns:
-            H×W×3 uint8, B, G, R; bit for bit what the same images give as files.
+        Gives H×W×3 uint8, B, G, R; bit for bit what the same images give as files.
         """
         return self._fuse_stacked([pair], [name])[0]
 
@@ -273,17 +265,13 @@ class FusionInferencer:
     def predict(self, vi: Image, ir: Image | None = None) -> FusionDataSample:
         """Find in one pair what a cascade is trained to find.
 
-        Args:
-            vi, ir: Files or arrays, as in :meth:`__call__`.
-
-        Returns:
-            With ``fused`` and, with a ``task``, ``pred_sem_seg`` or ``pred_instances`` at the size of the
-            source.
+        Gives ``fused`` and, with a ``task``, ``pred_sem_seg`` or ``pred_instances`` at the size of the source; files or
+        arrays are as in :meth:`__call__`.
         """
         return self._samples([self._load(vi, ir, 0)], [_name(vi, 'the pair')])[0]
 
     def _fuse_stacked(self, pairs: Sequence[np.ndarray], names: Sequence[str]) -> list[np.ndarray]:
-        """Fuse pairs H×W×4 uint8; a list of H×W×3 uint8, with a task's findings drawn on them."""
+        """Fuse pairs H×W×4 uint8 to H×W×3, with findings drawn on them."""
         samples = self._samples(pairs, names)
         with self._memory(names):
             if self.task_results:
@@ -321,7 +309,7 @@ class FusionInferencer:
         return samples
 
     def _keep_visible(self, pair: np.ndarray, sample: FusionDataSample) -> None:
-        """Put the visible image where the infrared camera does not see: nothing is fused from nothing."""
+        """Keep the visible image where the infrared camera does not see."""
         outside = torch.from_numpy(~self.align.seen(pair.shape[:2]))
         visible = torch.from_numpy(np.ascontiguousarray(pair[..., 2::-1].transpose(2, 0, 1)))
         fused = sample.fused.data
@@ -329,7 +317,7 @@ class FusionInferencer:
 
     @contextmanager
     def _memory(self, names: Sequence[str], size: str = '') -> Iterator[None]:
-        """Say which images did not fit the memory, of a GPU or of the machine, and what to do."""
+        """Say which images did not fit the memory, and what to do."""
         try:
             yield
         except (RuntimeError, MemoryError, cv2.error) as e:
@@ -367,7 +355,7 @@ class FusionInferencer:
 
 
 def _refuse_with_exported(file: str | Path, given: Sequence[str]) -> None:
-    """An exported file is complete: options of a config would be left aside."""
+    """Refuse options of a config, which an exported file would leave aside."""
     if given:
         raise ValueError(
             f'{file}: got {", ".join(given)}, and an exported file is complete. Leave them out, or give them to '
@@ -384,8 +372,8 @@ def collect_pairs(
     """Bring the inputs of :class:`FusionInferencer` to one form.
 
     Returns:
-        (visible, infrared) of each pair, files or arrays, (pair, None) in four
-        channels; their names; and whether a single pair was given by itself.
+        (visible, infrared) of each pair, files or arrays, (pair, None) in four channels; their names; and whether a single
+        pair was given by itself.
 
     Raises:
         ValueError: If the two inputs are of different kinds, differ in number, or folders hold unpaired images, by name.
@@ -435,7 +423,7 @@ def _name(item: Image, otherwise: str) -> str:
 
 
 def _stems(items: Sequence[Image]) -> list[str]:
-    """What the images of a sequence are called: files by their names, arrays by their position."""
+    """Name a sequence's images: files by their names, arrays by position."""
     return [f'{i:06d}' if isinstance(item, np.ndarray) else Path(item).stem for i, item in enumerate(items)]
 
 
@@ -456,13 +444,9 @@ def _targets(
     return targets
 
 
-def reading_of(node: Any) -> dict[str, Any]:
+def reading_of(cfg: Config) -> dict[str, Any]:
     """Find the options of LoadImagePair in a config's test dataloader."""
-    node = node.get('test_dataloader') if isinstance(node, Config) else node
-    if isinstance(node, dict):
-        if is_a(node, TRANSFORMS, LoadImagePair):
-            return dict(depth16='full') | given_reading(node)
-        node = node.values()
-    elif not isinstance(node, (list, tuple)):
-        return {}
-    return next(filter(None, map(reading_of, node)), {})
+    for _, part in walk(cfg.get('test_dataloader')):
+        if isinstance(part, dict) and is_a(part, TRANSFORMS, LoadImagePair):
+            return dict(depth16='full') | given_reading(part)
+    return {}

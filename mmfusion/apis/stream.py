@@ -1,6 +1,5 @@
-"""Fusing two cameras or streams as they come: the latest pair, into a window, a video or a stream."""
+"""Fusing the latest pair of two cameras or streams, again and again."""
 
-import logging
 import math
 import os
 import shutil
@@ -19,6 +18,7 @@ from mmengine.logging import print_log
 
 from mmfusion.utils import frame_values
 from mmfusion.utils.decoding import quiet_opencv
+from mmfusion.utils.log import log_warning
 
 from .video import CODECS, DEFAULT_FPS, Frames, named_frames, video_writer
 
@@ -30,7 +30,7 @@ _Sink = AbstractContextManager[Callable[[np.ndarray, float], bool | None]]
 
 
 def is_live(source: str | Path) -> bool:
-    """Whether a source is a camera's number (``0``) or an address (``rtsp://…``), not a file or a folder."""
+    """Tell a camera's number (``0``) or an address (``rtsp://…``) from a path."""
     return str(source).isdecimal() or '://' in str(source)
 
 
@@ -138,7 +138,7 @@ class LatestFrame:
             yield frame
 
     def _captured(self) -> Iterator[np.ndarray]:
-        """Frames of a camera or a stream; it is opened again once it gives none."""
+        """Frames of a camera or stream, opened again once it gives none."""
         colormap, since = self.reading.get('ir_colormap'), None
         while not self._stop.is_set():
             frame = self._capture.read()[1]
@@ -155,7 +155,7 @@ class LatestFrame:
             try:
                 self._capture = self._open()
             except ValueError as e:
-                print_log(f'{e} Trying again.', 'current', logging.WARNING)
+                log_warning(f'{e} Trying again.')
 
 
 def fuse_stream(
@@ -170,7 +170,7 @@ def fuse_stream(
     report_every: float = 5.0,
     say: Callable[[str], object] | None = None,
 ) -> StreamSummary:
-    """Fuse the latest pair of two sources, again and again, until one ends or the user does.
+    """Fuse the latest pair of two sources until one ends.
 
     Both are read side by side in the background; frames that come while a pair is being fused are passed over, so that what
     is shown is never old. Memory does not grow with time.
@@ -186,9 +186,6 @@ def fuse_stream(
         max_gap: Seconds that the two frames of a pair may lie apart.
         report_every: Seconds between two lines of the log.
         say: Gets these lines; default: the log.
-
-    Returns:
-        Frames, and how many a second.
 
     Raises:
         ValueError: If a source or the output cannot be opened, or frames do not belong together.
@@ -233,7 +230,7 @@ def fuse_stream(
 def _latest_pairs(
     sources: Sequence[LatestFrame], news: threading.Condition, max_gap: float, summary: StreamSummary
 ) -> Iterator[tuple]:
-    """The latest frames of both sources, each visible one once; waits for the next."""
+    """Wait for the latest frames of both sources, each visible one once."""
     last = -1
     while True:
         with news:
@@ -259,7 +256,7 @@ def _latest_pairs(
 
 
 def _sinks(out: str | Path | None, window: bool, fps: float) -> Iterator[_Sink]:
-    """Context managers of functions (image, seconds since the first) → False to end."""
+    """Make sinks: functions (image, seconds since the first) → False to end."""
     if out is not None and '://' in str(out):
         yield _sender(str(out), fps)
     elif out is not None:
@@ -276,7 +273,7 @@ def _sinks(out: str | Path | None, window: bool, fps: float) -> Iterator[_Sink]:
 def _paced(
     writer: AbstractContextManager[Callable[[np.ndarray], None]], fps: float
 ) -> Iterator[Callable[[np.ndarray, float], bool | None]]:
-    """Write frames that come at any time into a video of a fixed rate: repeated or left out, so that its time is theirs."""
+    """Write frames of any time at a fixed rate, repeated or dropped."""
     with writer as write:
         written = 0
 
@@ -320,17 +317,8 @@ def _sender(address: str, fps: float) -> Iterator[Callable[[np.ndarray, float], 
         height, width = image.shape[:2]
         kind = {'rtsp': 'rtsp', 'rtmp': 'flv'}.get(address.partition('://')[0], 'mpegts')
         source = ['-f', 'rawvideo', '-pix_fmt', 'bgr24', '-s', f'{width}x{height}', '-r', f'{fps:g}', '-i', '-']
-        coding = [
-            '-pix_fmt',
-            'yuv420p',
-            '-vf',
-            'pad=ceil(iw/2)*2:ceil(ih/2)*2',
-            '-preset',
-            'ultrafast',
-            '-tune',
-            'zerolatency',
-        ]
-        command = [program, '-loglevel', 'error', *source, *coding, '-f', kind, address]
+        coding = '-pix_fmt yuv420p -vf pad=ceil(iw/2)*2:ceil(ih/2)*2 -preset ultrafast -tune zerolatency'
+        command = [program, '-loglevel', 'error', *source, *coding.split(), '-f', kind, address]
         return subprocess.Popen(command, stdin=subprocess.PIPE)
 
     def sink(image: np.ndarray, seconds: float):

@@ -12,6 +12,7 @@ from mmfusion.datasets.transforms import LoadImagePair, LoadMFNetPair, LoadSegLa
 from mmfusion.registry import DATASETS, TRANSFORMS, VISUALIZERS, is_a
 from mmfusion.structures import FusionDataSample
 from mmfusion.utils import to_bgr
+from mmfusion.utils.configs import innermost
 
 TASKS = {'seg': 'mmseg.SegLocalVisualizer', 'det': 'mmdet.DetLocalVisualizer'}
 # What a test pipeline loads is given here; what it does with the image stays.
@@ -42,12 +43,13 @@ class TaskResults:
                 'configs/cascades, or leave task out to fuse only.'
             )
         self.task, self.score_thr = task, score_thr
-        meta = dict(dataset_meta or _config_meta(cfg))
+        dataset = innermost(cfg.get('test_dataloader', {}).get('dataset', {}))
+        meta = dict(dataset_meta or _config_meta(dataset))
         if not meta.get('classes'):
             raise ValueError(f'{cfg.filename}: neither the checkpoint nor the test dataset tells the classes.')
         with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmfusion'):
-            pipeline = [t for t in _pipeline(cfg) if not is_a(t, TRANSFORMS, *_LOADING)]
-            self.pipeline = Compose([TRANSFORMS.build(t) for t in pipeline])
+            pipeline = dataset.get('pipeline') or [dict(type='mmfusion.PackFusionInputs')]
+            self.pipeline = Compose([TRANSFORMS.build(t) for t in pipeline if not is_a(t, TRANSFORMS, *_LOADING)])
             # Half opaque: the fused image under the labels is what one wants to see.
             self.visualizer = VISUALIZERS.build(dict(type=TASKS[task], name=f'mmfusion_{task}', alpha=0.5))
         palette = [tuple(colour) for colour in meta.get('palette') or ()]  # mmdet draws with tuples only
@@ -59,14 +61,7 @@ class TaskResults:
         return self.pipeline(dict(img=pair, img_path=name, img_id=name, img_shape=size, ori_shape=size))
 
     def draw(self, sample: FusionDataSample) -> np.ndarray:
-        """Draw the predictions on the fused image, at its source's size.
-
-        Args:
-            sample: As the cascade predicts it.
-
-        Returns:
-            H×W×3 uint8, B, G, R.
-        """
+        """Draw a prediction on its fused image: H×W×3 uint8, B, G, R."""
         image = np.ascontiguousarray(to_bgr(fused_at_ori_shape(sample))[..., ::-1])
         options = dict(pred_score_thr=self.score_thr) if self.task == 'det' else dict(with_labels=False)
         self.visualizer.add_datasample('overlay', image, sample.cpu(), draw_gt=False, **options)
@@ -92,22 +87,8 @@ def fused_at_ori_shape(sample: FusionDataSample) -> Tensor:
     )
 
 
-def _test_dataset(cfg: Config) -> dict:
-    """The config of the innermost test dataset."""
-    dataset = cfg.get('test_dataloader', {}).get('dataset', {})
-    while 'dataset' in dataset:
-        dataset = dataset['dataset']
-    return dataset
-
-
-def _pipeline(cfg: Config) -> list[dict]:
-    """The test pipeline; packing alone where the config has none."""
-    return list(_test_dataset(cfg).get('pipeline') or [dict(type='mmfusion.PackFusionInputs')])
-
-
-def _config_meta(cfg: Config) -> dict:
-    """Classes and palette of the test dataset's class, and what the config says of its own."""
-    dataset = _test_dataset(cfg)
+def _config_meta(dataset: dict) -> dict:
+    """Classes and palette of a dataset's class, under the config's own."""
     if 'type' not in dataset:
         return {}
     meta = getattr(DATASETS.get(dataset['type']), 'METAINFO', {})

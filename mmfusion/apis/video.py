@@ -1,17 +1,15 @@
 """Fusing videos, or folders of frames, into a video."""
 
-import logging
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import count, zip_longest
+from itertools import count, islice, zip_longest
 from pathlib import Path
 
 import cv2
 import numpy as np
 from mmcv import VideoReader
-from mmengine.logging import print_log
 
 from mmfusion.datasets.transforms.loading import refuse_two_sizes
 from mmfusion.utils import (
@@ -31,6 +29,7 @@ from mmfusion.utils import (
     visible_array,
     write_bytes,
 )
+from mmfusion.utils.log import log_warning
 from mmfusion.utils.pairing import other_files
 
 # OpenCV's writers hold no higher rate, and say so as if they had no codec.
@@ -45,7 +44,7 @@ _Pair = tuple[np.ndarray, np.ndarray, tuple[str, str]]
 
 
 class Frames:
-    """Frames of a video file, or of a folder of images in the natural order of their names.
+    """Frames of a video file, or of a folder in natural order.
 
     Args:
         source: File or folder.
@@ -95,15 +94,15 @@ class Frames:
         return video
 
     def __len__(self) -> int:
-        """Number of frames; of a video as its header says, 0 where it does not."""
+        """Number of frames, as a video's header says; 0 without."""
         return self._length
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        """The frames: H×W×3 uint8 (B, G, R); infrared ones H×W, of the depth that the source has."""
+        """Give H×W×3 uint8 (B, G, R), or infrared H×W of any depth."""
         yield from (frame for _, frame in self.timed())
 
     def timed(self) -> Iterator[tuple[float, np.ndarray]]:
-        """The frames with their times in seconds: as a video says, or by their numbers and :attr:`fps`."""
+        """Give frames and seconds, as a video says or by :attr:`fps`."""
         if self.files is not None:
             yield from ((k / (self.fps or DEFAULT_FPS), self._read(file)) for k, file in enumerate(self.files))
             return
@@ -145,7 +144,7 @@ def pair_frames(
     ir_pattern: str | None = None,
     **reading,
 ) -> tuple[Frames, Frames]:
-    """Pair the frames of two folders by name, those of videos by order or by time.
+    """Pair frames of folders by name, of videos by order or time.
 
     Args:
         vi, ir: Videos, or folders of frames; without ``ir``, a folder of frames of four channels.
@@ -153,9 +152,6 @@ def pair_frames(
         by_time: Pair by time, whatever the rates and the lengths: each visible frame has the nearest infrared one.
         vi_pattern, ir_pattern: How names of frames pair; see :func:`mmfusion.utils.pair_images`.
         **reading: See :class:`Frames`.
-
-    Returns:
-        Of one length, as far as it is known before reading.
 
     Raises:
         ValueError: If names or lengths differ, or rates by more than 1 %.
@@ -166,6 +162,12 @@ def pair_frames(
             raise ValueError(f'{vi}: a file; expected a folder of frames of four channels, which no video has.')
         return Frames(vi, four=True, **reading), Frames(vi, infrared=True, four=True, **reading)
     frames = Frames(vi, **reading), Frames(ir, infrared=True, **reading)
+    videos = [f.source for f in frames if f.files is None]
+    if videos and (vi_pattern or ir_pattern):
+        raise ValueError(
+            f'{videos[0]}: a video, whose frames have no names: vi_pattern and ir_pattern (--vi-pattern, --ir-pattern) say '
+            'how frames of two folders pair. Leave them out.'
+        )
     if vi_pattern == ir_pattern and Path(vi).samefile(ir):
         raise ValueError(f'{vi}: given as the visible and as the infrared frames; expected two.')
     if by_order and by_time:
@@ -218,9 +220,10 @@ def fuse_video(
     batch_size: int = 1,
     show_progress: bool = True,
     by_order: bool = False,
+    max_frames: int | None = None,
     **pairing,
 ) -> int:
-    """Fuse two videos, frame by frame.
+    """Fuse two videos, frame by frame, and count the frames written.
 
     Args:
         inferencer: Gives a list of images for two lists of arrays; with a task, annotated ones. Its options of reading
@@ -233,10 +236,8 @@ def fuse_video(
         batch_size: Frames that go to the model together.
         show_progress: Whether to draw a progress bar.
         by_order: See :func:`pair_frames`.
+        max_frames: End after so many frames.
         **pairing: ``by_time`` and the patterns of :func:`pair_frames`.
-
-    Returns:
-        Number of frames written.
 
     Raises:
         ValueError: If the suffix is unknown, frames do not pair or have two sizes, or this OpenCV lacks the codec.
@@ -255,9 +256,10 @@ def fuse_video(
     done = 0
     with (
         video_writer(out, fps or frames[0].fps or (None if by_time else frames[1].fps) or DEFAULT_FPS) as write,
-        track(None, 'fusing', 'frame', len(frames[0]) or None, show_progress) as bar,
+        track(None, 'fusing', 'frame', min(len(frames[0]), max_frames or len(frames[0])) or None, show_progress) as bar,
     ):
-        for batch in _batches(_by_time(frames) if by_time else _together(frames), batch_size):
+        pairs = _by_time(frames) if by_time else _together(frames)
+        for batch in _batches(islice(pairs, max_frames), batch_size):
             with named_frames([names for *_, names in batch]):
                 images = inferencer([v for v, *_ in batch], [i for _, i, _ in batch], batch_size=len(batch))
             for image in images:
@@ -266,21 +268,16 @@ def fuse_video(
             bar.update(len(images))
         if done == 0:
             raise ValueError(f'{vi}: no frame could be read')
-    if len(frames[0]) > done and not by_time:
-        print_log(
-            f'{vi} and {ir}: {done} of {len(frames[0])} frames could be read; are the files complete?',
-            'current',
-            logging.WARNING,
-        )
+    if len(frames[0]) > done and not by_time and done != max_frames:
+        log_warning(f'{vi} and {ir}: {done} of {len(frames[0])} frames could be read; are the files complete?')
     return done
 
 
 @contextmanager
 def named_frames(names: Sequence[tuple[str, str]]) -> Iterator[None]:
-    """Name the frames in errors of an inferencer, which knows their place in its batch: ``pair 0``, ``infrared array 0``.
+    """Name frames in an inferencer's errors, which knows their places alone.
 
-    Args:
-        names: Visible and infrared frame of each pair of the batch.
+    ``pair 0`` and ``infrared array 0`` become the names of the visible and the infrared frame of that pair of the batch.
     """
     try:
         yield
@@ -316,7 +313,7 @@ def _refuse_pair(vi: np.ndarray, ir: np.ndarray, names: tuple[str, str], reading
 
 
 def _by_time(frames: tuple[Frames, Frames]) -> Iterator[_Pair]:
-    """Each visible frame with the infrared one that is nearest in time, until one of them has ended."""
+    """Pair each visible frame with the infrared one nearest in time."""
     infrared = enumerate(frames[1].timed())
     at, (time, frame) = next(infrared, (0, (0.0, None)))
     following = next(infrared, None)
@@ -332,13 +329,8 @@ def _by_time(frames: tuple[Frames, Frames]) -> Iterator[_Pair]:
 
 
 def _batches(items: Iterable[_Pair], size: int) -> Iterator[list[_Pair]]:
-    batch = []
-    for item in items:
-        batch.append(item)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
+    items = iter(items)
+    while batch := list(islice(items, size)):
         yield batch
 
 
@@ -355,10 +347,10 @@ def _refuse_incomplete(unfinished: Path, out: Path) -> None:
 
 @contextmanager
 def video_writer(out: Path, fps: float) -> Iterator[Callable[[np.ndarray], None]]:
-    """A function that appends frames to a video, which gets its name when all were written."""
+    """Append frames to a video, which gets its name at the end."""
     out.parent.mkdir(parents=True, exist_ok=True)
     unfinished = out.with_name(f'.{out.stem}.unfinished{out.suffix}')
-    state = dict(writer=None, size=None)
+    state = dict(writer=None, size=None, frames=0)
 
     def write(image: np.ndarray) -> None:
         height, width = image.shape[:2]
@@ -366,11 +358,9 @@ def video_writer(out: Path, fps: float) -> Iterator[Callable[[np.ndarray], None]
             # OpenCV's codecs would drop the last row or column.
             image = cv2.copyMakeBorder(image, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
             if state['writer'] is None:
-                print_log(
+                log_warning(
                     f'{out}: videos have even sizes: frames of {width}×{height} are written as '
-                    f'{image.shape[1]}×{image.shape[0]}, their border repeated.',
-                    'current',
-                    logging.WARNING,
+                    f'{image.shape[1]}×{image.shape[0]}, their border repeated.'
                 )
             height, width = image.shape[:2]
         if state['writer'] is None:
@@ -383,8 +373,13 @@ def video_writer(out: Path, fps: float) -> Iterator[Callable[[np.ndarray], None]
                 )
         if state['size'] != (height, width):
             # OpenCV drops such frames without a word.
-            raise ValueError(f'{out}: frames of two sizes, {state["size"]} and {(height, width)} (height, width)')
+            size = state['size'][::-1]
+            raise ValueError(
+                f'{out}: frames of two sizes: frame {state["frames"]} is {width}×{height}, those before it '
+                f'{size[0]}×{size[1]} (width×height). Bring all of them to one size, or fuse each size by itself.'
+            )
         state['writer'].write(image)
+        state['frames'] += 1
 
     try:
         yield write

@@ -9,6 +9,8 @@ from importlib import import_module
 
 from mmfusion.version import __version__
 
+from .errors import print_any_text
+
 # Verb → what it does; its module here has the verb's name, and a function ``main(argv, prog) -> exit code``.
 VERBS = {
     'models': 'list the methods: paper, size, licence of the weights, and whether these are here',
@@ -30,6 +32,7 @@ VERBS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a verb; returns the exit code."""
+    print_any_text()
     logging.raiseExceptions = False  # a log that a full disk does not take prints no tracebacks
     argv = list(sys.argv[1:] if argv is None else argv)
     verbs = '\n'.join(f'  {verb:<12}{text}' for verb, text in VERBS.items())

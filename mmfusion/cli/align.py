@@ -1,4 +1,4 @@
-"""Find where the infrared camera's image lies in the visible camera's, for --align FILE of the other verbs.
+"""Find where the infrared image lies in the visible one, for --align.
 
     mmfusion align --vi VI --ir IR --chessboard 9x6 --out camera_pair.json
     mmfusion align --vi a.png --ir b.png --points points.csv --out camera_pair.json
@@ -96,7 +96,7 @@ def make_parser(prog: str | None = None) -> argparse.ArgumentParser:
 
 
 def read_views(args: argparse.Namespace, most: int, reading: dict) -> list[tuple[str, np.ndarray, np.ndarray]]:
-    """Read up to ``most`` pairs, evenly spread: name, visible H×W×3, infrared H×W, both uint8."""
+    """Read up to ``most`` pairs: name, visible H×W×3, infrared H×W, both uint8."""
     from mmfusion.utils import infrared_array
 
     vi, ir = Path(args.vi), Path(args.ir)
@@ -124,7 +124,7 @@ def read_views(args: argparse.Namespace, most: int, reading: dict) -> list[tuple
 
 
 def read_files(files: Sequence[tuple], most: int, reading: dict) -> list[tuple[str, np.ndarray, np.ndarray]]:
-    """Read up to ``most`` of (name, visible, infrared), evenly spread, as :func:`read_views` does."""
+    """Read up to ``most`` (name, visible, infrared), as :func:`read_views` does."""
     from mmfusion.utils import read_infrared, read_visible
 
     chosen = np.unique(np.linspace(0, len(files) - 1, min(most, len(files))).round().astype(int))
@@ -228,7 +228,10 @@ def _calibrated(args, reading):
 
 
 def write_panels(folder: str | Path, views: Sequence, pair: CameraPair, most: int = 8) -> int:
-    """Write pictures of pairs before and after: infrared in red over visible in cyan. Returns how many."""
+    """Write pictures of pairs before and after, and count them.
+
+    Infrared is red over the visible image in cyan.
+    """
     import cv2
 
     for name, vi, ir in views[:most]:

@@ -187,7 +187,7 @@ def reading_options(args: argparse.Namespace, files: Callable[[], Sequence[str |
 
 
 def add_entrants_arguments(parser: argparse.ArgumentParser, default: Sequence[str] | None = None) -> None:
-    """Add ``--methods``, and the pairs that they fuse: ``--data``, or ``--vi`` and ``--ir``, with patterns of names.
+    """Add ``--methods`` and the pairs that they fuse, with their patterns.
 
     Args:
         parser: The parser.
@@ -262,7 +262,7 @@ def source_folders(args: argparse.Namespace) -> tuple[str, str | None]:
 
 
 class _MetricNames(argparse.Action):
-    """Read names of metrics, separated by spaces or commas; ``all`` alone is that word."""
+    """Read metrics' names, by spaces or commas; ``all`` stands alone."""
 
     def __call__(self, parser, namespace, values, option_string=None):
         names = [name.strip() for part in values for name in part.split(',') if name.strip()]

@@ -1,4 +1,4 @@
-"""Compare fusion methods on a dataset or a folder: fuse with all, evaluate, time, and write the report.
+"""Compare fusion methods on pairs: fuse, evaluate, time, and report.
 
     mmfusion compare --methods seafusion u2fusion densefuse --data tno --out work_dirs/tno
     mmfusion compare --methods u2fusion mine=mine.py:mine.pth other=DIR --data DIR --out OUT

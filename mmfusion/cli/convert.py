@@ -1,4 +1,4 @@
-"""Turn the authors' weights of a method into a checkpoint of mmfusion, or back where the method says how.
+"""Turn authors' weights into a checkpoint of mmfusion, or back.
 
     mmfusion convert u2fusion model.ckpt u2fusion.pth
     mmfusion convert didfuse Encoder_weight_IJCAI.pkl Decoder_weight_IJCAI.pkl didfuse.pth
@@ -52,8 +52,9 @@ def convert(
     find_config(config)
     refuse_missing_weights([str(source) for source in sources])
 
-    from mmfusion.models.checkpoint import authors_state, check_weights, resembling, save_checkpoint
+    from mmfusion.models.checkpoint import authors_state, check_weights, save_checkpoint
     from mmfusion.models.hub import build_model, load_model_config, name_files
+    from mmfusion.models.likeness import resembling
     from mmfusion.utils.checkpoint import CheckpointError, read_checkpoint
 
     cfg = load_model_config(config, cfg_options)
@@ -87,7 +88,7 @@ def convert(
 
 
 def _meta(name: str, sources: Sequence[str | Path]) -> dict:
-    """What a converted checkpoint says about its source: the files, their hashes and their licence."""
+    """What a converted checkpoint says: files, hashes and licence."""
     from mmfusion.utils.checkpoint import sha256_of
     from mmfusion.utils.tf_checkpoint import tf_prefix
 

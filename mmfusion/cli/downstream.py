@@ -1,4 +1,4 @@
-"""Does fusion help? Train and test one task model on visible, infrared, averaged and fused images, and compare.
+"""Does fusion help? Train and test one task model on each input.
 
 Examples:
     mmfusion downstream occo_deeplabv3plus_synthetic --seeds 0 1 2 --out work_dirs/helps \

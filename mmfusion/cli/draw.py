@@ -1,4 +1,4 @@
-"""Draw pictures as papers print them: features of images, or masks of salient objects on them.
+"""Draw features of images, or masks on them, as papers do.
 
     mmfusion draw features --images OCCO=DIR Model-1=DIR Model-3=DIR --names 00327D --out fig18
     mmfusion draw features --images GFFusion=DIR --prior clip dinov2 --how pca --names 00093D --out fig6
@@ -28,28 +28,12 @@ from mmfusion.utils import (
 from .arguments import new_parser
 from .errors import verb
 
-# Kind of prior → its title, and its config of a layer and weights.
+# Kind of prior → its title, its config, the option of its weights, and its layer unless another is named.
 _PRIORS = {
-    **{
-        arch: (
-            arch.upper(),
-            lambda layer, weights, arch=arch: dict(
-                type='mmfusion.VGGPrior', arch=arch, layers=(layer,), weights=weights or 'imagenet'
-            ),
-            dict(vgg19='relu5_4', vgg16='relu5_3')[arch],
-        )
-        for arch in ('vgg19', 'vgg16')
-    },
-    'clip': (
-        'CLIP',
-        lambda layer, weights: dict(type='mmfusion.CLIPPrior', layers=(int(layer),), pretrained=weights or 'openai'),
-        '11',
-    ),
-    'dinov2': (
-        'DINOv2',
-        lambda layer, weights: dict(type='mmfusion.DINOv2Prior', layers=(int(layer),), weights=weights or 'dinov2'),
-        '12',
-    ),
+    'vgg19': ('VGG19', dict(type='mmfusion.VGGPrior', arch='vgg19', weights='imagenet'), 'weights', 'relu5_4'),
+    'vgg16': ('VGG16', dict(type='mmfusion.VGGPrior', arch='vgg16', weights='imagenet'), 'weights', 'relu5_3'),
+    'clip': ('CLIP', dict(type='mmfusion.CLIPPrior', pretrained='openai'), 'pretrained', '11'),
+    'dinov2': ('DINOv2', dict(type='mmfusion.DINOv2Prior', weights='dinov2'), 'weights', '12'),
 }
 
 
@@ -121,15 +105,16 @@ def parse_prior(text: str) -> tuple[str, dict | str]:
         raise ValueError(
             f'--prior {text!r}: expected KIND[:LAYER][=WEIGHTS] with KIND of {", ".join(_PRIORS)}, or TITLE=FILE.py.'
         )
-    title, config, default = _PRIORS[kind]
+    title, config, option, default = _PRIORS[kind]
     layer = layer or default
-    if kind in ('clip', 'dinov2') and not layer.isdecimal():
+    if default.isdecimal() and not layer.isdecimal():
         raise ValueError(f'--prior {text!r}: the layer is {layer!r}; expected the number of a block, from 1.')
-    return f'{title} {layer}', config(layer, right)
+    layers = (int(layer) if default.isdecimal() else layer,)
+    return f'{title} {layer}', dict(config, layers=layers, **({option: right} if right else {}))
 
 
 def _chosen(folders, names):
-    """Title → name → file, of the names that are asked for; by default those that all folders have."""
+    """Title → name → file, of the names asked for, or common."""
     files = {title: list_images(folder) for title, folder in folders.items()}
     if names is None:
         first, *others = files.values()
@@ -231,7 +216,7 @@ def masks(args: argparse.Namespace) -> str:
 
 
 def _mask_folders(text):
-    """Folders of the visible and the infrared masks: DIR/mask_vi and DIR/mask_ir, or VI_DIR,IR_DIR."""
+    """Folders of visible and infrared masks, in DIR or by comma."""
     parts = text.split(',')
     if len(parts) > 2 or not all(parts):
         raise ValueError(f'--masks {text!r}: expected [TITLE=]DIR, or [TITLE=]VI_DIR,IR_DIR.')

@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from mmfusion.utils.configs import OPTION_ERRORS
+from mmfusion.utils.configs import OPTION_ERRORS, OptionError
 from mmfusion.utils.outputs import is_write_error, system_sentence
 
 from .setup_errors import setup_message
@@ -22,6 +22,16 @@ _OF_VALUES = (TypeError, AttributeError, AssertionError, IndexError, ArithmeticE
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
+def print_any_text() -> None:
+    """Print what an encoding lacks as ``?``.
+
+    Such as ``↑`` on Windows, or bytes of names that are no UTF-8.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, 'reconfigure'):
+            stream.reconfigure(errors='replace')
+
+
 def report(run: Callable[..., str | None], *args) -> int:
     """Run a tool: print the sentence that it returns, or its error.
 
@@ -32,6 +42,8 @@ def report(run: Callable[..., str | None], *args) -> int:
     Returns:
         The exit code: 1 after an error that a user can mend, 130 after Ctrl-C.
     """
+    print_any_text()
+    _expand_home(args)
     try:
         text = run(*args)
         if text is not None:
@@ -41,7 +53,8 @@ def report(run: Callable[..., str | None], *args) -> int:
     except BrokenPipeError:
         return _reader_ended()
     except ERRORS as e:
-        print(f'error: {message_of(e)}', file=sys.stderr)
+        given = _overrides(args) if isinstance(e, OptionError) else ''
+        print(f'error: {f"--cfg-options {given}: does not work: " if given else ""}{message_of(e)}', file=sys.stderr)
         return 1
     except _OF_VALUES as e:
         return _report_overrides(args, e)
@@ -53,6 +66,8 @@ def report_own(run: Callable[..., object], *args) -> int:
 
     An error in setting up a Runner is the config's, and is told with the key: see :func:`setup_message`.
     """
+    print_any_text()
+    _expand_home(args)
     try:
         run(*args)
     except KeyboardInterrupt:
@@ -90,33 +105,59 @@ def verb(
     return main
 
 
+def _expand_home(args: tuple) -> None:
+    """Write the home for ``~`` in arguments, in place.
+
+    Most shells leave it in ``--vi=~/vi`` and ``NAME=~/dir``.
+    """
+    for namespace in args:
+        if isinstance(namespace, argparse.Namespace):
+            vars(namespace).update({name: _with_home(value) for name, value in vars(namespace).items()})
+
+
+def _with_home(value: object) -> object:
+    if isinstance(value, str):
+        return re.sub(r'(^|[=:])(~)(?=/|$)', lambda found: found[1] + os.path.expanduser(found[2]), value)
+    if isinstance(value, Path):
+        return Path(_with_home(str(value)))
+    if isinstance(value, dict):
+        return type(value)({key: _with_home(item) for key, item in value.items()})
+    return type(value)(map(_with_home, value)) if type(value) in (list, tuple) else value
+
+
 def _interrupted() -> int:
     print('interrupted', file=sys.stderr)
     return _INTERRUPTED
 
 
 def _reader_ended() -> int:
-    """Let the rest of the output go: Python would write it at its end, and say that it cannot."""
+    """Let output without reader go, before Python tries to write it."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return _READER_ENDED
 
 
 def _report_overrides(args: tuple, error: Exception) -> int:
-    """Say an error that a value of ``--cfg-options`` may have led to, in whatever class; raise it where none were given."""
-    options = getattr(args[0], 'cfg_options', None) if args else None
-    if not options:
+    """Say an error that ``--cfg-options`` may have caused, or raise it."""
+    given = _overrides(args)
+    if not given:
         raise error
-    given = ' '.join(f'{name}={value}' for name, value in options.items())
     print(
         f'error: --cfg-options {given}: does not work ({type(error).__name__}: {error}). Correct it.', file=sys.stderr
     )
     return 1
 
 
+def _overrides(args: tuple) -> str:
+    """What was given by ``--cfg-options``."""
+    options = getattr(args[0], 'cfg_options', None) if args else None
+    return ' '.join(f'{name}={value}' for name, value in (options or {}).items())
+
+
 def message_of(error: BaseException) -> str:
     """Give an error's text without quotation marks or a system's number."""
     if isinstance(error, KeyError) and error.args:
-        return str(error.args[0])
+        text = str(error.args[0])
+        return text if ' ' in text.strip() else f'no {text!r} where one is looked up{_place(error)}'
     if isinstance(error, MemoryError):
         return f'out of memory ({error or "no more is given"}): use smaller images, a smaller batch, or fewer workers.'
     if isinstance(error, OSError) and error.strerror:
@@ -124,15 +165,25 @@ def message_of(error: BaseException) -> str:
     return str(error)
 
 
+def _place(error: BaseException) -> str:
+    """Where an error without a sentence was raised."""
+    frames = traceback.extract_tb(error.__traceback__)
+    if not frames:
+        return ''
+    return (
+        f' ({Path(*Path(frames[-1].filename).parts[-2:])}, line {frames[-1].lineno}). Check the config and its files.'
+    )
+
+
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An error, and those in whose handling it was raised: a registry wraps those of a constructor."""
+    """An error, and those in whose handling it was raised."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
 
 
 def _package_message(error: BaseException) -> str | None:
-    """The text of an error that mmfusion raises for users, here or in a worker of a dataloader."""
+    """The text of mmfusion's own error, here or in a worker."""
     frames = traceback.extract_tb(error.__traceback__)
     if not frames or not isinstance(error, ERRORS):
         return None
@@ -146,7 +197,7 @@ def _package_message(error: BaseException) -> str | None:
 
 
 def _stock_message(error: BaseException) -> str | None:
-    """The text of an error of a registry, or of options that a class does not have."""
+    """The text of a registry's error, or of unknown options."""
     if isinstance(error, TypeError) and OPTION_ERRORS.search(str(error)):
         return f'the config gives an option that a class does not have, or lacks one: {error}. See docs/configs.md.'
     frames = traceback.extract_tb(error.__traceback__)

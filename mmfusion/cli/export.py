@@ -1,4 +1,4 @@
-"""Write a method as one graph that runs without PyTorch: ONNX, TorchScript or OpenVINO.
+"""Write a method as a graph: ONNX, TorchScript or OpenVINO.
 
     mmfusion export seafusion seafusion.onnx [--weights SeAFusion.pth]
     mmfusion fuse seafusion.onnx --vi VI --ir IR --out OUT

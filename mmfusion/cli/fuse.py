@@ -1,4 +1,4 @@
-"""Fuse a folder of visible and a folder of infrared images by a trained model.
+"""Fuse folders of visible and infrared images by a trained model.
 
     mmfusion fuse seafusion --vi VI --ir IR --out OUT [--weights SeAFusion.pth]
     mmfusion fuse seafusion.onnx --vi VI --ir IR --out OUT                       # of mmfusion export

@@ -1,4 +1,7 @@
-"""Make the masks of salient objects that OCCO trains with, one per modality and image. See docs/masks.md."""
+"""Make the masks of salient objects that OCCO trains with.
+
+One per modality and image. See docs/masks.md.
+"""
 
 import argparse
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""List the methods: paper, size, licence of the authors' weights, and whether these are here.
+"""List the methods: paper, size, licence and place of weights.
 
     mmfusion models               a row a method
     mmfusion models --all         a row a config
@@ -93,7 +93,7 @@ def _row(name: str, entry: dict) -> Iterator[str]:
 
 
 def _seconds(name: str, device: str | None) -> str:
-    """Seconds of one pair; none for a config with priors, whose weights would have to be fetched."""
+    """Seconds of one pair; none where priors would be fetched."""
     from mmfusion.models.cost import measure
     from mmfusion.models.hub import init_model, load_model_config
 
@@ -113,11 +113,8 @@ def describe(method: str) -> str:
         )
     entry = published()[name]
     collection, values = entry['Collection'], entry.get('Metadata') or {}
-    paper, code, authors = (
-        collection.get('Paper') or {},
-        collection.get('Code') or {},
-        entry.get('Authors Weights') or {},
-    )
+    paper, code = (collection.get(key) or {} for key in ('Paper', 'Code'))
+    authors = entry.get('Authors Weights') or {}
     state = weights_state(name)
     siblings = [n for n, e in published().items() if e['In Collection'] == entry['In Collection']]
     lines = {

@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmengine.logging import MMLogger, print_log
 
 from mmfusion.registry import MODELS
-from mmfusion.utils.configs import find_config, override, read_config
+from mmfusion.utils.configs import drop_variables, find_config, override, read_config, walk
 
 from .setup_errors import check_numbers, check_phases
 
@@ -55,6 +55,7 @@ def load_config(args: argparse.Namespace) -> Config:
     override(cfg, args.cfg_options)
     if not isinstance(cfg.get('model'), dict):
         raise ValueError(f'{file}: model is {cfg.get("model")!r}; expected a dict with a type. See docs/configs.md.')
+    drop_variables(cfg)
     check_numbers(cfg)
     check_phases(cfg)
     # A child config takes an inherited hook away by None; mmengine knows that of its own hooks only.
@@ -62,6 +63,7 @@ def load_config(args: argparse.Namespace) -> Config:
         k: v for k, v in (cfg.get('default_hooks') or {}).items() if v is not None or k in _STOCK_HOOKS
     }
     cfg.launcher = args.launcher
+    cfg.load_from = cfg.get('load_from') or None  # mmengine takes an empty one for a file
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(Path('work_dirs') / file.stem)
     try:
         Path(cfg.work_dir).mkdir(parents=True, exist_ok=True)
@@ -146,18 +148,11 @@ def without_sync_bn(node: object) -> int:
     Returns:
         How many were replaced; where there are any, the log says so.
     """
-    count = _replace_sync_bn(node)
-    if count:
-        print_log(f'SyncBN stands {count} times in the model and needs several processes on GPUs: using BN.', 'current')
-    return count
-
-
-def _replace_sync_bn(node):
-    if isinstance(node, dict):
-        own = node.get('type') == 'SyncBN'
-        if own:
-            node['type'] = 'BN'
-        return own + sum(_replace_sync_bn(value) for value in node.values())
-    if isinstance(node, list | tuple):
-        return sum(_replace_sync_bn(value) for value in node)
-    return 0
+    found = [part for _, part in walk(node) if isinstance(part, dict) and part.get('type') == 'SyncBN']
+    for part in found:
+        part['type'] = 'BN'
+    if found:
+        print_log(
+            f'SyncBN stands {len(found)} times in the model and needs several processes on GPUs: using BN.', 'current'
+        )
+    return len(found)

@@ -1,4 +1,4 @@
-"""One sentence for an error in setting up a run: which key of the config, what was found, what it said."""
+"""One sentence, with the key, for an error in setting up."""
 
 import logging
 import traceback
@@ -10,7 +10,10 @@ from urllib.error import URLError
 
 from mmengine.config import Config
 
+from mmfusion.utils.configs import walk
+
 _RUNNER = ('mmengine', 'runner', 'runner.py')
+_DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 _LOOPS = ('mmengine', 'runner', 'loops.py')
 # What the Runner builds from keys of other names than its methods.
 _KEYS = {
@@ -44,7 +47,8 @@ def setup_message(error: BaseException, chain: list[BaseException]) -> str | Non
     key, value = _culprit([frame for frame, _ in root], cfg)
     frame, line = root[-1]
     place = f'{Path(*Path(frame.f_code.co_filename).parts[-2:])}, line {line}'
-    reason = _short(' '.join(str(error).split()).partition(' Please check whether')[0], 400) or 'no reason given'
+    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    reason = _short(' '.join(text.split()).partition(' Please check whether')[0], 400) or 'no reason given'
     if reason == 'None is not a callable object':  # mmengine looks at an optimizer's signature before it is known
         reason = 'no class of its type is registered'
     return (
@@ -66,7 +70,7 @@ def _config_of(frame: FrameType) -> Iterator[Config]:
 
 
 def _culprit(frames: list[FrameType], cfg: Config) -> tuple[str, Any]:
-    """The key and the value that could not be used: those of the innermost part that was being built."""
+    """The key and value of the innermost part being built."""
     key, value = str(cfg.filename or 'the config'), '…'
     for frame in frames:
         name = frame.f_code.co_name
@@ -75,26 +79,21 @@ def _culprit(frames: list[FrameType], cfg: Config) -> tuple[str, Any]:
             named = _KEYS.get(named, named)
             if named in cfg:
                 key, value = named, cfg[named]
+            elif named == 'dataloader':  # the one of the loop that is being built
+                built = frame.f_locals.get('dataloader')
+                named = next((k for k in _DATALOADERS if cfg.get(k) is not None and cfg[k] == built), None)
+                key, value = (named, {k: v for k, v in built.items() if k != 'dataset'}) if named else (key, value)
         if name == 'build_from_cfg' and isinstance(frame.f_locals.get('cfg'), Mapping):
             part = frame.f_locals['cfg']
-            found = list(_paths(cfg.to_dict(), part))
-            value = {
-                k: v for k, v in part.items() if isinstance(v, str | int | float | bool | list | tuple | type(None))
-            }
-            key = found[0] if found else key
+            key = next((path for path, node in walk(cfg.to_dict()) if _holds(part, node)), key)
+            value = {k: v for k, v in part.items() if isinstance(v, str | int | float | list | tuple | None)}
     return key, value
 
 
-def _paths(node: Any, part: Mapping, path: str = '') -> Iterator[str]:
-    """Keys of a config at which a dict stands that ``part`` holds."""
-    if isinstance(node, Mapping):
-        if node.get('type') is not None and all(k in part and v == part[k] for k, v in node.items()):
-            yield path
-        for key, value in node.items():
-            yield from _paths(value, part, f'{path}.{key}' if path else key)
-    elif isinstance(node, list | tuple):
-        for k, value in enumerate(node):
-            yield from _paths(value, part, f'{path}.{k}')
+def _holds(part: Mapping, node: Any) -> bool:
+    """Tell whether ``part`` holds all of a typed dict."""
+    typed = isinstance(node, Mapping) and node.get('type') is not None
+    return typed and all(k in part and v == part[k] for k, v in node.items())
 
 
 def _offline(error: BaseException, frames: list[FrameType], cfg: Config) -> str:
@@ -105,7 +104,7 @@ def _offline(error: BaseException, frames: list[FrameType], cfg: Config) -> str:
     import torch
 
     folder = Path(torch.hub.get_dir()) / 'checkpoints'
-    keys = list(_values(cfg.to_dict(), asked))
+    keys = [path for path, value in walk(cfg.to_dict()) if value == asked]
     # A Pretrained init_cfg goes as a whole.
     cures = [f'{k.removesuffix(".checkpoint")}=None' for k in keys] or [
         'pretrained=None, or init_cfg=None, of that part'
@@ -118,15 +117,6 @@ def _offline(error: BaseException, frames: list[FrameType], cfg: Config) -> str:
     )
 
 
-def _values(node: Any, wanted: str, path: str = '') -> Iterator[str]:
-    """Keys of a config with a value."""
-    if isinstance(node, Mapping):
-        for key, value in node.items():
-            yield from _values(value, wanted, f'{path}.{key}' if path else key)
-    elif node == wanted:
-        yield path
-
-
 def _short(text: str, most: int) -> str:
     return text if len(text) <= most else f'{text[:most]}…'
 
@@ -137,7 +127,7 @@ def check_numbers(cfg: Config) -> None:
     Raises:
         ValueError: If one is of another kind or out of its range; with its key.
     """
-    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+    for name in _DATALOADERS:
         loader = cfg.get(name)
         if not isinstance(loader, dict | list | None):
             raise ValueError(f'{name} is {loader!r}; expected a dict with a dataset, or None. See docs/configs.md.')

@@ -1,4 +1,4 @@
-"""Test a checkpoint: metrics of the fused images, panels and, if asked, the images themselves."""
+"""Test a checkpoint: metrics, panels and, if asked, fused images."""
 
 import argparse
 
@@ -29,8 +29,9 @@ def test(args: argparse.Namespace) -> None:
 
     from mmengine.runner import Runner
 
-    from mmfusion.models.checkpoint import check_weights, for_runner
+    from mmfusion.models.checkpoint import check_weights
     from mmfusion.models.hub import RANDOM, drop_losses, find_weights, name_files
+    from mmfusion.models.resuming import for_runner
 
     weights = find_weights(cfg) if weights is None else name_files(cfg, weights)
     cfg.resume = False
@@ -46,7 +47,7 @@ def test(args: argparse.Namespace) -> None:
 
 
 def _drop_incomplete(cfg: Config) -> None:
-    """Drop what a config for testing has of training or validation from its bases; a Runner wants all of it or nothing."""
+    """Drop incomplete training or validation, which a Runner would refuse."""
     for part, third in (('train', 'optim_wrapper'), ('val', 'val_evaluator')):
         keys = (f'{part}_dataloader', f'{part}_cfg', third)
         if not all(cfg.get(key) for key in keys):

@@ -39,7 +39,7 @@ def train(args: argparse.Namespace) -> None:
     from mmengine.runner import Runner
 
     from mmfusion.engine.optim import use_amp
-    from mmfusion.models.checkpoint import check_start, for_runner, latest_checkpoint
+    from mmfusion.models.resuming import check_start, for_runner, latest_checkpoint
 
     if not cfg.get('train_dataloader') or not cfg.get('optim_wrapper'):
         raise ValueError(
@@ -68,7 +68,7 @@ def train(args: argparse.Namespace) -> None:
 
 
 def _check_batches(runner: 'Runner') -> None:
-    """Refuse a training set that does not fill one batch, before schedules divide by its length."""
+    """Refuse a training set that does not fill one batch."""
     loader = runner.train_loop.dataloader
     if not len(loader):
         raise ValueError(

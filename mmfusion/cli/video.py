@@ -46,11 +46,11 @@ def add_video_arguments(parser):
     parser.add_argument(
         '--by-time', action='store_true', help='pair each visible frame with the infrared one that is nearest in time'
     )
+    parser.add_argument('--max-frames', type=at_least(1), help='end after so many fused frames')
     live = parser.add_argument_group('cameras and streams')
     live.add_argument(
         '--live', action='store_true', help='play files in real time, too, as if they were cameras; implied by a camera'
     )
-    live.add_argument('--max-frames', type=at_least(1), help='end after so many fused frames')
     live.add_argument(
         '--max-gap',
         type=float,
@@ -109,6 +109,7 @@ def fuse(args):
         args.fps,
         args.batch_size,
         by_order=args.by_order,
+        max_frames=args.max_frames,
         by_time=args.by_time,
         **source_patterns(args),
     )

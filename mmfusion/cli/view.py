@@ -1,4 +1,4 @@
-"""Look at pairs in a page of the browser: sliders between visible, infrared and fused image, methods side by side.
+"""Look at pairs in the browser: sliders, methods side by side.
 
     mmfusion view --vi VI --ir IR --methods lite seafusion mine=mine.py:mine.pth
     mmfusion view --data tno --methods lite other=DIR

@@ -1,1 +1,1 @@
-"""Comparison of fusion methods by what a task model makes of their images."""
+"""Comparison of methods by what a task model makes of images."""

@@ -1,12 +1,14 @@
-"""Configs of cells: a variant in the place of the fuser, with evaluators that name classes."""
+"""Configs of cells: a variant in the place of the fuser."""
 
 from copy import deepcopy
+from importlib import import_module
 from pathlib import Path
 
 from mmengine.config import Config
 
-from mmfusion.registry import DATASETS, TRANSFORMS, is_a
+from mmfusion.registry import DATASETS, METRICS, TRANSFORMS, is_a
 from mmfusion.utils import IMG_SUFFIXES
+from mmfusion.utils.configs import innermost, walk
 
 from .cells import METRICS_FILE
 from .variants import SINGLES
@@ -36,16 +38,10 @@ def task_of(cfg):
 def cell_config(base, variant, seed, folder, weights='last'):
     """Make the config of a cell.
 
-    Against ``base`` differ: the fuser, or the folder of visible images, as the variant says; the seed; the work dir; and
-    the evaluators of the test, which then give the values of single classes, and leave them in ``metrics.json``. At least
-    two checkpoints are kept: mmengine removes the oldest before the newest is complete.
-
-    Args:
-        base (Config): Of a cascade.
-        variant (Variant): The variant.
-        seed (int): The seed.
-        folder (str | Path): Of the cell.
-        weights (str): ``'last'``: the test is part of the training; ``'best'``: it is not, ``mmfusion test`` runs it.
+    Against ``base``, a cascade's, differ: the fuser, or the folder of visible images, as the variant says; the seed; the
+    work dir, below the cell's folder; and the evaluators of the test, which then give the values of single classes, and
+    leave them in ``metrics.json``. At least two checkpoints are kept: mmengine removes the oldest before the newest is
+    complete. With the weights ``'last'`` the test is part of the training; with ``'best'`` ``mmfusion test`` runs it.
 
     Raises:
         ValueError: If the config is no cascade's, has no known evaluator, or lacks what the variant needs.
@@ -115,7 +111,7 @@ def _with_fuser(model):
 
 
 def _read_from(loader, part, folder):
-    """Let the dataset of a dataloader read its visible images from ``folder``, or from its folder of the part's name."""
+    """Read visible images from ``folder``, or its folder of the part's name."""
     if not any(f.suffix.lower() in IMG_SUFFIXES for f in folder.iterdir()):
         names = [part, 'test'] if part == 'val' else [part]
         parts = [folder / name for name in names if (folder / name).is_dir()]
@@ -129,12 +125,13 @@ def _read_from(loader, part, folder):
 
 
 def _set_visible(loader, part, folder):
-    """Let the dataset of a dataloader read its visible images from ``folder``."""
+    """Let a dataloader's dataset read its visible images from ``folder``."""
     dataset = innermost(loader['dataset'])
     from mmfusion.datasets import LayoutDataset
     from mmfusion.datasets.transforms import LoadImagePair
 
-    if 'datasets' in dataset or not _has(loader, LoadImagePair):
+    loads = any(isinstance(part, dict) and is_a(part, TRANSFORMS, LoadImagePair) for _, part in walk(loader))
+    if 'datasets' in dataset or not loads:
         raise ValueError(
             f'{part}_dataloader: {dataset.get("type")} does not read its visible images from one folder, by '
             'mmfusion.LoadImagePair, so that they cannot be exchanged for those of folder:DIR.'
@@ -145,34 +142,22 @@ def _set_visible(loader, part, folder):
     dataset['data_prefix'] = dict(prefix, vi_path=str(folder))
 
 
-def _has(node, transform):
-    """Whether a part of a config has a transform of a class in it."""
-    if isinstance(node, dict):
-        return is_a(node, TRANSFORMS, transform) or any(_has(value, transform) for value in node.values())
-    return isinstance(node, list | tuple) and any(_has(value, transform) for value in node)
-
-
 def fused_folder(cell_folder, part):
     """Give a ``method:`` variant's folder; validation and test share it."""
     return Path(cell_folder).absolute().parent / 'fused' / ('train' if part == 'train' else 'test')
 
 
-def innermost(dataset):
-    """Find the dataset that a RepeatDataset or MultiImageMixDataset wraps."""
-    while isinstance(dataset.get('dataset'), dict):
-        dataset = dataset['dataset']
-    return dataset
+def _is_own(evaluator, stock):
+    """Tell whether an evaluator is a user's subclass of a stock metric."""
+    module = import_module(f'mmfusion.evaluation.metrics.per_class_{stock.removesuffix("Metric").lower()}')
+    return is_a(evaluator, METRICS, getattr(module, stock))
 
 
 def per_class_evaluators(evaluators, task):
-    """Make the evaluators of a test name single classes.
+    """Make a test's evaluators of a ``task`` name single classes.
 
     ``mmseg.IoUMetric`` becomes :class:`PerClassIoUMetric`, ``mmdet.CocoMetric`` :class:`PerClassCocoMetric`, both without
-    prefix of their own; ``MappedIoUMetric`` and ``MappedCocoMetric`` stay as they are.
-
-    Args:
-        evaluators (dict | Sequence[dict]): As in a config.
-        task (str): ``'segmentor'`` or ``'detector'``.
+    prefix of their own; ``MappedIoUMetric``, ``MappedCocoMetric`` and a user's subclasses stay as they are.
 
     Raises:
         ValueError: If there is neither of these metrics for the task.
@@ -180,7 +165,8 @@ def per_class_evaluators(evaluators, task):
     evaluators = [evaluators] if isinstance(evaluators, dict) else list(evaluators or ())
     stock = dict(segmentor='IoUMetric', detector='CocoMetric')[task]
     types = [str(evaluator.get('type')) for evaluator in evaluators]
-    if not any(t.rpartition('.')[2] in (stock, f'PerClass{stock}', f'Mapped{stock}') for t in types):
+    known = (stock, f'PerClass{stock}', f'Mapped{stock}')
+    if not any(t.rpartition('.')[2] in known for t in types) and not any(_is_own(e, stock) for e in evaluators):
         library = dict(segmentor='mmseg', detector='mmdet')[task]
         raise ValueError(
             f'test_evaluator has no {library}.{stock}, from which the tables are made; it has '
@@ -189,10 +175,8 @@ def per_class_evaluators(evaluators, task):
     out = []
     for evaluator, name in zip(evaluators, types, strict=True):
         if name.rpartition('.')[2] in (stock, f'PerClass{stock}'):
-            dropped = (
-                ('prefix',) if task == 'segmentor' else ('prefix', 'metric', 'classwise', 'iou_thrs', 'metric_items')
-            )
-            evaluator = {k: v for k, v in evaluator.items() if k not in dropped}
+            boxes = ('metric', 'classwise', 'iou_thrs', 'metric_items') if task == 'detector' else ()
+            evaluator = {k: v for k, v in evaluator.items() if k not in ('prefix', *boxes)}
             evaluator['type'] = f'mmfusion.PerClass{stock}'
         out.append(evaluator)
     return out

@@ -1,4 +1,4 @@
-"""Comparing what a task model sees: variants of one cascade config, trained and tested cell by cell.
+"""Variants of one cascade config, trained and tested cell by cell.
 
 A *variant* is the config with another fuser in front of the task model; a *cell* is a variant with a seed. Each cell runs
 in a process of its own, by ``mmfusion train``, and leaves a ``result.json``. See docs/cascades.md.
@@ -63,18 +63,8 @@ class Cell:
 def open_folder(out, base, config_name, variants, seeds, weights='last'):
     """Open a comparison's folder, and refuse settings other than those recorded.
 
-    Variants and seeds may be added to a folder.
-
-    Args:
-        out (str | Path): Folder of the comparison.
-        base (Config): Of a cascade.
-        config_name (str): For the record.
-        variants (Sequence[Variant]): Rows of the table.
-        seeds (Sequence[int]): Repetitions.
-        weights (str): ``'last'`` or ``'best'``: which checkpoint of a training is tested.
-
-    Returns:
-        list[Cell]: Seed by seed, so that early results are of all variants.
+    Variants and seeds may be added to a folder. Cells are given seed by seed, so that early results are of all variants;
+    ``weights`` (``'last'`` or ``'best'``) says which checkpoint of a training is tested.
 
     Raises:
         ValueError: If the folder has cells of another config, or a variant of the same name that is another.
@@ -107,12 +97,8 @@ def open_folder(out, base, config_name, variants, seeds, weights='last'):
 def named_metrics(values):
     """Rename a test's results as tables do, detection in percent.
 
-    Args:
-        values (dict[str, float | None]): Of :class:`TestResultHook`.
-
-    Returns:
-        dict[str, float | None]: ``mIoU``, ``IoU/<class>``, …; ``mAP`` (of IoU .5 to .95), ``mAP50``, ``AP/<class>``,
-        ``AP50/<class>``; others as they are. None is what is not defined; so is COCO's −1 (nothing to find).
+    Names are ``mIoU``, ``IoU/<class>``, …; ``mAP`` (of IoU .5 to .95), ``mAP50``, ``AP/<class>``, ``AP50/<class>``; others
+    as they are. None is what is not defined; so is COCO's −1 (nothing to find).
     """
     out = {}
     for key, value in values.items():

@@ -1,4 +1,4 @@
-"""What is compared: methods and pairs of images, as the command line names them; without torch."""
+"""Methods and pairs as the command line names them; without torch."""
 
 import re
 from collections.abc import Sequence
@@ -94,9 +94,7 @@ def parse_entrants(texts: Sequence[str]) -> list[Entrant]:
 def check_name(name: str, text: str) -> None:
     """Refuse names of methods that files and folders could not have.
 
-    Args:
-        name: The name.
-        text: What the user gave, for the message.
+    ``text`` is what the user gave, for the message.
 
     Raises:
         ValueError: If it is empty, a path, or the name of a source.

@@ -1,4 +1,4 @@
-"""One comparison of fusion methods: fuse with all, measure images and costs, and write the report.
+"""One comparison of methods: fuse, measure images and costs, report.
 
 In several processes (torchrun, Slurm) pairs are dealt by mmengine's sampler and values gathered by its functions; what is
 finished is not done again.
@@ -92,11 +92,8 @@ class Comparison:
     def fuse(self, shape: tuple[int, int] | None = (480, 640), batch_size: int = 1) -> None:
         """Fuse with each method what is missing, and measure its cost.
 
-        A method that fails is left out of the comparison, and said in :attr:`failed`.
-
-        Args:
-            shape: Height and width of the pair whose cost is measured; None to measure none.
-            batch_size: Pairs at a time.
+        A method that fails is left out of the comparison, and said in :attr:`failed`. ``shape`` is the height and width of
+        the pair whose cost is measured; None to measure none.
         """
         self.shape = shape
         for entrant in self.entrants:
@@ -150,7 +147,7 @@ class Comparison:
         barrier()  # nobody computes while the cost is measured
 
     def _cost(self, name: str, settings: dict, build: Callable) -> Cost:
-        """Cost of a pair: measured, or as it was measured before on the same machine."""
+        """Cost of a pair: measured, now or before on this machine."""
         file = self.out / 'costs.json'
         known = {}
         if file.is_file():

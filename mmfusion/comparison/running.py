@@ -1,4 +1,4 @@
-"""Running of cells, each in a process of its own, and where they were cut off."""
+"""Running of cells, each in a process of its own."""
 
 import contextlib
 import fcntl
@@ -13,20 +13,15 @@ from mmengine.registry import DefaultScope
 
 from mmfusion.registry import DATASETS
 from mmfusion.utils import write_bytes
-from mmfusion.utils.configs import find_config
+from mmfusion.utils.configs import find_config, innermost
 
-from .cell_config import PARTS, fused_folder, innermost
+from .cell_config import PARTS, fused_folder
 from .cells import METRICS_FILE, CellError, named_metrics
 from .entrants import Entrant
 
 
 def fuse_for(cell, base, say=print):
     """Fuse the images of a ``method:`` variant that are not there yet.
-
-    Args:
-        cell (Cell): Of the variant.
-        base (Config): The config that the variant is one of.
-        say (Callable): Gets a line about each folder.
 
     Raises:
         CellError: If the weights are missing, or a pair cannot be fused.
@@ -96,10 +91,7 @@ def run_cell(cell, cfg, tools=None, weights='last', say=print):
 def evaluate_cell(cell, cfg, say=print):
     """Test a cell with its task model's starting weights, in this process.
 
-    Args:
-        cell (Cell): The cell.
-        cfg (Config): Of :func:`cell_config`, from a config :func:`without_training`.
-        say (Callable): Gets a line about it.
+    Its config is :func:`cell_config`'s, from one :func:`without_training`.
 
     Raises:
         CellError: If the test failed, gave no metrics, or another process is at this cell.
@@ -132,12 +124,8 @@ def evaluate_cell(cell, cfg, say=print):
 def run_tool(command, arguments, log, claim):
     """Run a tool with this Python, its output appended to ``log``.
 
-    Args:
-        command (Sequence[str]): The tool: what follows the name of the interpreter.
-        arguments (Sequence[str | Path]): Its arguments.
-        log (Path): File for what it prints.
-        claim (int): Descriptor of the cell's lock, which lives as long as the process: should this one be killed, the
-            cell is not begun a second time while the first still trains.
+    ``claim`` is the descriptor of the cell's lock, which lives as long as the process: should this one be killed, the cell
+    is not begun a second time while the first still trains.
 
     Raises:
         CellError: If it failed.
@@ -165,7 +153,7 @@ def _tail(log, lines=12):
 
 @contextlib.contextmanager
 def _claimed(cell):
-    """Hold the lock of a cell, so that several runs of the tool can share a folder."""
+    """Hold the lock of a cell: several runs may share a folder."""
     with open(cell.folder / 'lock', 'w') as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -194,7 +182,7 @@ def last_checkpoint(folder):
     note = Path(folder) / 'last_checkpoint'
     if not note.is_file():
         return None
-    file = Path(folder) / Path(note.read_text().strip()).name
+    file = Path(folder) / Path(note.read_text(encoding='utf-8').strip()).name
     return file if file.is_file() else None
 
 

@@ -1,4 +1,4 @@
-"""The results of a downstream comparison: means and spreads over seeds, tables, a plot, and what follows from them."""
+"""Results of a downstream comparison: tables, a plot, and a verdict."""
 
 import csv
 import io
@@ -48,12 +48,12 @@ class Comparison:
         return statistics.fmean(found) if found else math.nan
 
     def spread(self, variant, metric):
-        """Compute the standard deviation over seeds (n − 1); NaN below two values."""
+        """Compute the deviation over seeds (n − 1); NaN below two values."""
         found = self.of(variant, metric)
         return statistics.stdev(found) if len(found) > 1 else math.nan
 
     def gains(self, variant, single, metric):
-        """Give how far a variant is above another one, for each seed that both have."""
+        """Give a variant's lead over another, for each common seed."""
         ours, theirs = self.values.get(variant, {}), self.values.get(single, {})
         found = (ours[s].get(metric, math.nan) - theirs[s].get(metric, math.nan) for s in ours if s in theirs)
         return [value for value in found if not math.isnan(value)]
@@ -67,11 +67,7 @@ class Comparison:
 
 
 def choose_columns(patterns, values):
-    """Choose the metrics that match patterns, in the order of the results.
-
-    Args:
-        patterns (Sequence[str]): Names, or patterns such as ``'IoU/*'``.
-        values (dict): As in :class:`Comparison`.
+    """Choose the metrics that match names or patterns such as ``'IoU/*'``.
 
     Raises:
         ValueError: If nothing matches a pattern; the metrics that there are, are listed.

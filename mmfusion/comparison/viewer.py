@@ -1,4 +1,4 @@
-"""Look at pairs and what methods make of them, in a page of the browser."""
+"""A page of the browser with pairs and what methods make."""
 
 import time
 from collections.abc import Sequence
@@ -47,6 +47,7 @@ class PairViewer:
     ) -> None:
         self.files = {name: (vi, ir) for name, vi, ir in pairs.items}
         self.entrants = {entrant.name: entrant for entrant in entrants}
+        self.names, self.methods = list(self.files), list(self.entrants)
         self.given = {e.name: list_images(e.folder, fused_pattern) for e in entrants if e.folder}
         for method, images in self.given.items():
             absent = [name for name in self.files if name not in images]
@@ -58,16 +59,6 @@ class PairViewer:
         self._kept = lru_cache(_KEPT)(self._fused)
         self._one = Lock()  # a page calls from several threads
         self._model = lru_cache(None)(self._build)
-
-    @property
-    def names(self) -> list[str]:
-        """List the names of the pairs."""
-        return list(self.files)
-
-    @property
-    def methods(self) -> list[str]:
-        """List the names of the methods."""
-        return list(self.entrants)
 
     def neighbour(self, name: str, step: int) -> str:
         """Find the pair some steps on; the first follows the last."""
@@ -97,11 +88,7 @@ class PairViewer:
         return image[..., ::-1].copy(), time.perf_counter() - start
 
     def blend(self, name: str, method: str, position: float) -> np.ndarray:
-        """Fade from visible (0) over fused (0.5) to infrared (1).
-
-        Returns:
-            H×W×3 uint8 (R, G, B).
-        """
+        """Fade from visible (0) over fused (0.5) to infrared (1): H×W×3 uint8."""
         (visible, infrared), (fused, _) = self.sources(name), self.fused(name, method)
         share = abs(2 * position - 1)
         return cv2.addWeighted(visible if position < 0.5 else infrared, share, fused, 1 - share, 0)
@@ -116,21 +103,13 @@ class PairViewer:
 
 
 def require_gradio() -> None:
-    """Refuse to go on without the package that draws the page.
-
-    Raises:
-        RuntimeError: If gradio is not installed.
-    """
+    """Refuse to go on without gradio, by a ``RuntimeError``."""
     if find_spec('gradio') is None:
         raise RuntimeError("mmfusion view needs the package gradio: pip install 'mmfusion[view]'.")
 
 
 def build_page(viewer: PairViewer) -> 'gradio.Blocks':
-    """Build the page: a pair, sliders between its images, and all methods.
-
-    Raises:
-        RuntimeError: If gradio is not installed.
-    """
+    """Build the page: a pair, sliders between its images, and all methods."""
     require_gradio()
     import gradio as gr
 

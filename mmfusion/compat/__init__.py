@@ -1,4 +1,4 @@
-"""Compatibility with the stack, applied on import of mmfusion where it is needed and only there.
+"""Compatibility with the stack, applied on import where it is needed.
 
 - :mod:`.requirements`: a clear sentence where an unfit package would end in an unrelated traceback
 - :mod:`.mmcv_ext`: ``mmcv._ext`` for mmcv-lite, backed by torchvision

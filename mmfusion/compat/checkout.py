@@ -1,4 +1,4 @@
-"""Let mmengine find the configs of a checkout that is used without being installed."""
+"""Let mmengine find configs of a checkout that is not installed."""
 
 import contextlib
 import os

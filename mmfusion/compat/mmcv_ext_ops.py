@@ -1,4 +1,4 @@
-"""The body of the stand-in for ``mmcv._ext``: the operators torchvision or plain PyTorch can provide.
+"""Operators of ``mmcv._ext`` that torchvision or plain PyTorch can provide.
 
 Names, argument order and output conventions are those with which mmcv 2.1's Python code (``mmcv/ops/*.py``) calls its
 compiled module: most operators write into tensors that the caller allocated and return None. Backward operators get
@@ -19,7 +19,7 @@ _CURE = (
 
 
 def __getattr__(name: str):
-    """Give any operator that is not defined below as a callable that says what is missing, and how to get it."""
+    """Give an operator that is missing as a callable saying so."""
     if name.startswith('_'):
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
 
@@ -152,7 +152,7 @@ def bbox_overlaps(bboxes1, bboxes2, ious, mode, aligned, offset):
 
 
 def _roi_align(aligned_height, aligned_width, spatial_scale, sampling_ratio, pool_mode, aligned):
-    """Return torchvision's operator with mmcv's options, as a function of features and boxes.
+    """Return torchvision's operator as a function of features and boxes.
 
     Args:
         aligned_height, aligned_width: Size of the output.
@@ -204,10 +204,10 @@ def roi_align_backward(grad_output, rois, argmax_y, argmax_x, grad_input, **opti
 
 
 def _deform_conv(dW, dH, padW, padH, dilationW, dilationH, **others):
-    """Return torchvision's operator in the argument order of mmcv: input, offset, weight, then mask and bias.
+    """Return torchvision's operator in the argument order of mmcv.
 
-    Both libraries order the offsets alike (y, x of every kernel position, group by group), and torchvision reads the
-    kernel's size and the numbers of groups from the shapes.
+    That is input, offset, weight, then mask and bias. Both libraries order the offsets alike (y, x of every kernel
+    position, group by group), and torchvision reads the kernel's size and the numbers of groups from the shapes.
 
     Args:
         dW, dH: Stride, by direction; padding and dilation likewise.
@@ -284,7 +284,7 @@ def modulated_deform_conv_backward(input, weight, bias, ones, offset, mask, colu
 
 
 def _attend(value_spatial_shapes):
-    """Return mmcv's own pure-PyTorch path as a function of value, sampling locations and attention weights."""
+    """Return mmcv's own pure-PyTorch attention as a function."""
     from mmcv.ops.multi_scale_deform_attn import multi_scale_deformable_attn_pytorch
 
     # It splits and reshapes by these sizes, which must therefore be Python's integers on the host.
@@ -338,7 +338,7 @@ def ms_deform_attn_backward(
 
 
 def _focal_loss(target, weight, gamma, alpha):
-    """Return the elementwise sigmoid focal loss as a function of the logits (N, C)."""
+    """Return the sigmoid focal loss as a function of logits (N, C)."""
 
     def loss(logits):
         # A target outside of 0…C-1 is background: it is no class's positive.
@@ -364,6 +364,6 @@ def sigmoid_focal_loss_forward(input, target, weight, output, gamma, alpha):
 
 
 def sigmoid_focal_loss_backward(input, target, weight, grad_input, gamma, alpha):
-    """Add the derivative of every element of :func:`sigmoid_focal_loss_forward` by its logit to ``grad_input``."""
+    """Add :func:`sigmoid_focal_loss_forward`'s derivative by each logit to ``grad_input``."""
     (gradient,) = _vjp(_focal_loss(target, weight, gamma, alpha), [input], torch.ones_like(input))
     grad_input.add_(gradient)

@@ -1,6 +1,7 @@
-"""Say in one sentence what is wrong with an installation, where the stack itself would end in an unrelated traceback.
+"""Say in one sentence what is wrong with an installation.
 
-All checks read the metadata of installed packages, or look for a module without importing it.
+The stack itself would end in an unrelated traceback. All checks read the metadata of installed packages, or look for a
+module without importing it.
 """
 
 import warnings

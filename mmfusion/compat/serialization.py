@@ -25,9 +25,10 @@ _STATISTICS = ('min', 'max', 'current', 'mean')
 
 
 def _history_buffer_method(owner, name):
-    """Stand for ``getattr`` in a checkpoint: a ``HistoryBuffer`` is saved with its four statistics, looked up by name.
+    """Stand for ``getattr`` in a checkpoint, for a ``HistoryBuffer``'s four statistics.
 
-    ``getattr`` itself would open every attribute of the allowed classes to a forged checkpoint.
+    It is saved with them, looked up by name. ``getattr`` itself would open every attribute of the allowed classes to a
+    forged checkpoint.
     """
     if owner is not HistoryBuffer or name not in _STATISTICS:
         raise pickle.UnpicklingError(
@@ -68,7 +69,7 @@ class AfterTorch(MetaPathFinder):
     """
 
     def find_spec(self, fullname, path=None, target=None) -> ModuleSpec | None:
-        """Return torch's own spec if ``fullname`` is ``torch``, with the call after its code; else None."""
+        """Return torch's own spec with a call after it; else None."""
         if fullname != 'torch':
             return None
         sys.meta_path.remove(self)

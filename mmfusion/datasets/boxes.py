@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from mmfusion.utils import NamePattern, read_size, read_text
+from mmfusion.utils.log import log_warning
 from mmfusion.utils.pairing import stem_below
 from mmfusion.utils.text import composed
 
@@ -50,15 +51,8 @@ def read_yolo(file: str | Path, classes: Sequence[str], image: str | Path) -> li
     """Read YOLO boxes: class, centre x, y, width, height in [0, 1].
 
     A sixth field, a detector's score, is left out; lines of a class and three or more corners (polygons of segmentation,
-    four corners of oriented boxes) give the box around them. An index may be written as a float (``0.0``).
-
-    Args:
-        file: The text file.
-        classes: Names by index.
-        image: The image, for its size (turned as EXIF says).
-
-    Returns:
-        As :func:`read_voc`; never difficult.
+    four corners of oriented boxes) give the box around them. An index may be written as a float (``0.0``). The image is
+    needed for its size (turned as EXIF says); the result is :func:`read_voc`'s, never difficult.
 
     Raises:
         FileNotFoundError: If the file is missing.
@@ -77,7 +71,7 @@ def read_yolo(file: str | Path, classes: Sequence[str], image: str | Path) -> li
 
 
 class BoxSource:
-    """Box annotations of a dataset: Pascal VOC or YOLO files, or a COCO file.
+    """Boxes of a dataset: Pascal VOC or YOLO files, or COCO.
 
     Args:
         source: Folder, or COCO file (``.json``).
@@ -117,10 +111,7 @@ class BoxSource:
     def read(self, name: str, classes: Sequence[str], image: str | Path) -> list[tuple[str, list[float], bool]]:
         """Read the boxes of an image.
 
-        Args:
-            name: Of the image.
-            classes: Names by index, for YOLO; others are given as written.
-            image: The image, for its size.
+        Classes, by index, are for YOLO, and so is the image, for its size; others are given as written.
 
         Returns:
             Class name, box (x1, y1, x2, y2 in pixels), and whether the object is difficult (COCO: a crowd) of each.
@@ -199,7 +190,10 @@ class AnnotatedBoxes:
                 )
 
     def __call__(self, stem: str, img: np.ndarray, modality: str) -> np.ndarray:
-        """Give the boxes of an image (H×W×3): N×4 float32, x1, y1, x2, y2 in pixels, clipped to it."""
+        """Give an image's boxes in pixels, clipped to it.
+
+        Of H×W×3 they are N×4 float32, x1, y1, x2, y2.
+        """
         if stem not in self.found[modality]:
             return np.zeros((0, 4), np.float32)
         height, width = img.shape[:2]
@@ -212,6 +206,7 @@ class AnnotatedBoxes:
         boxes = boxes.reshape(-1, 4)
         if size == 'fractions':
             boxes = boxes * np.float32([width, height, width, height])
+        boxes = boxes[boxes_inside(boxes.tolist(), (height, width), f'{file}, {modality} image {stem}')]
         clipped = boxes.clip(0, np.float32([width, height, width, height]))
         flat = (clipped[:, 2:] <= clipped[:, :2]).any(axis=1)
         if flat.any():
@@ -221,8 +216,33 @@ class AnnotatedBoxes:
         return clipped
 
 
+def boxes_inside(boxes: Sequence[Sequence[float]], size: tuple[int, int], name: str) -> list[bool]:
+    """Tell which boxes an image holds.
+
+    Others are to be left out, as mmdet does, which the log says.
+
+    Args:
+        boxes: x1, y1, x2, y2 in pixels of each.
+        size: Height and width of the image.
+        name: Of the annotation or image, for messages.
+
+    Raises:
+        ValueError: If no box lies in the image: they are those of another one.
+    """
+    height, width = size
+    inside = [x1 < width and y1 < height and x2 > 0 and y2 > 0 for x1, y1, x2, y2 in boxes]
+    if all(inside):
+        return inside
+    box = [float(value) for value in boxes[inside.index(False)]]
+    text = f'{name}: box {box} (x1, y1, x2, y2) lies outside of its image of {width}×{height} (width×height)'
+    if not any(inside):
+        raise ValueError(f'{text}, as all of its boxes do. Is it the annotation of another image or size?')
+    log_warning(f'{text}; {inside.count(False)} of {len(boxes)} are left out.')
+    return inside
+
+
 def _read_annotations(source: Path, stems: Sequence[str]) -> dict[str, _Entry]:
-    """stem → (file, image size or ``'fractions'`` or None, [(class, [x1, y1, x2, y2]), …])."""
+    """Find stems' files, image sizes (or ``'fractions'``), classes and boxes."""
     if source.is_file():
         found = _by_last(_parse_coco(source))
         return {name: (file, size, [box[:2] for box in boxes]) for name, (file, size, boxes) in found.items()}
@@ -244,7 +264,7 @@ def _read_annotations(source: Path, stems: Sequence[str]) -> dict[str, _Entry]:
 
 
 def _parse_voc(file: str | Path) -> tuple[tuple[int, int] | None, list[_Box]]:
-    """Width and height, or None, and the objects: (class, [x1, y1, x2, y2], whether it is marked difficult)."""
+    """Width and height, or None, and the objects, difficult or not."""
     try:
         root = ElementTree.parse(file).getroot()
     except FileNotFoundError as e:
@@ -271,7 +291,7 @@ def _parse_voc(file: str | Path) -> tuple[tuple[int, int] | None, list[_Box]]:
 
 
 def _voc_box(item: ElementTree.Element) -> list[float]:
-    """x1, y1, x2, y2 of an object: of its sides, of x, y, w, h (KAIST), or around its polygon (DroneVehicle)."""
+    """Sides of an object's box; around the polygon of an oriented one."""
     if item.find('bndbox') is None and item.find('polygon') is not None:
         xs, ys = ([float(item.findtext(f'polygon/{axis}{k}')) for k in range(1, 5)] for axis in 'xy')
         return [min(xs), min(ys), max(xs), max(ys)]
@@ -282,7 +302,7 @@ def _voc_box(item: ElementTree.Element) -> list[float]:
 
 
 def _parse_yolo(file: str | Path) -> list[tuple[int, str, list[float]]]:
-    """(line, class, [x1, y1, x2, y2] as fractions of the image) of each object."""
+    """Line, class and box, in fractions of the image, of each object."""
     file = Path(file)
     if not file.is_file():
         raise FileNotFoundError(f'{file}: no such annotation. Check data_prefix["ann_path"], or fetch it again.')
@@ -317,7 +337,7 @@ def _parse_yolo(file: str | Path) -> list[tuple[int, str, list[float]]]:
 
 
 def _parse_coco(file: str | Path) -> dict[str, tuple[str | Path, tuple[int, int] | None, list[_Box]]]:
-    """Path of an image without suffix → (file, image size or None, [(class, [x1, y1, x2, y2], crowd), …])."""
+    """Images by path without suffix: file, size or None, and objects."""
     try:
         data = json.loads(read_text(file))
         names = {c['id']: c['name'] for c in data['categories']}
@@ -340,7 +360,7 @@ def _parse_coco(file: str | Path) -> dict[str, tuple[str | Path, tuple[int, int]
 
 
 def _by_last(found: dict[str, tuple]) -> dict[str, tuple]:
-    """Entries by their names and, where no other has it, by the last part alone: file names may have folders before them."""
+    """Entries by name and, where unique, by its last part alone."""
     last = {}
     for name in found:
         last.setdefault(Path(name).name, []).append(name)

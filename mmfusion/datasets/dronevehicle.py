@@ -7,12 +7,13 @@ from .layout_dataset import LayoutDataset
 
 @DATASETS.register_module()
 class DroneVehicleDataset(LayoutDataset):
-    """DroneVehicle: 17990 training, 1469 validation and 8980 test pairs, with oriented boxes of 5 classes in each modality.
+    """DroneVehicle: pairs of vehicles with oriented boxes in each modality.
+
+    17990 training, 1469 validation and 8980 test pairs, of 5 classes.
 
     Layout: ``{split}/{split}img/NAME.jpg`` (visible), ``{split}/{split}imgr/NAME.jpg`` (infrared),
-    ``{split}/{split}label/NAME.xml`` and ``{split}/{split}labelr/NAME.xml``; masks, where made, in
-    ``{split}/{mask_vi,mask_ir}``. Boxes are those around the polygons; ``boxes_of`` says of which modality: by default of
-    the infrared one, in which more vehicles are seen by night.
+    ``{split}/{split}label/NAME.xml`` and ``{split}/{split}labelr/NAME.xml``. Boxes are those around the polygons;
+    ``boxes_of`` says of which modality: by default of the infrared one, in which more vehicles are seen by night.
 
     Images are of 840×712, 640×512 within a white border of 100 pixels, which fusion should not see:
     ``tools/dataset_converters/dronevehicle.py`` writes a copy without it, in the same layout.
@@ -32,9 +33,8 @@ class DroneVehicleDataset(LayoutDataset):
         ir_path='{split}/{split}imgr',
         ann_path='{split}/{split}label',
         ann_ir_path='{split}/{split}labelr',
-        mask_vi_path='{split}/mask_vi',
-        mask_ir_path='{split}/mask_ir',
     )
+    MASKS = '{split}/mask_{modality}'
     ALIASES = {
         'feright car': 'freight car', 'feright_car': 'freight car', 'feright': 'freight car', 'freight_car': 'freight car',
         'truvk': 'truck', '*': None,

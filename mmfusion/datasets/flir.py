@@ -10,12 +10,12 @@ from .layout_dataset import LayoutDataset
 
 @DATASETS.register_module()
 class FLIRAlignedDataset(LayoutDataset):
-    """FLIR-aligned: 4129 training and 1013 test pairs of 640×512 by day and night, with boxes of 3 classes.
+    """FLIR-aligned: 4129 training and 1013 test pairs of 640×512.
 
-    Layout, below the archive's folder ``align``: ``JPEGImages/NAME_RGB.jpg``, ``JPEGImages/NAME_PreviewData.jpeg``,
-    ``Annotations/NAME_PreviewData.xml`` (Pascal VOC, drawn on the infrared images), and the lists ``align_train.txt`` and
-    ``align_validation.txt``, there or in ``ImageSets/Main``. Boxes of dogs, which papers leave out, are left out. Masks,
-    where made, are in ``mask_vi`` and ``mask_ir``.
+    By day and night, with boxes of 3 classes. Layout, below the archive's folder ``align``: ``JPEGImages/NAME_RGB.jpg``,
+    ``JPEGImages/NAME_PreviewData.jpeg``, ``Annotations/NAME_PreviewData.xml`` (Pascal VOC, drawn on the infrared images),
+    and the lists ``align_train.txt`` and ``align_validation.txt``, there or in ``ImageSets/Main``. Boxes of dogs, which
+    papers leave out, are left out.
 
     Source: H. Zhang et al., Multispectral fusion for object detection with cyclic fuse-and-refine blocks, ICIP 2020;
     https://arxiv.org/abs/2009.12664
@@ -23,13 +23,7 @@ class FLIRAlignedDataset(LayoutDataset):
 
     METAINFO = dict(classes=('person', 'car', 'bicycle'), palette=[[220, 20, 60], [0, 0, 142], [119, 11, 32]])
     SPLITS = ('train', 'validation')
-    FOLDERS = dict(
-        vi_path='JPEGImages',
-        ir_path='JPEGImages',
-        ann_path='Annotations',
-        mask_vi_path='mask_vi',
-        mask_ir_path='mask_ir',
-    )
+    FOLDERS = dict(vi_path='JPEGImages', ir_path='JPEGImages', ann_path='Annotations')
     PATTERNS = dict(vi_path='{name}_RGB', ir_path='{name}_PreviewData', ann_path='{name}_PreviewData')
     ALIASES = dict(dog=None)
 
@@ -41,6 +35,6 @@ class FLIRAlignedDataset(LayoutDataset):
         super().__init__(split=split, ann_file=ann_file, data_root=data_root, **kwargs)
 
     def _pairs(self):
-        """Pairs of the images that have a counterpart: the lists name them, and the archive may hold others."""
+        """Pairs of images with a counterpart, which the archive's others lack."""
         vi, ir = (list_images(self.data_prefix[key], self.patterns[key]) for key in ('vi_path', 'ir_path'))
         return [(name, vi[name], ir[name]) for name in vi if name in ir]

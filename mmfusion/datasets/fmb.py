@@ -7,12 +7,10 @@ from .layout_dataset import LayoutDataset
 
 @DATASETS.register_module()
 class FMBDataset(LayoutDataset):
-    """FMB, full-time multi-modality benchmark: 1220 training and 280 test pairs of 800×600, 14 classes.
+    """FMB: 1220 training and 280 test pairs of 800×600, 14 classes.
 
-    Layout: ``{train,test}/{Visible,Infrared,Label}/NAME.png``; masks, where made, in
-    ``{train,test}/{mask_vi,mask_ir}/mask_NAME.png``.
-
-    Label 0 is unlabelled. By custom it is not a class: ``reduce_zero_label`` is True, and 1…14 become 0…13.
+    Layout: ``{train,test}/{Visible,Infrared,Label}/NAME.png``. Label 0 is unlabelled. By custom it is not a class:
+    ``reduce_zero_label`` is True, and 1…14 become 0…13.
 
     Source: https://github.com/JinyuanLiu-CV/SegMiF
     """
@@ -28,13 +26,8 @@ class FMBDataset(LayoutDataset):
             [158, 215, 222], [90, 113, 135],
         ],
     )  # fmt: skip
-    FOLDERS = dict(
-        vi_path='{split}/Visible',
-        ir_path='{split}/Infrared',
-        seg_map_path='{split}/Label',
-        mask_vi_path='{split}/mask_vi',
-        mask_ir_path='{split}/mask_ir',
-    )
+    FOLDERS = dict(vi_path='{split}/Visible', ir_path='{split}/Infrared', seg_map_path='{split}/Label')
+    MASKS = '{split}/mask_{modality}'
 
     def __init__(self, split: str = 'train', reduce_zero_label: bool = True, **kwargs) -> None:
         super().__init__(split=split, reduce_zero_label=reduce_zero_label, **kwargs)

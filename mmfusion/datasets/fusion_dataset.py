@@ -52,7 +52,7 @@ class FusionDataset(BaseDataset):
         patterns: The same for other folders, by their key: ``dict(seg_map_path='{name}_mask')``.
         texts: A JSON file of stem → text, relative to ``data_root`` or absolute.
         filter_cfg (dict, optional): ``empty_masks=True`` leaves out, from the start, pairs whose two masks are both empty;
-            all masks are read once.
+            all masks are read once. With boxes, ``filter_empty_gt`` and ``min_size`` as in mmdet.
         **kwargs: Those of :class:`mmengine.dataset.BaseDataset`.
 
     Raises:
@@ -80,10 +80,17 @@ class FusionDataset(BaseDataset):
         self.reduce_zero_label = reduce_zero_label
         self.texts = texts
         self.patterns = dict(patterns or {}, vi_path=vi_pattern, ir_path=ir_pattern)
+        data_prefix = data_prefix or dict(vi_path='vi', ir_path='ir')
+        if not isinstance(data_prefix, Mapping) or not all(isinstance(f, str | None) for f in data_prefix.values()):
+            raise ValueError(
+                f"data_prefix is {data_prefix!r}; expected a dict of folders, such as dict(vi_path='vi', ir_path='ir')."
+            )
+        if not isinstance(ann_file, str):
+            raise ValueError(f'ann_file is {ann_file!r}; expected the path of a list of names.')
         kwargs['data_root'] = os.path.expanduser(kwargs.get('data_root') or '')
         super().__init__(
-            ann_file=ann_file,
-            data_prefix=data_prefix or dict(vi_path='vi', ir_path='ir'),
+            ann_file=os.path.expanduser(ann_file),
+            data_prefix={key: folder and os.path.expanduser(folder) for key, folder in data_prefix.items()},
             metainfo=_checked_metainfo(kwargs.pop('metainfo', None)),
             **kwargs,
         )
@@ -93,10 +100,9 @@ class FusionDataset(BaseDataset):
         self._epoch[0], self._epoch[1] = seed, epoch
 
     def __getitem__(self, idx: int | tuple[int, int]) -> dict:
-        """As in mmengine, with random numbers of its own for each sample once :meth:`set_epoch` was called.
+        """Give a sample with random numbers of its own, after :meth:`set_epoch`.
 
-        Args:
-            idx: Index, and which of its repetitions in an epoch (``PatchSampler``).
+        ``idx`` is an index, or that and which of its repetitions in an epoch (``PatchSampler``).
         """
         idx, repetition = idx if isinstance(idx, tuple) else (int(idx), 0)
         if self._epoch[1] < 0:
@@ -120,6 +126,17 @@ class FusionDataset(BaseDataset):
 
     def filter_data(self) -> list[dict]:
         """Leave out pairs as ``filter_cfg`` says."""
+        unknown = [key for key in self.filter_cfg or () if key not in ('empty_masks', 'filter_empty_gt', 'min_size')]
+        if unknown:
+            raise ValueError(
+                f'{type(self).__name__}: filter_cfg has {", ".join(unknown)}, which is not read; expected empty_masks, or '
+                "mmdet's filter_empty_gt and min_size."
+            )
+        self.data_list = [info for info in self.data_list if self._is_kept(info)]
+        if not self.data_list:
+            raise ValueError(
+                f'{self._images()}: filter_cfg={self.filter_cfg} of {type(self).__name__} leaves no image.'
+            )
         if not (self.filter_cfg or {}).get('empty_masks'):
             return self.data_list
         keys = ('mask_vi_path', 'mask_ir_path')
@@ -137,6 +154,16 @@ class FusionDataset(BaseDataset):
             )
         print_log(f'{len(self.data_list) - len(kept)} of {len(self.data_list)} pairs have two empty masks.', 'current')
         return kept
+
+    def _is_kept(self, info: dict) -> bool:
+        """Tell whether ``filter_empty_gt`` and ``min_size`` keep a sample.
+
+        As in mmdet they hold for training, and for samples with boxes.
+        """
+        if self.test_mode or 'instances' not in info or not self.filter_cfg:
+            return True
+        empty = self.filter_cfg.get('filter_empty_gt') and not info['instances']
+        return not empty and min(info['height'], info['width']) >= self.filter_cfg.get('min_size', 0)
 
     def _pairs(self):
         prefix = self.data_prefix
@@ -175,24 +202,19 @@ class FusionDataset(BaseDataset):
         return [by_stem[n] for n in names]
 
     def _names(self, file: Path) -> list[str]:
-        """The stems in a list, whether or not its lines have an image's suffix (a stem may itself hold a dot)."""
+        """The stems in a list, whose lines may have an image's suffix."""
         lines = read_names(file)
         return [str(line.with_suffix('') if line.suffix.lower() in IMG_SUFFIXES else line) for line in lines]
 
     def _known(self, name: str, names: Container[str]) -> str:
-        """A line of a list as one of ``names``: it may have folders before it, or be a file's name."""
+        """A list's line as one of ``names``, which folders may precede."""
         last = Path(name).name
         patterns = [NamePattern(self.patterns[key]) for key in ('vi_path', 'ir_path') if self.patterns[key]]
         found = (pattern(line) for line in (name, last) for pattern in patterns)
         return next((n for n in (name, last, *found) if n in names), last)
 
     def parse_pair(self, stem: str, vi: Path, ir: Path) -> dict:
-        """Make the sample of one pair.
-
-        Args:
-            stem: Name without suffix.
-            vi, ir: The two files.
-        """
+        """Make the sample of one pair, from its stem and two files."""
         info = dict(
             img_path=str(vi),
             ir_path=str(ir),
@@ -211,7 +233,7 @@ class FusionDataset(BaseDataset):
         return info
 
     def _companions(self):
-        """What belongs to a pair by its name, where it was asked for: key of its folder → what precedes the stem."""
+        """Key of each companion's folder → what precedes the stem there."""
         keys = [k for k, folder in self.data_prefix.items() if folder and k.endswith('_path') and k not in _OWN]
         return {key: self.mask_prefix if key in ('mask_vi_path', 'mask_ir_path') else '' for key in keys}
 
@@ -230,7 +252,7 @@ class FusionDataset(BaseDataset):
         return texts
 
     def _listing(self, key: str) -> dict[str, Path]:
-        """The images in folder ``data_prefix[key]`` by stem, whatever their suffix; each folder is read once."""
+        """The images in folder ``data_prefix[key]`` by stem; read once."""
         if not hasattr(self, '_listings'):
             self._listings = {}
         if key not in self._listings:
@@ -241,7 +263,7 @@ class FusionDataset(BaseDataset):
         return self._listings[key]
 
     def _refuse_missing(self, stems: Sequence[str]) -> None:
-        """Labels and masks must be there for all images, or the first epoch would end at the first that has none."""
+        """Refuse images without label or mask before the first epoch."""
         for key, prefix in self._companions().items():
             try:
                 there = self._listing(key)
@@ -265,7 +287,7 @@ class FusionDataset(BaseDataset):
 
 
 def _checked_metainfo(metainfo: Mapping | None) -> dict:
-    """Check the classes and colours that a user gives: names, each once, in a sequence or in a file of one a line."""
+    """Check a user's classes and colours; classes may be a file's lines."""
     if not isinstance(metainfo, Mapping | None):
         raise ValueError(f'metainfo is {metainfo!r}; expected a dict, such as dict(classes=("car", "person")).')
     metainfo = {key: value for key, value in (metainfo or {}).items() if value is not None}
@@ -274,6 +296,8 @@ def _checked_metainfo(metainfo: Mapping | None) -> dict:
         raise ValueError(f'metainfo has {capitals[0]}, which is not read; write {capitals[0].lower()}.')
     classes, palette = metainfo.get('classes', ()), metainfo.get('palette', ())
     if isinstance(classes, str):  # a file, or one class: not its letters
+        if not Path(classes).is_file() and Path(classes).suffix.lower() in ('.txt', '.names'):
+            raise ValueError(f'metainfo.classes is {classes!r}: no such file of names, one a line. Check the path.')
         classes = [str(name) for name in read_names(classes)] if Path(classes).is_file() else [classes]
         metainfo['classes'] = tuple(classes)
     if not isinstance(classes, list | tuple) or not all(isinstance(name, str) for name in classes):
@@ -288,7 +312,7 @@ def _checked_metainfo(metainfo: Mapping | None) -> dict:
 
 @contextmanager
 def _seeded(*entropy):
-    """Seed the generators of random, NumPy and torch by some numbers, and set them back at the end."""
+    """Seed all generators by some numbers, and set them back afterwards."""
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     seeds = np.random.SeedSequence(entropy).generate_state(3)
     random.seed(int(seeds[0]))

@@ -7,25 +7,19 @@ from .layout_dataset import LayoutDataset
 
 @DATASETS.register_module()
 class KAISTDataset(LayoutDataset):
-    """KAIST multispectral pedestrians: video frames of 640×512; sets 00 to 05 are for training, 06 to 11 for tests.
+    """KAIST: video frames of pedestrians, 640×512.
 
-    Layout: ``images/setXX/VYYY/{visible,lwir}/IZZZZZ.jpg`` and ``annotations-xml-new-sanitized/setXX/VYYY/IZZZZZ.xml``; a
-    name is ``setXX/VYYY/IZZZZZ``. Papers take a part of the frames: a list of the release is given as ``ann_file``, such as
-    ``imageSets/test-all-20.txt``. Improved annotations in a folder of their own are given as
-    ``data_prefix=dict(ann_path=...)``. What the annotators doubted (``person?``) is marked to be ignored. Masks, where
-    made, are in ``mask_vi`` and ``mask_ir``.
+    Sets 00 to 05 are for training, 06 to 11 for tests. Layout: ``images/setXX/VYYY/{visible,lwir}/IZZZZZ.jpg`` and
+    ``annotations-xml-new-sanitized/setXX/VYYY/IZZZZZ.xml``; a name is ``setXX/VYYY/IZZZZZ``. Papers take a part of the
+    frames: a list of the release is given as ``ann_file``, such as ``imageSets/test-all-20.txt``. Improved annotations in a
+    folder of their own are given as ``data_prefix=dict(ann_path=...)``. What the annotators doubted (``person?``) is marked
+    to be ignored.
 
     Source: https://soonminhwang.github.io/rgbt-ped-detection/
     """
 
     METAINFO = dict(classes=('person', 'people', 'cyclist'), palette=[[220, 20, 60], [255, 140, 160], [119, 11, 32]])
-    FOLDERS = dict(
-        vi_path='images',
-        ir_path='images',
-        ann_path='annotations-xml-new-sanitized',
-        mask_vi_path='mask_vi',
-        mask_ir_path='mask_ir',
-    )
+    FOLDERS = dict(vi_path='images', ir_path='images', ann_path='annotations-xml-new-sanitized')
     PATTERNS = dict(vi_path='{name}/visible/{frame}', ir_path='{name}/lwir/{frame}')
     ALIASES = {'person?': 'person', 'person?a': 'person', 'persons': 'people'}
     DIFFICULT = ('person?', 'person?a')

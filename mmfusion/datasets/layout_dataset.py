@@ -1,14 +1,12 @@
 """What the datasets with a published folder layout share."""
 
-import logging
 from collections.abc import Sequence
+from itertools import compress
 from pathlib import Path
-
-from mmengine.logging import print_log
 
 from mmfusion.utils import ImageReadError, read_size
 
-from .boxes import BoxSource
+from .boxes import BoxSource, boxes_inside
 from .fusion_dataset import FusionDataset
 
 
@@ -25,8 +23,8 @@ class LayoutDataset(FusionDataset):
     names mark boxes to be ignored.
 
     Labels, boxes and masks are looked for only when asked, so that a folder that holds images alone can be used.
-    Masks of salient objects belong to no distributed dataset; they are expected in ``mask_vi`` and ``mask_ir`` beside
-    the images, where ``mmfusion masks`` can write them (see ``docs/datasets.md``).
+    Masks of salient objects belong to no distributed dataset; they are expected in the folders that ``MASKS`` names, where
+    ``mmfusion masks`` can write them (see ``docs/datasets.md``).
 
     Args:
         split: One of ``SPLITS``.
@@ -50,6 +48,7 @@ class LayoutDataset(FusionDataset):
 
     SPLITS = ('train', 'test')
     FOLDERS = {}
+    MASKS = 'mask_{modality}'
     BOX_SUFFIX = '.xml'
     PATTERNS = {}
     ALIASES = {}
@@ -108,7 +107,7 @@ class LayoutDataset(FusionDataset):
         return dict(kwargs, vi_pattern=vi, ir_pattern=ir, patterns=patterns)
 
     def _with_classes(self, kwargs: dict) -> dict:
-        """Name the classes as ``class_map`` does, where ``metainfo`` does not choose among them."""
+        """Name classes as ``class_map`` does, unless ``metainfo`` chooses them."""
         known, metainfo = self.METAINFO['classes'], dict(kwargs.get('metainfo') or {})
         wrong = [name for name in self.class_map if known and name not in known]
         if wrong:
@@ -134,7 +133,8 @@ class LayoutDataset(FusionDataset):
 
     def folders(self) -> dict[str, str]:
         """Give the folders of the split by key, relative to ``data_root``."""
-        return {key: folder.format(split=self.split) for key, folder in self.FOLDERS.items()}
+        masks = {f'mask_{m}_path': self.MASKS.replace('{modality}', m) for m in ('vi', 'ir')}
+        return {key: folder.format(split=self.split) for key, folder in {**masks, **self.FOLDERS}.items()}
 
     def _refuse_missing(self, stems: Sequence[str]) -> None:
         super()._refuse_missing(stems)
@@ -165,33 +165,22 @@ class LayoutDataset(FusionDataset):
         return info
 
     def _leave_out_outside(self, stem: str, info: dict) -> None:
-        """Leave out boxes that the image does not hold, as mmdet does; all of them are those of another image or size."""
-        height, width, boxes = info['height'], info['width'], info['instances']
-        inside, outside = [], []
-        for box in boxes:
-            x1, y1, x2, y2 = box['bbox']
-            (inside if x1 < width and y1 < height and x2 > 0 and y2 > 0 else outside).append(box)
-        if not outside:
-            return
-        text = (
-            f'{self._boxes.file(stem)}: box {outside[0]["bbox"]} (x1, y1, x2, y2) of {stem} lies outside of its image of '
-            f'{width}×{height} (width×height)'
-        )
-        if not inside:
-            raise ValueError(f'{text}, as all of its boxes do. Is it the annotation of another image or size?')
-        print_log(f'{text}; {len(outside)} of {len(boxes)} are left out.', 'current', logging.WARNING)
-        info['instances'] = inside
+        """Leave out boxes outside of the image; refuse it if all are."""
+        boxes = info['instances']
+        if boxes:
+            size, name = (info['height'], info['width']), f'{self._boxes.file(stem)}, image {stem}'
+            info['instances'] = list(compress(boxes, boxes_inside([box['bbox'] for box in boxes], size, name)))
 
     @staticmethod
     def _size(vi: Path, ir: Path) -> tuple[int, int]:
-        """Height and width of a pair; of the infrared image where the visible one is damaged, and may not be needed."""
+        """Height and width, by the infrared image where the visible is damaged."""
         try:
             return read_size(vi)
         except ImageReadError:
             return read_size(ir)
 
     def _label_map(self):
-        """Index in the dataset's classes → index in those of the user's ``metainfo``, or 255; None where they agree."""
+        """Index in the dataset's classes → in the user's, or 255."""
         known, wanted = list(self.METAINFO['classes']), list(self.metainfo['classes'])
         names = [self.class_map.get(name, name) for name in known]
         if names == wanted or not known:

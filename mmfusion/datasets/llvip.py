@@ -7,19 +7,14 @@ from .layout_dataset import LayoutDataset
 
 @DATASETS.register_module()
 class LLVIPDataset(LayoutDataset):
-    """LLVIP: 12025 training and 3463 test pairs of 1280×1024, most at night, with boxes of persons.
+    """LLVIP: 12025 training and 3463 test pairs of 1280×1024, with persons' boxes.
 
-    Layout: ``{visible,infrared}/{train,test}/NAME.jpg`` and ``Annotations/NAME.xml`` (Pascal VOC) for both splits;
-    masks, where made, in ``{mask_vi,mask_ir}/{train,test}``.
+    Most are at night. Layout: ``{visible,infrared}/{train,test}/NAME.jpg`` and ``Annotations/NAME.xml`` (Pascal VOC) for
+    both splits.
 
     Source: https://bupt-ai-cz.github.io/LLVIP/
     """
 
     METAINFO = dict(classes=('person',), palette=[[220, 20, 60]])
-    FOLDERS = dict(
-        vi_path='visible/{split}',
-        ir_path='infrared/{split}',
-        ann_path='Annotations',
-        mask_vi_path='mask_vi/{split}',
-        mask_ir_path='mask_ir/{split}',
-    )
+    FOLDERS = dict(vi_path='visible/{split}', ir_path='infrared/{split}', ann_path='Annotations')
+    MASKS = 'mask_{modality}/{split}'

@@ -11,22 +11,18 @@ from .layout_dataset import LayoutDataset
 
 @DATASETS.register_module()
 class M3FDDataset(LayoutDataset):
-    """M3FD: 4200 pairs with boxes of 6 classes (``detection``), and 300 for fusion (``fusion``), 1024×768 mostly.
+    """M3FD: 4200 pairs with boxes of 6 classes, and 300 for fusion.
 
-    Layout: ``M3FD_Detection/{Vis,Ir}/NAME.png``, ``M3FD_Detection/Annotation/NAME.xml`` (Pascal VOC) and
-    ``M3FD_Fusion/{Vis,Ir}/NAME.png``; masks, where made, in ``mask_vi`` and ``mask_ir`` beside the images. Copies with
-    the folders in lower case are read with ``data_prefix=dict(vi_path='M3FD_Detection/vi', …)``.
+    Their ``split`` is ``'detection'`` or ``'fusion'``; most are of 1024×768. Layout: ``M3FD_Detection/{Vis,Ir}/NAME.png``,
+    ``M3FD_Detection/Annotation/NAME.xml`` (Pascal VOC) and ``M3FD_Fusion/{Vis,Ir}/NAME.png``. Copies with the folders in
+    lower case are read with ``data_prefix=dict(vi_path='M3FD_Detection/vi', …)``.
 
     The fusion part has numbers of the detection part, and where both could be compared the same images: what is tested on
     the one must not be trained on these pairs of the other. The authors published no split of the detection part:
-    ``ann_file`` names a list, such as ``configs/_base_/datasets/splits/m3fd_train.txt``, or ``m3fd_unseen_train.txt``, which
-    leaves the fusion part out.
+    ``ann_file`` names a list, such as ``configs/_base_/datasets/splits/m3fd_train.txt``, or ``m3fd_unseen_train.txt``,
+    which leaves the fusion part out.
 
     Source: https://github.com/JinyuanLiu-CV/TarDAL
-
-    Args:
-        split (str): ``'detection'`` or ``'fusion'``.
-        **kwargs: Those of :class:`LayoutDataset`.
     """
 
     METAINFO = dict(
@@ -38,17 +34,14 @@ class M3FDDataset(LayoutDataset):
     def folders(self) -> dict[str, str]:
         """Give the folders of a part; only ``detection`` has annotations."""
         root = f'M3FD_{self.split.capitalize()}'
-        folders = dict(
-            vi_path=f'{root}/Vis', ir_path=f'{root}/Ir', mask_vi_path=f'{root}/mask_vi', mask_ir_path=f'{root}/mask_ir'
-        )
-        if self.split == 'detection':
-            folders['ann_path'] = f'{root}/Annotation'
-        return folders
+        folders = dict(vi_path='Vis', ir_path='Ir', mask_vi_path='mask_vi', mask_ir_path='mask_ir')
+        folders |= dict(ann_path='Annotation') if self.split == 'detection' else {}
+        return {key: f'{root}/{folder}' for key, folder in folders.items()}
 
 
 @DATASETS.register_module()
 class M3FDSegDataset(M3FDDataset):
-    """M3FD for segmentation, on label maps made from its boxes (GFFusion, section IV-A.1): 7 classes.
+    """M3FD's label maps made from its boxes (GFFusion, section IV-A.1): 7 classes.
 
     M3FD comes with boxes only. ``tools/dataset_converters/boxes_to_masks.py`` makes ``M3FD_Detection/Label/NAME.png``
     from them: 0 background, 1 … 6 M3FD's classes in their order, 255 ignored; and beside them ``masks.json``, whose

@@ -19,12 +19,12 @@ MFNET_METAINFO = dict(
 
 @DATASETS.register_module()
 class MFNetDataset(LayoutDataset):
-    """MFNet: 1569 pairs of 640×480 (820 by day, 749 by night), 9 classes, unlabelled included.
+    """MFNet: 1569 pairs of 640×480, 9 classes, unlabelled included.
 
-    Layout: ``images/NAME.png`` with four channels (R, G, B, thermal), ``labels/NAME.png``, and the official lists
-    ``train.txt``, ``val.txt``, ``test.txt``, ``test_day.txt``, ``test_night.txt``. As both images are in one file,
-    ``img_path`` equals ``ir_path``, and the pipeline begins with ``LoadMFNetPair`` in place of ``LoadImagePair``.
-    Masks, where made, are in ``mask_vi`` and ``mask_ir``.
+    820 are by day, 749 by night. Layout: ``images/NAME.png`` with four channels (R, G, B, thermal), ``labels/NAME.png``,
+    and the official lists ``train.txt``, ``val.txt``, ``test.txt``, ``test_day.txt``, ``test_night.txt``. As both images
+    are in one file, ``img_path`` equals ``ir_path``, and the pipeline begins with ``LoadMFNetPair`` in place of
+    ``LoadImagePair``.
 
     Source: https://www.mi.t.u-tokyo.ac.jp/static/projects/mil_multispectral/
 
@@ -37,8 +37,7 @@ class MFNetDataset(LayoutDataset):
 
     METAINFO = MFNET_METAINFO
     SPLITS = ('train', 'val', 'test', 'test_day', 'test_night')
-    FOLDERS = dict(vi_path='images', ir_path='images', seg_map_path='labels', mask_vi_path='mask_vi',
-                   mask_ir_path='mask_ir')  # fmt: skip
+    FOLDERS = dict(vi_path='images', ir_path='images', seg_map_path='labels')
 
     def __init__(self, split: str = 'train', keep_flipped: bool = False, ann_file: str | None = None, **kwargs) -> None:
         self.keep_flipped = keep_flipped

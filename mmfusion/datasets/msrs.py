@@ -14,36 +14,28 @@ from .mfnet import MFNET_METAINFO
 
 @DATASETS.register_module()
 class MSRSDataset(LayoutDataset):
-    """MSRS, multi-spectral road scenarios: 1083 training and 361 test pairs of 640×480, 9 classes.
+    """MSRS: 1083 training and 361 test pairs of 640×480, 9 classes.
 
-    Layout: ``{train,test}/{vi,ir,Segmentation_labels}/NAME.png``, where NAME ends in D (day) or N (night); masks, where
-    made, in ``{train,test}/{mask_vi,mask_ir}/mask_NAME.png``.
-
-    Label 0, unlabelled, counts as a class in the field's tables: ``reduce_zero_label`` is False.
+    Layout: ``{train,test}/{vi,ir,Segmentation_labels}/NAME.png``, where NAME ends in D (day) or N (night). Label 0,
+    unlabelled, counts as a class in the field's tables: ``reduce_zero_label`` is False.
 
     Source: https://github.com/Linfeng-Tang/MSRS
     """
 
     METAINFO = MFNET_METAINFO
-    FOLDERS = dict(
-        vi_path='{split}/vi',
-        ir_path='{split}/ir',
-        seg_map_path='{split}/Segmentation_labels',
-        mask_vi_path='{split}/mask_vi',
-        mask_ir_path='{split}/mask_ir',
-    )
+    FOLDERS = dict(vi_path='{split}/vi', ir_path='{split}/ir', seg_map_path='{split}/Segmentation_labels')
+    MASKS = '{split}/mask_{modality}'
 
 
 @DATASETS.register_module()
 class MSRSComponentsDataset(MSRSDataset):
-    """MSRS for detection, on boxes around the connected components of its label maps: car, person, bike.
+    """MSRS for detection, on boxes around its label maps' connected components.
 
-    The boxes are not annotations: people who touch are one component, an object that another one divides is two, and the
-    label maps are coarse at borders. Numbers from them rank inputs of one detector, and nothing more.
+    Classes are car, person and bike. The boxes are not annotations: people who touch are one component, an object that
+    another one divides is two, and the label maps are coarse at borders. Numbers from them rank inputs of one detector, and
+    nothing more.
 
-    Args:
-        least_area: Least pixels of a component; smaller ones are ignored (``ignore_flag``), neither found nor missed.
-        **kwargs: Those of :class:`MSRSDataset`.
+    Components of fewer than ``least_area`` pixels are ignored (``ignore_flag``), neither found nor missed.
     """
 
     METAINFO = dict(classes=('car', 'person', 'bike'), palette=[[0, 0, 142], [220, 20, 60], [119, 11, 32]])
@@ -59,7 +51,7 @@ class MSRSComponentsDataset(MSRSDataset):
         return info
 
     def _components(self, labels: np.ndarray) -> list[dict]:
-        """Boxes of components that touch by a side or a corner, as mmdet's ``LoadAnnotations`` wants them."""
+        """Boxes of components that touch by a side or a corner."""
         instances = []
         for index, name in enumerate(self.metainfo['classes']):
             mask = (labels == MFNET_METAINFO['classes'].index(name)).astype(np.uint8)
@@ -82,13 +74,8 @@ class MSRSDetectionDataset(LayoutDataset):
 
     METAINFO = dict(classes=('person', 'bicycle', 'car'), palette=[[220, 20, 60], [119, 11, 32], [0, 0, 142]])
     SPLITS = ('detection',)
-    FOLDERS = dict(
-        vi_path='detection/vi',
-        ir_path='detection/ir',
-        ann_path='detection/labels',
-        mask_vi_path='detection/mask_vi',
-        mask_ir_path='detection/mask_ir',
-    )
+    FOLDERS = dict(vi_path='{split}/vi', ir_path='{split}/ir', ann_path='{split}/labels')
+    MASKS = '{split}/mask_{modality}'
     BOX_SUFFIX = '.txt'
 
     def __init__(self, with_boxes: bool = True, **kwargs) -> None:

@@ -7,17 +7,14 @@ from .layout_dataset import LayoutDataset
 
 @DATASETS.register_module()
 class OCCODataset(LayoutDataset):
-    """Pairs with masks of salient objects: ``vi/NAME``, ``ir/NAME``, ``mask_vi/mask_NAME``, ``mask_ir/mask_NAME``.
+    """Pairs with masks of salient objects, 0 and 255, as OCCO's.
 
-    Masks are 0 and 255. Any pairs can be brought into this layout by ``mmfusion masks``.
-
-    Args:
-        with_masks: As in :class:`LayoutDataset`, but True by default.
-        **kwargs: Those of :class:`LayoutDataset`.
+    Layout: ``vi/NAME``, ``ir/NAME``, ``mask_vi/mask_NAME``, ``mask_ir/mask_NAME``, into which ``mmfusion masks`` brings any
+    pairs. ``with_masks`` is True by default.
     """
 
     SPLITS = ('train',)
-    FOLDERS = dict(vi_path='vi', ir_path='ir', mask_vi_path='mask_vi', mask_ir_path='mask_ir')
+    FOLDERS = dict(vi_path='vi', ir_path='ir')
 
     def __init__(self, with_masks: bool = True, **kwargs) -> None:
         super().__init__(with_masks=with_masks, **kwargs)

@@ -9,12 +9,11 @@ from .layout_dataset import LayoutDataset
 class RoadSceneDataset(LayoutDataset):
     """RoadScene: 221 aligned pairs of about 500×300, sizes vary, without labels.
 
-    Layout: ``crop_LR_visible/NAME.jpg`` and ``cropinfrared/NAME.jpg``; masks, where made, in ``mask_vi`` and
-    ``mask_ir``. There is no official split: ``ann_file`` names a list, such as
-    ``configs/_base_/datasets/splits/roadscene_train.txt``.
+    Layout: ``crop_LR_visible/NAME.jpg`` and ``cropinfrared/NAME.jpg``. There is no official split: ``ann_file`` names a
+    list, such as ``configs/_base_/datasets/splits/roadscene_train.txt``.
 
     Source: https://github.com/hanna-xu/RoadScene
     """
 
     SPLITS = ('all',)
-    FOLDERS = dict(vi_path='crop_LR_visible', ir_path='cropinfrared', mask_vi_path='mask_vi', mask_ir_path='mask_ir')
+    FOLDERS = dict(vi_path='crop_LR_visible', ir_path='cropinfrared')

@@ -7,12 +7,13 @@ from .layout_dataset import LayoutDataset
 
 @DATASETS.register_module()
 class TNODataset(LayoutDataset):
-    """TNO: grey pairs of varying size, for testing only: ``vi/NAME.png`` and ``ir/NAME.png``.
+    """TNO: grey pairs of varying size, for testing only.
 
-    The original is a tree of scenes and film frames; papers use selections of 20 to 42 pairs, in two folders as here.
+    They are ``vi/NAME.png`` and ``ir/NAME.png``. The original is a tree of scenes and film frames; papers use selections of
+    20 to 42 pairs, in two folders as here.
 
     Source: https://figshare.com/articles/dataset/TNO_Image_Fusion_Dataset/1008029
     """
 
     SPLITS = ('test',)
-    FOLDERS = dict(vi_path='vi', ir_path='ir', mask_vi_path='mask_vi', mask_ir_path='mask_ir')
+    FOLDERS = dict(vi_path='vi', ir_path='ir')

@@ -1,4 +1,4 @@
-"""Alternating training of a fuser and a task model, as parts of a config."""
+"""Alternating training of fuser and task model, for a config."""
 
 
 def alternating_rounds(task, rounds, fusion_epochs, task_epochs, gamma=1.0, decay=1.0, restart=()):

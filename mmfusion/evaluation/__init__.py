@@ -1,4 +1,4 @@
-"""Evaluation of fused images: metrics as functions, by protocol, as an evaluator, and as reports."""
+"""Evaluation of fused images: metrics, protocols, evaluator, and reports."""
 
 from . import functional
 from .metrics import FusionMetric, MappedIoUMetric, PerClassIoUMetric

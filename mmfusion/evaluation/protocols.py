@@ -91,7 +91,7 @@ def evaluate_images(
 
 
 def _value(spec: MetricSpec, row: Sequence[Tensor], protocol: str, shared: Shared) -> Tensor:
-    """One value of one fused, infrared and visible plane; NaN where it is smaller than the metric's window."""
+    """One value of one set of planes; NaN where too small."""
     if min(row[0].shape[-2:]) < spec.min_size_under(protocol):
         return row[0].new_full((1,), math.nan)
     return spec(*row, protocol=protocol, shared=shared, data_range=255)

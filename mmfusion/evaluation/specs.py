@@ -1,4 +1,4 @@
-"""The table of metrics: what each is called, which function computes it, and how to read its value.
+"""The table of metrics: names, functions, and how to read values.
 
 Direction, range and windows are data, so that metrics, tables and reports read them and none repeats them.
 """
@@ -71,8 +71,9 @@ class MetricSpec:
         shared: Shared | None = None,
         data_range: float | None = None,
     ) -> Tensor:
-        """Values of N images (N×1×H×W), N float64; ``data_range`` as in the functions, ``shared`` as in
-        :class:`~.functional.memo.Shared`.
+        """Compute N values (float64) of N images (N×1×H×W).
+
+        ``data_range`` is as in the functions, ``shared`` as in :class:`~.functional.memo.Shared`.
         """
         kwargs = dict(self.options, data_range=data_range)
         if self.by_protocol:

@@ -35,7 +35,7 @@ class FusionGraph(nn.Module):
         self.fuser, self.eight_bits = fuser.eval(), eight_bits
 
     def forward(self, vi: Tensor, ir: Tensor) -> Tensor:
-        """Fuse 1×3×H×W (R, G, B) and 1×1×H×W to 1×3×H×W, all uint8, or float32 in [0, 1]."""
+        """Fuse 1×3×H×W and 1×1×H×W to 1×3×H×W, uint8 or in [0, 1]."""
         if not self.eight_bits:
             return self.unrounded(vi, ir)
         fused = self.fuser.run(vi.float() / 255, ir.float() / 255)['fused_rgb']

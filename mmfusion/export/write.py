@@ -1,4 +1,4 @@
-"""Write a fuser as a graph, and compare what the file computes with PyTorch."""
+"""Write a fuser as a graph, and compare it with PyTorch."""
 
 import contextlib
 import json
@@ -195,7 +195,7 @@ def _by_torch_export(graph: FusionGraph, file: Path, size: tuple[int, int] | Non
 
 
 def _by_tracing(graph: FusionGraph, file: Path, size: tuple[int, int] | None, info: str) -> None:
-    """Write ONNX by TorchScript's tracer, which follows some networks that torch.export does not."""
+    """Write ONNX by tracing, where torch.export does not follow."""
     names = dict(input_names=['vi', 'ir'], output_names=['fused'], opset_version=18)
     free = None if size else {name: {2: 'height', 3: 'width'} for name in ('vi', 'ir', 'fused')}
     with torch.no_grad():
@@ -247,7 +247,7 @@ def _move(file: Path, out: Path) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep exporters from printing whole graphs, from C++ too; what fails is raised."""
+    """Keep exporters from printing graphs; what fails is raised."""
     level = logging.root.manager.disable
     logging.disable(logging.ERROR)
     sys.stdout.flush()

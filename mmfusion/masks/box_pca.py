@@ -1,4 +1,6 @@
-"""Label maps from boxes by two principal component analyses of DINOv2's features (GFFusion, section IV-A.1, Fig. 5).
+"""Label maps from boxes by two PCAs of DINOv2's features.
+
+GFFusion, section IV-A.1, Fig. 5.
 
 The paper says: a PCA, whose first component, thresholded, gives the foreground; based on the foreground's features a
 second PCA, which gives the object. Ours are: that both are taken inside each box, the thresholds, and which side of a
@@ -6,12 +8,14 @@ component is which (:func:`centre_sign`).
 """
 
 import math
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
+from mmfusion.datasets.boxes import boxes_inside
 from mmfusion.models.layers import rescale
 from mmfusion.models.priors.features import resize
 
@@ -43,12 +47,12 @@ def centrality(height, width):
 
 
 def _alike(points):
-    """Whether N×C points are equal but for rounding, which must not pass for a principal component."""
+    """Tell whether N×C points are equal but for rounding."""
     return bool((points - points.mean(0)).abs().max() <= 1e-5 * points.abs().max())
 
 
 def _scaled_component(points, central):
-    """The first principal component of N×C points, turned by :func:`centre_sign` and stretched to [0, 1]; N."""
+    """The first principal component, turned by :func:`centre_sign`, in [0, 1]; N."""
     values = fit_pca(points, 1).project(points)[:, 0]
     values = values * centre_sign(values, central)
     return rescale(values, values.min(), values.max())
@@ -90,17 +94,13 @@ def pixel_box(box, size, name='the image'):
         tuple[int, int, int, int]: x1, y1, x2, y2; the last two exclusive.
 
     Raises:
-        ValueError: If the box has no area, is not finite, or lies outside of the image.
+        ValueError: If the box has no area in the image, or is not finite.
     """
     x1, y1, x2, y2 = (float(v) for v in box)
     height, width = size
     if not all(math.isfinite(v) for v in (x1, y1, x2, y2)) or x2 <= x1 or y2 <= y1:
         raise ValueError(f'{name}: box {[x1, y1, x2, y2]} (x1, y1, x2, y2) has no area. Correct the annotation.')
-    if x1 >= width or y1 >= height or x2 <= 0 or y2 <= 0:
-        raise ValueError(
-            f'{name}: box {[x1, y1, x2, y2]} (x1, y1, x2, y2) lies outside of the image of {width}×{height} '
-            '(width×height). Is it of another image, or in other units than pixels?'
-        )
+    boxes_inside([(x1, y1, x2, y2)], size, name)
     return max(0, math.floor(x1)), max(0, math.floor(y1)), min(width, math.ceil(x2)), min(height, math.ceil(y2))
 
 
@@ -153,7 +153,8 @@ class BoxLabeller:
     def __call__(self, images, boxes, labels, ignore=None, name='the image'):
         """Make the label map of an image.
 
-        Where objects overlap, the one with the smaller box is in front.
+        Boxes outside of the image are left out: see :func:`~mmfusion.datasets.boxes.boxes_inside`. Where objects overlap,
+        the one with the smaller box is in front.
 
         Args:
             images (Sequence[Tensor]): Visible image, infrared image, or both: 3×H×W in [0, 1] each.
@@ -167,9 +168,12 @@ class BoxLabeller:
             none was found, which are :data:`UNCLEAR`.
 
         Raises:
-            ValueError: If a box has no area or lies outside of the image, or a class does not fit into 8 bits.
+            ValueError: If a box has no area, all lie outside of the image, or a class does not fit into 8 bits.
         """
         size = tuple(images[0].shape[1:])
+        inside = boxes_inside(boxes, size, name) if len(boxes) else []
+        boxes, labels = list(compress(boxes, inside)), list(compress(labels, inside))
+        ignore = None if ignore is None else list(compress(ignore, inside))
         places = [pixel_box(box, size, name) for box in boxes]
         wrong = [label for label in labels if not 0 <= label < UNCLEAR - 1]
         if wrong:
@@ -191,7 +195,7 @@ class BoxLabeller:
 
 
 def to_picture(image, device='cpu'):
-    """Turn uint8 H×W or H×W×3 (B, G, R) into 3×H×W in [0, 1], R, G, B."""
+    """Turn uint8 H×W or H×W×3 (B, G, R) into 3×H×W in [0, 1]."""
     image = np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image[..., ::-1]
     return torch.from_numpy(np.ascontiguousarray(image)).to(device).permute(2, 0, 1).float() / 255
 

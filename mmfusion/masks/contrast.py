@@ -1,7 +1,8 @@
-"""Masks of salient objects from local contrast alone: a crude stand-in for Grounding DINO + SAM, without weights.
+"""Masks of salient objects from local contrast, without weights.
 
-It knows nothing of persons or cars. It finds compact regions that stand out from their surroundings and reach down to
-where the ground is in a road scene. Use it to try things on real pairs; not for results that are to be published.
+A crude stand-in for Grounding DINO and SAM, which knows nothing of persons or cars. It finds compact regions that stand out
+from their surroundings and reach down to where the ground is in a road scene. Use it to try things on real pairs; not for
+results that are to be published.
 """
 
 import math
@@ -68,7 +69,10 @@ class ContrastMasks:
         """Load nothing."""
 
     def __call__(self, stem, img, modality):
-        """Make one mask, H×W uint8 of 0 and 255, of H×W×3 uint8 (B, G, R); ``modality`` is ``'vi'`` or ``'ir'``."""
+        """Make a mask, H×W uint8 of 0 and 255, of H×W×3 (B, G, R).
+
+        ``modality`` is ``'vi'`` or ``'ir'``.
+        """
         height, width = img.shape[:2]
         factor = min(_SHORT_SIDE / min(height, width), _MAX_LONG_SIDE / max(height, width))
         size = max(1, round(width * factor)), max(1, round(height * factor))
@@ -92,7 +96,7 @@ class ContrastMasks:
         return cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST)
 
     def _keep_objects(self, mask, cut, scale, excess, gradient, least_gradient):
-        """Draw the plausible regions of ``cut`` (H×W of 0 and 1) into ``mask``, filled, as 255."""
+        """Draw plausible regions of ``cut``, filled, into ``mask``, as 255."""
         height, width = cut.shape
         short = min(height, width)
         cut = cv2.morphologyEx(cut, cv2.MORPH_OPEN, _disc(short * scale / 6))
@@ -135,7 +139,7 @@ def _gradient(img):
 
 
 def _cues(img, modality):
-    """What an object may have more of than its surroundings: H×W float32 maps, in grey levels.
+    """What an object may have more of: H×W float32 maps.
 
     Infrared: warmth. Visible: light, darkness, colour (twice the distance from the image's median in CIE a, b).
     """
@@ -146,7 +150,7 @@ def _cues(img, modality):
 
 
 def _responses(cue):
-    """Yield the scale, the response of :class:`ContrastMasks`, and the excess over the surroundings (both H×W)."""
+    """Yield scale, response, and excess over the surroundings (both H×W)."""
     short = min(cue.shape)
     for scale in _SCALES:
         window = short * scale

@@ -1,4 +1,4 @@
-"""Defaults and choices of masks and their pictures, as the command line shows them; without torch."""
+"""Defaults of masks for the command line; without torch."""
 
 # OCCO's first prompt; see :data:`mmfusion.masks.grounded_sam.KNOWN_PHRASES`.
 DEFAULT_PROMPT = 'The scene captures a group of pedestrians or cars.'

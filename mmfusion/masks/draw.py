@@ -1,4 +1,4 @@
-"""Pictures of features and masks, as the papers print them (OCCO, Fig. 4, 5, 18, 19; GFFusion, Fig. 3 and 6)."""
+"""Pictures of features and masks, as the papers print them."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from mmfusion.models.layers import rescale
 from mmfusion.models.methods.occo.regions import split_masks
 from mmfusion.models.priors import VGGPrior
-from mmfusion.registry import MODELS
+from mmfusion.registry import MODELS, is_a
 from mmfusion.utils import to_bgr, to_uint8
 
 from .defaults import DRAWING_WAYS
@@ -32,14 +32,14 @@ def build_extractor(source: dict | str, device: str = 'cpu'):
     Raises:
         ValueError: If it gives neither layers nor patch tokens.
     """
-    if isinstance(source, dict) and MODELS.get(source['type']) is VGGPrior:
+    if isinstance(source, dict) and is_a(source, MODELS, VGGPrior):
         return MODELS.build(source).to(device)
     return build_prior(source, device)
 
 
 @torch.inference_mode()
 def feature_map(prior, image: Tensor) -> Tensor:
-    """Compute a prior's last layer of 3×H×W (R, G, B in [0, 1]): C×h×w, on the CPU."""
+    """Compute a prior's last layer of 3×H×W, C×h×w, on the CPU."""
     found = prior(image[None])
     last = list(found.values())[-1] if isinstance(found, dict) else found.tokens[-1]
     return last[0].float().cpu()
@@ -184,7 +184,7 @@ def draw_regions(image: np.ndarray, mask_vi: np.ndarray, mask_ir: np.ndarray, op
 
 
 def draw_labels(image: np.ndarray, labels: np.ndarray, opacity: float = 0.45) -> np.ndarray:
-    """Lay a label map on an image: a colour for each class but 0; 255 (ignored) stays as it is.
+    """Lay a label map on an image, 0 and 255 left out.
 
     Args:
         image: H×W or H×W×3 uint8 (B, G, R).

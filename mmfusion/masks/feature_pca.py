@@ -1,4 +1,4 @@
-"""Principal components of a prior's patch tokens: as colours (GFFusion, Fig. 3 and 6) and for masks (Fig. 5)."""
+"""Principal components of a prior's patch tokens, as colours and masks."""
 
 from pathlib import Path
 from typing import NamedTuple

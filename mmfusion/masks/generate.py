@@ -1,4 +1,4 @@
-"""Masks of salient objects for a folder of pairs, one per modality, in OCCO's layout.
+"""Masks of salient objects for a folder of pairs, as OCCO's.
 
 ``OUT/mask_vi/mask_NAME.png`` and ``OUT/mask_ir/mask_NAME.png`` (8-bit, one channel, 0 and 255, the image's size), and
 ``OUT/masks.json``, which says how they were made; folders of other names hold a record each. See
@@ -6,7 +6,6 @@
 :mod:`mmfusion.masks.contrast` (no weights).
 """
 
-import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -15,10 +14,12 @@ from mmengine.logging import print_log
 
 from mmfusion.datasets.transforms.loading import stack_pair
 from mmfusion.utils import ImageReadError, check_reading, pair_images, read_mask, read_pair, track, write_image
+from mmfusion.utils.log import log_warning
 from mmfusion.utils.pairing import with_prefix
-from mmfusion.utils.run_record import check_record, write_record
+from mmfusion.utils.run_record import changed_sources, check_record, read_record, signature, write_record
 
 SIDECAR = 'masks.json'
+_CURE = 'Choose other folders, or say --overwrite to make all masks of these images again.'
 
 
 @dataclass
@@ -108,16 +109,21 @@ def generate_masks(
             for file in existing:
                 file.unlink()
         elif existing:
-            cure = 'Choose other folders, or say --overwrite to make all masks of these images again.'
-            check_record(record, settings, existing, cure)
+            check_record(record, settings, existing, _CURE)
     if backend.note:
-        print_log(backend.note, 'current', logging.WARNING)
+        log_warning(backend.note)
+    sources = {stem: signature(files) for stem, *files in pairs}
+    changed = {
+        stem for record in records for stem in changed_sources(read_record(record, _CURE), sources, record.parent)
+    }
+    for file in (file for stem in changed for file in targets[stem]):
+        file.unlink(missing_ok=True)  # before the record changes: a mask that is there is always of the files it says
     kept = {stem: _read_complete(files) for stem, files in targets.items()}
     todo = [stem for stem, masks in kept.items() if None in masks]
     if todo:
         backend.load(todo)
         for record in records:
-            write_record(record, settings, summary=None)
+            write_record(record, settings, summary=None, sources=sources)
     if len(todo) < len(pairs):
         print_log(f'{len(pairs) - len(todo)} of {len(pairs)} pairs have both masks and are skipped.', 'current')
     summary = MaskSummary(pairs=len(pairs))
@@ -130,7 +136,7 @@ def generate_masks(
             summary.complete += 1
         summary.add(coverages)
     for record in records:
-        write_record(record, settings, summary=asdict(summary))
+        write_record(record, settings, summary=asdict(summary), sources=sources)
     return summary
 
 
@@ -149,19 +155,19 @@ def _folders(out, mask_dirs):
 
 
 def _read_complete(files):
-    """The masked share of each file, None for one that is not there or is damaged."""
+    """The masked share of each file; None of a damaged one."""
     shares = []
     for file in files:
         try:
             shares.append(float(read_mask(file).mean()) if file.is_file() else None)
         except ImageReadError as e:
-            print_log(f'{e} This mask is made again.', 'current', logging.WARNING)
+            log_warning(f'{e} This mask is made again.')
             shares.append(None)
     return shares
 
 
 def _make(backend, stem, sources, files, kept, reading):
-    """Make what is missing of one pair; the masked share of both images."""
+    """Make what is missing of one pair; both images' masked share."""
     vi, ir = read_pair(*sources, **reading)
     stack_pair(vi, ir, *sources)  # for its messages, which name both
     images = {'vi': vi, 'ir': np.repeat(ir[..., None], 3, axis=2)}

@@ -1,4 +1,4 @@
-"""Boxes of salient objects from a text prompt (mmdet's Grounding DINO), and SAM's masks in boxes.
+"""Boxes from a text prompt (Grounding DINO), and SAM's masks.
 
 The optional packages (``segment_anything``, ``transformers``) are imported when something is loaded, not before.
 """
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from mmfusion.models.priors.weights import SAM_URLS, read_weights
+from mmfusion.registry import is_a
 from mmfusion.utils.configs import read_config
 
 from .defaults import DEFAULT_DETECTOR, DEFAULT_PROMPT
@@ -189,6 +190,8 @@ class GroundingDinoBoxes:
 
     def _config(self):
         """The config, and where its weights are published."""
+        from mmdet.models import GroundingDINO
+        from mmdet.registry import MODELS
         from mmengine.hub import get_config
 
         published = published_detectors()
@@ -207,7 +210,7 @@ class GroundingDinoBoxes:
                 f'--detector {self.detector}: neither a config file, nor "mmdet::FOLDER/FILE.py", nor a published '
                 f'model. Published are: {", ".join(published) or "none (mmdet is installed without .mim)"}'
             )
-        if cfg.get('model', {}).get('type') not in ('GroundingDINO', 'mmdet.GroundingDINO'):
+        if not is_a(cfg.get('model', {}), MODELS, GroundingDINO):
             raise ValueError(f'{self.detector}: its model is {cfg.get("model", {}).get("type")}, not GroundingDINO')
         name = self.weights if self.weights in published else Path(self.detector.split('::')[-1]).stem
         return cfg, published.get(name, (None, None))[1]
@@ -349,7 +352,7 @@ class SamBoxMasks:
         self.boxes.load(stems)
 
     def __call__(self, stem, img, modality):
-        """Make one mask, H×W uint8 all 0 without a box, of H×W×3 uint8 (B, G, R); ``modality`` is ``'vi'`` or ``'ir'``."""
+        """Make a mask, H×W uint8, of H×W×3 (B, G, R); 0 without box."""
         boxes = self.boxes(stem, img, modality)
         mask = np.zeros(img.shape[:2], np.uint8)
         if not len(boxes):

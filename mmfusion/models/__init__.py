@@ -1,4 +1,4 @@
-"""Models: methods, priors, losses, the fuser that joins them, and cascades of a fuser and a stock task model."""
+"""Models: methods, priors, losses, fusers that join them, and cascades."""
 
 from . import cascades, data_preprocessors, fusers, losses, methods, priors
 

@@ -5,40 +5,40 @@ random weights. Frozen priors are not in checkpoints; their names and hashes are
 """
 
 import io
-import logging
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from mmengine.config import Config
-from mmengine.dist import barrier, is_main_process
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
-from mmengine.runner import find_latest_checkpoint
 from torch import Tensor, nn
 
-from mmfusion.registry import MODELS
 from mmfusion.utils import shorten, write_bytes
-from mmfusion.utils.checkpoint import CheckpointError, read_checkpoint, sha256_of
-from mmfusion.utils.configs import published
+from mmfusion.utils.checkpoint import CheckpointError, Source, State, files_of, read_checkpoint
+from mmfusion.utils.log import log_warning
 from mmfusion.version import __version__
 
+from .likeness import by_authors, resembling
 from .priors.frozen import held_priors
 
-State = dict[str, Tensor]
-# A file, an address, or several files; see read_checkpoint.
-Source = str | Path | Sequence[str | Path] | Mapping[str, str | Path]
-# Share of tensors, by name and shape, from which on a file is taken for weights of a method.
-_ALIKE = 0.6
+# What lay here before, and where it is.
+_MOVED = dict(check_start='resuming', for_runner='resuming', latest_checkpoint='resuming', method_name='likeness')
+
+
+def __getattr__(name: str) -> Any:
+    """Give what moved to a module beside this one."""
+    if name not in _MOVED:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    return getattr(import_module(f'mmfusion.models.{_MOVED[name]}'), name)
 
 
 class Fit(NamedTuple):
     """How a state dict fits a model; all are names.
 
-    ``fitting``: in both, of one shape. ``missing``: only in the model. ``unexpected``: only in the file.
-    ``reshaped``: in both, of different shapes.
+    ``fitting``: in both, of one shape; ``reshaped``: of two. ``missing``: only in the model; ``unexpected``: only in the
+    file.
     """
 
     fitting: list[str]
@@ -84,10 +84,7 @@ def training_only(model: nn.Module) -> tuple[str, ...]:
 
 
 def frozen_state(model: nn.Module) -> State:
-    """Give the frozen backbones' weights by their names in the stock library.
-
-    They are not in ``model.state_dict()``: see :class:`FrozenBackbone`.
-    """
+    """Give frozen backbones' weights, no part of ``state_dict()``, by their stock names."""
     return {
         f'{path}.{name}'.removeprefix('.'): value
         for path, module in unwrap(model).named_modules()
@@ -102,11 +99,7 @@ def full_state_dict(model: nn.Module) -> State:
 
 
 def prior_records(model: nn.Module) -> dict[str, dict]:
-    """Describe the frozen priors of a model as checkpoints record them.
-
-    Returns:
-        Path of the prior within the model → its ``name`` and ``sha256``.
-    """
+    """Describe a model's frozen priors for checkpoints: path → ``name`` and ``sha256``."""
     return {path: prior.identity for path, prior in held_priors(unwrap(model)).items()}
 
 
@@ -131,11 +124,7 @@ def check_priors(model: nn.Module, meta: Mapping, source: str | Path, training: 
     records = meta.get('priors')
     if own and records is None:
         names = ', '.join(sorted({record['name'] for record in own.values()}))
-        print_log(
-            f'{source}: does not say which prior it was trained with. Make sure that it was {names}.',
-            'current',
-            logging.WARNING,
-        )
+        log_warning(f'{source}: does not say which prior it was trained with. Make sure that it was {names}.')
     for path, there in (records or {}).items():
         for place, here in own.items():
             same_place = f'.{place}'.endswith(f'.{path}') or f'.{path}'.endswith(f'.{place}')
@@ -162,180 +151,45 @@ def check_weights(model: nn.Module, source: Source, training: bool = False) -> t
     Raises:
         CheckpointError: If the file cannot be read, or does not fit; with the first names and shapes that differ.
     """
-    state, meta = _read_for(model, source)
+    state, meta = read_for(model, source)
     fit = compare(model, state, training)
     if not fit.exact:
         raise CheckpointError(
-            f'{_name(source)}: not a checkpoint of this model. {_describe(model, state, fit)}. '
-            f'{_advice(state, meta, model, fit, source)}'
+            f'{name_of(source)}: not a checkpoint of this model. {misfit(model, state, meta, source, fit)}'
         )
     frozen = frozen_state(model)
-    other = [n for n, v in frozen.items() if n in state and not _same(v, state[n])]
+    other = [n for n, v in frozen.items() if n in state and not torch.equal(v.cpu(), state[n].to(v.dtype))]
     if other:
         raise CheckpointError(
-            f'{_name(source)}: has other weights than the frozen backbone of this model: {shorten(other, 3)}. Build the '
+            f'{name_of(source)}: has other weights than the frozen backbone of this model: {shorten(other, 3)}. Build the '
             'model with the weights of this file: give the backbone by itself to FrozenBackbone (weights=FILE).'
         )
-    check_priors(model, meta, _name(source), training)
+    check_priors(model, meta, name_of(source), training)
     return {name: value for name, value in state.items() if name not in frozen}, meta
 
 
 def load_weights(model: nn.Module, source: Source) -> dict:
     """Load a checkpoint into its own model, and give its meta information.
 
-    Args:
-        model: The model, or its DDP wrapper.
-        source: As for :func:`check_weights`.
-
     Raises:
-        CheckpointError: As :func:`check_weights`; the model is then unchanged.
+        CheckpointError: As :func:`check_weights`, which tells of the arguments; the model is then unchanged.
     """
     state, meta = check_weights(model, source)
     own = unwrap(model).state_dict()
     left = [name for name in own if name not in state and not name.endswith('.num_batches_tracked')]
     if left:
         print_log(
-            f'{_name(source)}: has no {shorten(left, 3)}, which only training needs; they keep their initial values.',
+            f'{name_of(source)}: has no {shorten(left, 3)}, which only training needs; they keep their initial values.',
             'current',
         )
     unwrap(model).load_state_dict({k: v for k, v in state.items() if k in own}, strict=False)
     return meta
 
 
-def latest_checkpoint(work_dir: str | Path) -> str | None:
-    """Find the latest checkpoint of a run, moved or not; None without.
-
-    ``last_checkpoint`` holds the path that the file was written to. A file of that name beside it comes first.
-
-    Raises:
-        CheckpointError: If neither is there.
-    """
-    path = find_latest_checkpoint(str(work_dir))
-    if path is None:
-        return None
-    beside = Path(work_dir) / re.split(r'[\\/]', path)[-1]
-    if beside.is_file():
-        return str(beside)
-    if not Path(path).is_file():
-        raise CheckpointError(
-            f'{Path(work_dir) / "last_checkpoint"}: names {path or "nothing"}, and neither that file nor {beside} is there. '
-            'Give the checkpoint: --resume FILE.'
-        )
-    return path
-
-
-def check_start(model: nn.Module, cfg: Config) -> None:
-    """Check what training starts from, before mmengine loads it leniently.
-
-    Resuming needs a checkpoint of this very model. A ``load_from`` may fit in part (fine-tuning): what does and what does
-    not is said in the log.
-
-    Args:
-        model: The model, or its DDP wrapper.
-        cfg: With ``resume``, ``load_from`` and ``work_dir``.
-
-    Raises:
-        CheckpointError: If nothing of ``load_from`` fits, or the checkpoint to resume from is of another model.
-    """
-    path = cfg.get('load_from')
-    if cfg.get('resume'):
-        path = path or latest_checkpoint(cfg.work_dir)
-        if path:
-            _, meta = check_weights(model, path, training=True)
-            _check_resumed(path, meta, cfg)
-        return
-    if not path:
-        return
-    state, meta = _read_for(model, path)
-    fit = compare(model, state, training=True)
-    if not fit.fitting:
-        raise CheckpointError(
-            f'load_from={str(path)!r}: nothing in it fits this model. {_describe(model, state, fit)}. '
-            f'{_advice(state, meta, model, fit, path)}'
-        )
-    if not fit.exact:
-        print_log(
-            f"load_from={str(path)!r}: {len(fit.fitting)} of the model's {len(unwrap(model).state_dict())} tensors are "
-            f'loaded; the others keep their initial values. {_describe(model, state, fit)}.',
-            'current',
-            logging.WARNING,
-        )
-    else:
-        print_log(f'load_from={str(path)!r}: all {len(fit.fitting)} tensors of the model are loaded.', 'current')
-
-
-def _check_resumed(path: Source, meta: Mapping, cfg: Config) -> None:
-    """Refuse to resume with another optimizer, whose state would not fit; say where nothing is left to train."""
-    before = _optimizers(Config.fromstring(meta.get('cfg') or '', '.py').get('optim_wrapper'))
-    now = _optimizers(cfg.get('optim_wrapper'))
-    if before and before != now:
-        raise CheckpointError(
-            f'{path}: was trained by {", ".join(before)}, and optim_wrapper now has {", ".join(now)}, which cannot go on. '
-            'Resume with that optimizer, or start from the weights alone: load_from in place of resume (--resume).'
-        )
-    for done, most in (('epoch', 'max_epochs'), ('iter', 'max_iters')):
-        end = (cfg.get('train_cfg') or {}).get(most)
-        if end and meta.get(done, 0) >= end:
-            print_log(
-                f'{path}: has {meta[done]} {done}s already, and train_cfg.{most} is {end}: nothing is left to train.',
-                'current',
-                logging.WARNING,
-            )
-
-
-def _optimizers(wrapper: Any) -> list[str]:
-    """Classes of the optimizers in the config of a wrapper, or of several by name."""
-    if not isinstance(wrapper, Mapping):
-        return []
-    if isinstance(wrapper.get('optimizer'), Mapping):
-        return [str(wrapper['optimizer'].get('type')).rpartition('.')[2]]
-    return [name for part in wrapper.values() for name in _optimizers(part)]
-
-
-def for_runner(model: nn.Module, source: Source, work_dir: str | Path) -> str:
-    """Give a file that mmengine's Runner can load into a model.
-
-    Args:
-        model: The model, or its DDP wrapper.
-        source: Checkpoint, or the authors' files of the model's network.
-        work_dir: Where the authors' weights are written, converted.
-
-    Returns:
-        ``source``, or the file written.
-
-    Raises:
-        CheckpointError: If ``source`` cannot be read.
-    """
-    if isinstance(source, str | Path) and re.match(r'(?!file:|https?:)[\w-]+://', str(source)):
-        return str(source)
-    state, _ = read_checkpoint(source)
-    converted = authors_state(unwrap(model), state)
-    if converted is None:
-        return str(source)
-    files = [Path(file) for file in ([source] if isinstance(source, str | Path) else _values(source))]
-    target = Path(work_dir) / f'{files[0].stem}-converted.pth'
-    if is_main_process():
-        save_checkpoint(target, converted, dict(converted_from=[file.name for file in files]))
-    barrier()
-    return str(target)
-
-
-def _name(source: Source) -> str:
-    return str(source) if isinstance(source, str | Path) else ', '.join(map(str, _values(source)))
-
-
-def _values(source: Source) -> list[str | Path]:
-    return list(source.values() if isinstance(source, Mapping) else source)
-
-
 def save_checkpoint(file: str | Path, state: Mapping[str, Tensor], meta: Mapping | None = None) -> None:
     """Write weights, through a temporary file.
 
-    Args:
-        file: To write; replaced if it exists.
-        state: Names and tensors.
-        meta: For a checkpoint in mmengine's form, what the file says about them; mmfusion's version is added. None for a
-            plain state dict.
+    With ``meta`` in mmengine's form, with what the file says about them and mmfusion's version; else a plain state dict.
     """
     content = dict(state)
     if meta is not None:
@@ -348,89 +202,24 @@ def save_checkpoint(file: str | Path, state: Mapping[str, Tensor], meta: Mapping
 def authors_state(model: nn.Module, state: State) -> State | None:
     """Convert authors' weights of a network in ``model``, by its ``from_authors``.
 
-    Returns:
-        State dict with the model's names, or None where ``state`` is of no network in it: each tensor of the network must
-        be there, in its shape, and nothing else.
+    None where ``state`` is of no network in it: each tensor of the network must be there, in its shape, and nothing else.
     """
     if any(name in state for name in model.state_dict()):
         return None
     for path, module in model.named_modules():
-        converted = _converted(type(module), state)
+        converted = by_authors(type(module), state)
         if converted is not None and compare(module, converted).exact:
             return {f'{path}.{name}'.removeprefix('.'): value for name, value in converted.items()}
     return None
 
 
-def _converted(owner: type, state: State) -> State | None:
-    """What the ``from_authors`` of a class makes of a state; None where it has none, or refuses."""
-    convert: Callable | None = getattr(owner, 'from_authors', None)
-    if convert is None:
-        return None
-    try:
-        return convert(dict(state))
-    except (KeyError, ValueError, IndexError, RuntimeError, AttributeError, TypeError):  # names or shapes of another
-        return None
-
-
-def method_name(owner: type) -> str:
-    """Name the method of a network class, its module below ``methods``."""
-    _, found, name = owner.__module__.partition('.methods.')
-    return name.partition('.')[0] if found else owner.__name__
-
-
-def resembling(state: State, source: Source = ()) -> str | None:
-    """Name the method whose weights a state dict resembles; None without.
-
-    Compared are the networks that have ``from_authors``, as they are by default: with the file in the authors' form, and in
-    ours (the network's alone, a fuser's, or a cascade's). One of several files that make up a method's weights is known by
-    its hash, as metafiles list it.
-    """
-    plain = {re.sub(r'^(fuser\.)?network\.', '', name): value for name, value in state.items()}
-    best, text = _ALIKE, None
-    for owner, own in _networks():
-        for whose, names in (("the authors' weights", _converted(owner, state)), ('weights', plain)):
-            same = sum(k in own and own[k].shape == v.shape for k, v in (names or {}).items())
-            alike = same / max(len(own.keys() | (names or {}).keys()), 1)
-            if alike > best:
-                best, text = alike, f'{whose} of {method_name(owner)} ({owner.__name__})'
-    return text or _listed(source)
-
-
-def _listed(source: Source) -> str | None:
-    paths = [source] if isinstance(source, str | Path) else source.values() if isinstance(source, Mapping) else source
-    paths = [path for path in map(Path, paths) if path.is_file()]
-    for entry in published().values():
-        files = entry.get('Authors Weights', {}).get('Files', ())
-        for item in files:
-            size, digest = item.get('Bytes'), item.get('SHA256')
-            if any(path.stat().st_size == size and sha256_of(path) == digest for path in paths):
-                names = ', '.join(file['Name'] for file in files)
-                return f'{item["Name"]} of {entry["In Collection"]}, whose weights are {names} together'
-    return None
-
-
-def _networks() -> Iterator[tuple[type, State]]:
-    """All registered networks with ``from_authors``, and their state dicts by default options."""
-    MODELS.import_from_location()
-    for owner in {id(cls): cls for cls in MODELS.module_dict.values() if hasattr(cls, 'from_authors')}.values():
-        try:
-            with torch.random.fork_rng(devices=[]):
-                yield owner, owner().state_dict()
-        except (TypeError, ValueError, ImportError, RuntimeError):  # it needs options, or an optional package
-            continue
-
-
 def place_before_loading(model: nn.Module) -> None:
-    """Let a model rename state dicts by ``place_state_dict`` before they are loaded.
-
-    Args:
-        model: With a method ``place_state_dict(state) -> state``.
-    """
+    """Let a model rename state dicts by ``place_state_dict`` before they are loaded."""
     model.register_load_state_dict_pre_hook(_place)
 
 
 def _place(module: nn.Module, state: dict, prefix: str, *_: object) -> None:
-    """The hook; by name in this module, or a model could not be pickled."""
+    """The hook, by name in this module so that models pickle."""
     if prefix:  # it is part of a larger model
         return
     placed = module.place_state_dict(dict(state))
@@ -438,8 +227,8 @@ def _place(module: nn.Module, state: dict, prefix: str, *_: object) -> None:
     state.update(placed)
 
 
-def _read_for(model: nn.Module, source: Source) -> tuple[State, dict]:
-    """Read a checkpoint for a model.
+def read_for(model: nn.Module, source: Source) -> tuple[State, dict]:
+    """Read a checkpoint for a model, with the model's names.
 
     One of a cascade's part gets the cascade's names, one of the authors of the model's network the model's.
     """
@@ -450,7 +239,7 @@ def _read_for(model: nn.Module, source: Source) -> tuple[State, dict]:
         state = {f'model.{name}': value for name, value in state.items()}
     converted = authors_state(model, state)
     if converted is not None:
-        print_log(f"{_name(source)}: the authors' weights, converted.", 'current')
+        print_log(f"{name_of(source)}: the authors' weights, converted.", 'current')
         _refuse_not_finite(converted, own, source)
         return converted, meta
     place = getattr(model, 'place_state_dict', None)
@@ -463,13 +252,14 @@ def _refuse_not_finite(state: State, own: Mapping, source: Source) -> None:
     bad = [n for n, v in state.items() if n in own and v.is_floating_point() and not torch.isfinite(v).all()]
     if bad:
         raise CheckpointError(
-            f'{_name(source)}: {len(bad)} of its {len(state)} tensors hold NaN or infinity: {shorten(bad, 3)}. The training '
-            'that wrote it diverged, or the file is damaged: take an earlier checkpoint.'
+            f'{name_of(source)}: {len(bad)} of its {len(state)} tensors hold NaN or infinity: {shorten(bad, 3)}. The '
+            'training that wrote it diverged, or the file is damaged: take an earlier checkpoint.'
         )
 
 
-def _same(a: Tensor, b: Tensor) -> bool:
-    return a.shape == b.shape and torch.equal(a.cpu(), b.to(a.dtype))
+def name_of(source: Source) -> str:
+    """Name a source of weights in messages."""
+    return ', '.join(map(str, files_of(source)))
 
 
 def unwrap(model: nn.Module) -> nn.Module:
@@ -477,7 +267,7 @@ def unwrap(model: nn.Module) -> nn.Module:
     return model.module if is_model_wrapper(model) else model
 
 
-def _describe(model: nn.Module, state: State, fit: Fit) -> str:
+def describe(model: nn.Module, state: State, fit: Fit) -> str:
     """Say what does not fit."""
     own = unwrap(model).state_dict()
     parts = []
@@ -492,8 +282,12 @@ def _describe(model: nn.Module, state: State, fit: Fit) -> str:
     return text[0].upper() + text[1:]
 
 
-def _advice(state: State, meta: Mapping, model: nn.Module, fit: Fit, source: Source) -> str:
-    """Say what the file seems to be, and what to do."""
+def misfit(model: nn.Module, state: State, meta: Mapping, source: Source, fit: Fit) -> str:
+    """Say what does not fit, what it seems, and the cure."""
+    return f'{describe(model, state, fit)}. {_advice(model, state, meta, source, fit)}'
+
+
+def _advice(model: nn.Module, state: State, meta: Mapping, source: Source, fit: Fit) -> str:
     for side in getattr(unwrap(model), 'sides', ()):
         if fit.missing and not fit.unexpected and all(name.startswith(f'{side}.') for name in fit.missing):
             other = ', '.join(s for s in unwrap(model).sides if s != side)

@@ -1,4 +1,4 @@
-"""What a model costs: parameters, operations, seconds and memory of fusing one pair."""
+"""What a model costs: parameters, operations, seconds and memory a pair."""
 
 import math
 import time
@@ -34,7 +34,7 @@ def _product(
     out_shape: Sequence[int] | None = None,
     **kwargs,
 ) -> int:
-    """FLOPs of self + a b, where a and b are matrices or batches of them."""
+    """FLOPs of self + a b, where a and b are matrices."""
     return 2 * math.prod(a_shape) * b_shape[-1]
 
 
@@ -45,8 +45,7 @@ _IN_PLACE = {torch.ops.aten.addmm_: _product, torch.ops.aten.baddbmm_: _product}
 def count_flops(module: nn.Module, *args, **kwargs) -> dict[str, int]:
     """Run a module once and count operations of convolutions and products.
 
-    Returns:
-        FLOPs (1 MAC = 2 FLOPs) under ``''`` for the whole, and under the name of each submodule that was called.
+    FLOPs (1 MAC = 2 FLOPs) are under ``''`` for the whole, and under the name of each submodule that was called.
     """
     root = type(module).__name__
     counter = FlopCounterMode(display=False, custom_mapping=_IN_PLACE)

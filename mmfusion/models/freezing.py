@@ -8,15 +8,10 @@ from .checkpoint import unwrap
 
 
 def named_parts(model: nn.Module, names: Sequence[str]) -> dict[str, nn.Module | nn.Parameter]:
-    """Submodules and parameters by name.
+    """Find submodules and parameters by name, in the order given.
 
-    Args:
-        model: A model; a wrapper (DDP) is looked through.
-        names: Dotted names as in ``named_modules``, such as ``'fuser'`` or ``'segmentor.decode_head'``; or names of
-            parameters.
-
-    Returns:
-        By name, in the order given.
+    Names are dotted as in ``named_modules``, such as ``'fuser'`` or ``'segmentor.decode_head'``, or those of parameters; a
+    wrapper (DDP) is looked through.
 
     Raises:
         ValueError: If there is no such part; those at the deepest level that was found are listed.

@@ -1,10 +1,9 @@
-"""mmfusion's own models: configs by name, weights by file, by the authors' file, or by where they are published."""
+"""mmfusion's own models: configs by name, and where weights are found."""
 
-import logging
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,25 @@ from torch import nn
 from mmfusion.compat.environment import plain
 from mmfusion.registry import MODELS
 from mmfusion.utils.checkpoint import CheckpointError, fetch, sha256_of
-from mmfusion.utils.configs import OPTION_ERRORS, find_config, override, published, read_config, shipped
+from mmfusion.utils.configs import OptionError, find_config, override, published, read_config, shipped, walk
+from mmfusion.utils.log import log_warning
+from mmfusion.utils.memory import is_out_of_memory
 from mmfusion.utils.tf_checkpoint import tf_prefix
 
 from .checkpoint import load_weights
 
 RANDOM = 'random'
+# What classes raise that get an option of another type or value.
+_OF_OPTIONS = (
+    TypeError,
+    ValueError,
+    KeyError,
+    AttributeError,
+    AssertionError,
+    IndexError,
+    ArithmeticError,
+    RuntimeError,
+)
 
 
 def load_model_config(
@@ -35,12 +47,10 @@ def load_model_config(
     """Load a config for fusing, without the losses that need priors' weights.
 
     Args:
-        model (str | Path | Config): See :func:`find_config`, or a config that was loaded already; it is not changed.
-        cfg_options (dict, optional): Overrides, such as ``{'model.test_cfg.mode': 'slide'}``.
-        tile (tuple[int, int], optional): Height and width: fuse window by window, as
-            ``test_cfg=dict(mode='slide', crop_size=tile)`` does.
-        task (str, optional): ``'seg'`` or ``'det'``: keep a cascade's segmenter or detector. By default its fuser alone is
-            the model.
+        model: See :func:`find_config`, or a config that was loaded already; it is not changed.
+        cfg_options: Overrides, such as ``{'model.test_cfg.mode': 'slide'}``.
+        tile: Height and width: fuse window by window, as ``test_cfg=dict(mode='slide', crop_size=tile)`` does.
+        task: ``'seg'`` or ``'det'``: keep a cascade's segmenter or detector. By default its fuser alone is the model.
 
     Raises:
         FileNotFoundError: If there is no such config.
@@ -61,8 +71,9 @@ def load_model_config(
     if task is None and 'fuser' in cfg.model:
         cfg.model = cfg.model.fuser
     if tile is not None:
-        if len(tile) != 2 or not all(isinstance(side, int) and side > 0 for side in tile):
-            raise ValueError(f'tile={tuple(tile)} (--tile): expected a height and a width above 0, such as (512, 512)')
+        if not isinstance(tile, list | tuple) or len(tile) != 2 or not all(isinstance(n, int) and n > 0 for n in tile):
+            found = tuple(tile) if isinstance(tile, list) else tile
+            raise ValueError(f'tile={found!r} (--tile): expected a height and a width above 0, such as (512, 512)')
         fuser = cfg.model.get('fuser', cfg.model)
         fuser.test_cfg = dict(fuser.get('test_cfg') or {}, mode='slide', crop_size=tuple(tile))
     return cfg
@@ -70,14 +81,9 @@ def load_model_config(
 
 def drop_losses(node: Any) -> None:
     """Take what only training needs out of a model config, in place."""
-    if isinstance(node, dict):
-        for name in getattr(MODELS.get(node['type']) if 'type' in node else None, 'training_only', ()):
-            node[name] = None
-        for value in node.values():
-            drop_losses(value)
-    elif isinstance(node, (list, tuple)):
-        for value in node:
-            drop_losses(value)
+    for _, part in walk(node):
+        if isinstance(part, dict) and 'type' in part:
+            part.update(dict.fromkeys(getattr(MODELS.get(part['type']), 'training_only', ())))
 
 
 def init_model(
@@ -85,14 +91,13 @@ def init_model(
 ) -> nn.Module:
     """Build the model of a config, in eval mode, with weights.
 
+    Building it draws nothing from the caller's random numbers.
+
     Args:
         cfg: From :func:`load_model_config`.
         weights: Checkpoint; the authors' own file, files or folder, converted in memory; the word ``'random'`` for an
             untrained model, the same one in every process; or None for the published weights (:func:`find_weights`).
         device: By default a GPU where there is one.
-
-    Returns:
-        The model. Building it draws nothing from the caller's random numbers.
 
     Raises:
         CheckpointError: If the checkpoint cannot be read, or is one of another network.
@@ -100,13 +105,15 @@ def init_model(
         ValueError: If the device is not there.
     """
     device = find_device(device)
+    if not isinstance(weights, str | Path | Sequence | Mapping | None):
+        raise CheckpointError(f'weights={weights!r}: expected a file, an address, several of them, or None.')
     if weights is None:
         weights = find_weights(cfg)
     elif isinstance(weights, list | tuple) and len(weights) == 1:
         weights = weights[0]
     model = build_model(cfg)
     if str(weights) == RANDOM:
-        print_log('The weights are RANDOM, as asked for: the fused images mean nothing.', 'current', logging.WARNING)
+        log_warning('The weights are RANDOM, as asked for: the fused images mean nothing.')
     else:
         load_weights(model, weights if isinstance(weights, dict) else name_files(cfg, weights))
     return model.to(device).eval()
@@ -122,11 +129,13 @@ def build_model(cfg: Config) -> nn.Module:
         torch.default_generator.manual_seed(0)
         try:
             return MODELS.build(cfg.model)
-        except TypeError as e:
-            if not OPTION_ERRORS.search(str(e)):
+        except _OF_OPTIONS as e:
+            if isinstance(e, CheckpointError) or is_out_of_memory(e):
                 raise
-            raise ValueError(
-                f'{cfg.filename}: the model cannot be built: {e}. Check its options; see docs/configs.md.'
+            text = str(e.args[0]) if isinstance(e, KeyError) and e.args else str(e)
+            found = ' '.join(text.partition(' Please check whether')[0].split()) or type(e).__name__
+            raise OptionError(
+                f'{cfg.filename}: the model cannot be built: {found.rstrip(".")}. Check its options; see docs/configs.md.'
             ) from e
 
 
@@ -134,9 +143,6 @@ def compile_network(model: nn.Module) -> None:
     """Put a fuser's network under torch.compile; parameters keep their names.
 
     It is compiled when it first runs, again at a second size of images, and then fits all sizes.
-
-    Args:
-        model: Fuser or cascade, on its device.
 
     Raises:
         RuntimeError: If a CPU's code would need a C++ compiler that is not there.
@@ -234,7 +240,7 @@ def local_files(name: str) -> dict[str, Path]:
 
 
 def _fetched(name: str, item: dict) -> Path:
-    """Where a published file lies once it was fetched; those of one config together, under their own names."""
+    """Where a config's published file lies, under its own name, once fetched."""
     return Path(torch.hub.get_dir()) / 'checkpoints' / 'mmfusion' / name / item['Name']
 
 
@@ -243,14 +249,9 @@ def _stem(item: dict) -> str:
 
 
 def by_hash(items: Sequence[dict], folder: Path) -> dict[str, Path]:
-    """Find published files in a folder and its subfolders by their SHA-256.
+    """Find published files in a folder and its subfolders: SHA-256 → file.
 
-    Args:
-        items: Entries of ``Files`` in a metafile, with ``SHA256``; ``Bytes`` saves reading files of other sizes.
-        folder: Where to look.
-
-    Returns:
-        SHA-256 → file.
+    ``items`` are entries of ``Files`` in a metafile, with ``SHA256``; ``Bytes`` saves reading files of other sizes.
 
     Raises:
         FileNotFoundError: If there is no such folder.
@@ -269,14 +270,8 @@ def by_hash(items: Sequence[dict], folder: Path) -> dict[str, Path]:
 def name_files(cfg: Config, weights: str | Path | Sequence[str | Path]) -> str | Path | Sequence | dict[str, Path]:
     """Give authors' files their published names, which ``from_authors`` knows.
 
-    Files are recognised by their SHA-256, otherwise by their names, otherwise by the order given.
-
-    Args:
-        cfg: Whose metafile says which files there are.
-        weights: A file, a folder, or several files.
-
-    Returns:
-        Published stem → file; or ``weights`` as they are, where they are not as many files as were published.
+    Files are recognised by their SHA-256, otherwise by their names, otherwise by the order given. A file, or files that are
+    not as many as the config's metafile publishes, are given back as they are; others as published stem → file.
     """
     entry = published().get(Path(cfg.filename or '').stem, {})
     items = entry.get('Authors Weights', {}).get('Files', [])

@@ -24,10 +24,7 @@ def match_gradient_layout(module: nn.Module) -> None:
     """Give gradients their parameters' strides along dimensions of one element.
 
     Backward passes of depthwise and 1×1 convolutions give strides of channels last, which is the same order in memory,
-    but of which DistributedDataParallel warns that it slows training down.
-
-    Args:
-        module: A model; parameters that are frozen now are left out.
+    but of which DistributedDataParallel warns that it slows training down. Parameters that are frozen now are left out.
     """
     for parameter in module.parameters():
         if parameter.requires_grad and 1 in parameter.shape:
@@ -46,12 +43,8 @@ class StepDataParallel(nn.Module):
 
     DistributedDataParallel expects one forward and one backward pass a step, and mmengine's
     MMSeparateDistributedDataParallel that each part is only called by its ``forward``; a fuser that learns against
-    discriminators does neither. See :func:`average_gradients`. The model begins with the parameters and buffers of the
-    first process.
-
-    Args:
-        module: The model; its ``train_step`` calls :func:`average_gradients` after each backward pass.
-        **kwargs: Options of mmengine's other wrappers, which have no meaning here.
+    discriminators does neither: its ``train_step`` calls :func:`average_gradients` after each backward pass. The model
+    begins with the parameters and buffers of the first process. Options of mmengine's other wrappers have no meaning here.
     """
 
     def __init__(self, module: nn.Module, **kwargs) -> None:
@@ -76,10 +69,8 @@ class StepDataParallel(nn.Module):
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
     """Replace gradients by their mean over the processes.
 
-    A parameter that no process used keeps no gradient; one that some did not use counts 0 there.
-
-    Args:
-        parameters: The same ones, in the same order, in every process.
+    The parameters are the same ones, in the same order, in every process. One that no process used keeps no gradient; one
+    that some did not use counts 0 there.
     """
     if get_world_size() == 1:
         return

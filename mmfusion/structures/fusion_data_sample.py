@@ -4,7 +4,7 @@ from mmengine.structures import BaseDataElement, InstanceData, PixelData
 
 
 def _field(name: str, dtype: type[BaseDataElement], doc: str) -> property:
-    """A typed property kept under ``_name``: the convention by which mmseg's and mmdet's heads find their data."""
+    """A typed property kept under ``_name``, as mmseg and mmdet do."""
     private = f'_{name}'
 
     def get(self: BaseDataElement) -> PixelData | InstanceData:

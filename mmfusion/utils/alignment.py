@@ -1,4 +1,4 @@
-"""Where the infrared image lies in the visible one: the file of a camera pair, and warping by it."""
+"""Where the infrared image lies in the visible one, and warping."""
 
 import json
 from collections.abc import Mapping
@@ -19,9 +19,7 @@ _EXPECTED = 'expected a file of `mmfusion align`'
 class Lens:
     """The lens of a camera, as OpenCV calibrates it.
 
-    Args:
-        matrix (np.ndarray): 3×3, focal lengths and centre in pixels.
-        distortion (np.ndarray): OpenCV's coefficients, 4 and more.
+    ``matrix`` is 3×3, focal lengths and centre in pixels; ``distortion`` holds OpenCV's coefficients, 4 and more.
 
     Raises:
         ValueError: If one has another shape, or is not finite.
@@ -41,11 +39,14 @@ class Lens:
             object.__setattr__(self, name, value)
 
     def undistort(self, points: np.ndarray) -> np.ndarray:
-        """Pixels of an image → pixels of the same camera with a perfect lens, N×2."""
+        """Map pixels, N×2, to those of a camera with a perfect lens."""
         return cv2.undistortPoints(np.float64(points)[:, None], self.matrix, self.distortion, P=self.matrix)[:, 0]
 
     def distort(self, points: np.ndarray) -> np.ndarray:
-        """Pixels of the camera with a perfect lens → pixels of its image, N×2; NaN for rays that the lens cannot take."""
+        """Map pixels of a perfect lens, N×2, to this lens's.
+
+        NaN for rays that the lens cannot take.
+        """
         rays = np.c_[points, np.ones(len(points))] @ np.linalg.inv(self.matrix).T
         radii = np.hypot(*(rays[:, :2] / rays[:, 2:]).T)
         # Beyond some radius the polynomial comes back into the image, which no lens does.
@@ -61,13 +62,13 @@ class Lens:
 
 @dataclass(frozen=True)
 class CameraPair:
-    """Where the image of an infrared camera lies in that of a visible camera that does not move against it.
+    """Where an infrared camera's image lies in a visible camera's.
 
     It holds for one distance: for objects nearer or farther the cameras' distance shows as a shift (parallax).
 
     Args:
-        homography (np.ndarray): 3×3, pixels of the infrared image → pixels of the visible one (x, y; the centre of the upper
-            left pixel is 0, 0); where lenses are known, of the cameras with perfect lenses.
+        homography (np.ndarray): 3×3, pixels of the infrared image → pixels of the visible one (x, y; the centre of the
+            upper left pixel is 0, 0); where lenses are known, of the cameras with perfect lenses.
         visible_size, infrared_size (tuple[int, int]): Height and width for which it holds.
         error (float, optional): Root mean square distance of the points it was made from, in pixels of the visible image.
         visible_lens, infrared_lens (Lens, optional): The lenses.
@@ -162,16 +163,10 @@ class CameraPair:
             raise ValueError(f'{path}: {e}') from e
 
     def warp(self, ir: np.ndarray, visible_size: tuple[int, int]) -> np.ndarray:
-        """Warp an infrared image into the visible image's frame.
+        """Warp an infrared image, H×W of any type, into the visible frame.
 
-        Both images may be scaled against the sizes of this pair, with the same shape.
-
-        Args:
-            ir (np.ndarray): H×W, uint8, uint16 or floating point.
-            visible_size (tuple[int, int]): Height and width of the visible image.
-
-        Returns:
-            np.ndarray: H×W of the same type; outside of what the camera sees (see :meth:`seen`) its border is repeated.
+        Both images may be scaled against the sizes of this pair, with the same shape. Outside of what the camera sees (see
+        :meth:`seen`) its border is repeated.
 
         Raises:
             ValueError: If an image has another shape than those that the pair was made for.
@@ -183,14 +178,7 @@ class CameraPair:
         return cv2.remap(ir, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
     def seen(self, visible_size: tuple[int, int]) -> np.ndarray:
-        """Where in the visible image's frame the infrared camera sees.
-
-        Args:
-            visible_size (tuple[int, int]): Height and width of the visible image.
-
-        Returns:
-            np.ndarray: H×W bool.
-        """
+        """Tell where in the visible frame the infrared camera sees, H×W bool."""
         key = ('seen', *visible_size)
         if key not in self._maps:
             height, width = self.infrared_size
@@ -200,20 +188,14 @@ class CameraPair:
         return self._maps[key]
 
     def bring(self, vi: np.ndarray, ir: np.ndarray, name: str = 'the infrared image') -> np.ndarray:
-        """Warp an infrared image, and fill what the camera does not see with the visible image's luminance.
+        """Warp an infrared image into a visible one, and fill the rest.
 
-        A network so fuses the visible image with itself there: neither black nor a false edge enters the result.
-
-        Args:
-            vi (np.ndarray): H×W×3 uint8 (B, G, R).
-            ir (np.ndarray): uint8, of its own height and width.
-            name (str): For messages.
-
-        Returns:
-            np.ndarray: H×W uint8.
+        ``vi`` is H×W×3 uint8 (B, G, R). What the camera does not see is the visible image's luminance: a network so fuses
+        the visible image with itself there, and neither black nor a false edge enters the result, H×W uint8.
 
         Raises:
-            ValueError: If an image has another shape than those that the pair was made for, or none of it is seen.
+            ValueError: If an image has another shape than those that the pair was made for, or none of it is seen; by
+                ``name``.
         """
         size = vi.shape[:2]
         try:
@@ -229,7 +211,7 @@ class CameraPair:
         return np.where(seen, warped, cv2.cvtColor(vi, cv2.COLOR_BGR2GRAY))
 
     def _places(self, visible_size, infrared_size=None):
-        """Place in the infrared image of each pixel of the visible one: x and y, H×W float32."""
+        """Place in the infrared image of each visible pixel, x and y."""
         height, width = visible_size
         to_known = np.linalg.inv(_scaling(self.visible_size, visible_size, 'visible'))
         back = np.linalg.inv(self.homography)
@@ -247,7 +229,7 @@ class CameraPair:
         return points.T.reshape(2, height, width).astype(np.float32)
 
     def _lookup(self, visible_size, infrared_size):
-        """Tables for ``cv2.remap`` and by how much the infrared image shrinks; computed once for each pair of sizes."""
+        """Tables for ``cv2.remap`` and how much the image shrinks, once a size."""
         key = visible_size, infrared_size
         if key not in self._maps:
             places = self._places(visible_size, infrared_size)
@@ -280,13 +262,17 @@ def _scaling(known, given, kind):
 
 
 def camera_pair(align: 'CameraPair | Mapping | str | Path') -> CameraPair:
-    """Give a :class:`CameraPair` from one, from its file, or from its content; its tables are shared.
+    """Give a :class:`CameraPair` from one, its file, or its content.
+
+    Its tables are shared.
 
     Raises:
         ValueError: If the file or the content is damaged.
     """
     if isinstance(align, CameraPair):
         return align
+    if not isinstance(align, Mapping | str | Path):
+        raise ValueError(f'align (--align) is {align!r}; expected a file of `mmfusion align`, or its content.')
     return _of_text(json.dumps(align if isinstance(align, Mapping) else CameraPair.load(align).to_dict()))
 
 
@@ -296,14 +282,10 @@ def _of_text(text):
 
 
 def read_points(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
-    """Read pairs of points: four numbers a line, x and y in the visible, x and y in the infrared image.
+    """Read pairs of points, x and y in both images a line.
 
-    Args:
-        path (str | Path): Text; numbers are separated by commas, semicolons or blanks. Empty lines, lines that begin with
-            ``#``, and a first line of words are left out.
-
-    Returns:
-        tuple[np.ndarray, np.ndarray]: Points in the visible and in the infrared image, N×2 float64.
+    Numbers, of the visible image first, are separated by commas, semicolons or blanks. Empty lines, lines that begin with
+    ``#``, and a first line of words are left out. Gives N×2 float64 for either image.
 
     Raises:
         ValueError: If the file is missing, or a line holds something else.
@@ -342,9 +324,9 @@ def align_by_points(
     """Fit the homography of a camera pair to pairs of points.
 
     Args:
-        vi_points, ir_points (np.ndarray): N×2, N ≥ 4: the same places in both images.
-        visible_size, infrared_size (tuple[int, int]): Height and width of the images.
-        max_error (float): Root mean square distance that is accepted, in pixels of the visible image.
+        vi_points, ir_points: N×2, N ≥ 4: the same places in both images.
+        visible_size, infrared_size: Height and width of the images.
+        max_error: Root mean square distance that is accepted, in pixels of the visible image.
 
     Raises:
         ValueError: If there are fewer than 4 pairs, they lie on a line, or the fit is worse than ``max_error``.

@@ -1,11 +1,11 @@
-"""Estimating where an infrared image lies in a visible one, from images of the two cameras alone.
+"""Estimating where an infrared image lies in a visible one.
 
-The edge of a thing is an edge in both images, whatever its contrast: images are compared by the strength of their edges,
-relative to the surroundings, and by the doubled angle of the gradient, which is the same for bright on dark and dark on
-bright. Coarse, at 160 pixels of width, rotations and scales are tried, and of each all shifts at once, by the correlation of
-whole images. Fine, at 160, 320 and 640 pixels, each cell of the image says how likely each displacement of it is, and the
-homography is found that makes all cells together most likely, by Newton's method under a Gaussian error of displacements
-that becomes narrower. Several pairs of one rig share a homography: what their cells say is multiplied.
+From images alone: the edge of a thing is an edge in both, whatever its contrast. They are compared by the strength of
+edges, relative to the surroundings, and by the doubled angle of the gradient, which is the same for bright on dark and dark
+on bright. Coarse, at 160 pixels of width, rotations and scales are tried, and of each all shifts at once, by the
+correlation of whole images. Fine, at 160, 320 and 640 pixels, each cell of the image says how likely each displacement of
+it is, and the homography is found that makes all cells together most likely, by Newton's method under a Gaussian error of
+displacements that becomes narrower. Several pairs of one rig share a homography: what their cells say is multiplied.
 """
 
 from collections.abc import Sequence
@@ -45,11 +45,9 @@ ORIENTATIONS = {'upright': None, 'upside down': -1, 'mirrored left to right': 1,
 
 @dataclass(frozen=True)
 class Match:
-    """What a search found.
+    """What a search found: a homography, infrared → visible pixels, and its likelihood.
 
-    Args:
-        homography (np.ndarray): 3×3, infrared → visible pixels.
-        likelihood (float): Mean over cells of the logarithm of how much likelier their displacements are than any other.
+    The likelihood is the mean over cells of the logarithm of how much likelier their displacements are than any other.
     """
 
     homography: np.ndarray
@@ -63,13 +61,10 @@ class Match:
 
 @dataclass(frozen=True)
 class Shift:
-    """How far an infrared image stands off the visible one that it is said to be aligned with.
+    """How far an infrared image stands off its visible one.
 
-    Args:
-        x, y (float): By how many pixels of the visible image the infrared one lies to the right and below, in its middle.
-        width (int): Of the visible image.
-        confidence (float): 0 to 1.
-        orientation (str): One of ``ORIENTATIONS``.
+    ``x`` and ``y`` are by how many pixels of the visible image, ``width`` wide, it lies to the right and below, in its
+    middle; ``confidence`` is 0 to 1, ``orientation`` one of ``ORIENTATIONS``.
     """
 
     x: float
@@ -80,7 +75,7 @@ class Shift:
 
     @property
     def visible(self) -> bool:
-        """Whether it is certain, and more than 2 % of the width or not upright."""
+        """Tell whether it is certain, and beyond 2 % or turned."""
         far = np.hypot(self.x, self.y) > 0.02 * self.width
         return bool(self.confidence >= MIN_CONFIDENCE and (far or self.orientation != 'upright'))
 
@@ -93,13 +88,13 @@ class Shift:
 
 
 def align_by_images(frames: Frames, model: str = 'homography', field: tuple[float, float] = (0.88, 1.12)) -> CameraPair:
-    """Estimate where the infrared camera looks from images of both, without a target.
+    """Estimate where the infrared camera looks from images, without a target.
 
     Both must show the same things: buildings, trees, vehicles, persons. The error falls with the number of pairs.
 
     Args:
         frames: Visible (H×W×3 or H×W) and infrared (H×W) uint8 images of one moment each.
-        model (str): ``'similarity'``, ``'affine'`` or ``'homography'``.
+        model: ``'similarity'``, ``'affine'`` or ``'homography'``.
         field: As in :func:`search`.
 
     Raises:
@@ -120,11 +115,9 @@ def align_by_images(frames: Frames, model: str = 'homography', field: tuple[floa
 
 
 def find_shift(vi: np.ndarray, ir: np.ndarray) -> Shift:
-    """Tell how far a pair that should be aligned is shifted, roughly and fast, and how the infrared image stands.
+    """Tell roughly and fast how far an aligned pair is shifted.
 
-    Args:
-        vi (np.ndarray): H×W×3 or H×W uint8.
-        ir (np.ndarray): H×W uint8.
+    And how the infrared image stands. ``vi`` is H×W×3 or H×W, ``ir`` H×W, uint8.
     """
     vi = _grey(vi)
     found = {}
@@ -154,7 +147,7 @@ def search(
 
     Args:
         frames: Visible and infrared images of one rig, H×W uint8, all of one size by modality.
-        model (str): ``'similarity'``, ``'affine'`` or ``'homography'``.
+        model: ``'similarity'``, ``'affine'`` or ``'homography'``.
         rotations: Rotations that are tried, in degrees.
         field: Smallest and largest width that the infrared camera may see, in widths of the visible image; in 1.0 the
             longer of its sides fits.
@@ -178,13 +171,13 @@ def search(
 
 
 def _centred(size, to):
-    """Pixels of an image → pixels of the smallest image of the other shape that holds it, scaled to size ``to``; 3×3."""
+    """Pixels of an image → of the smallest one around it, scaled."""
     scale = min(n / m for n, m in zip(to, size, strict=True))
     return _about([(n - 1) / 2 for n in size[::-1]], [(n - 1) / 2 for n in to[::-1]], scale)
 
 
 def _about(centre, to, scale=1.0, angle=0.0):
-    """Scale and turn (clockwise, degrees) about a point that is moved to another; 3×3."""
+    """Scale and turn about a point that is moved; 3×3, degrees."""
     c, s = scale * np.cos(np.radians(angle)), scale * np.sin(np.radians(angle))
     matrix = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])
     matrix[:2, 2] = np.asarray(to) - matrix[:2, :2] @ centre
@@ -198,7 +191,7 @@ def _resizing(size, to):
 
 
 def _features(image):
-    """Features of an image in [0, 1] at half of its size: 6×H/2×W/2 float32."""
+    """Features of an image in [0, 1] at half its size: 6×H/2×W/2."""
     maps = []
     for sigma in (1.0, 2.0):
         smooth = cv2.GaussianBlur(image, (0, 0), sigma)
@@ -214,7 +207,7 @@ def _features(image):
 
 
 class _Level:
-    """Frames at one width of the visible images, and the way of their pixels."""
+    """Frames at one width of the visible images."""
 
     def __init__(self, frames, width):
         visible, infrared = (images[0].shape for images in zip(*frames, strict=True))
@@ -231,7 +224,7 @@ class _Level:
         self.visible = [_features(np.float32(resize(vi, self.size)) / 255) for vi, _ in frames]
 
     def warped(self, matrix):
-        """Features of the infrared images under a homography (infrared → visible pixels), and where they are seen."""
+        """Infrared features under a homography, and where they are seen."""
         matrix, size = self.of_visible @ matrix @ self.of_small, self.size[::-1]
         images = [cv2.warpPerspective(ir, matrix, size, borderMode=cv2.BORDER_REPLICATE) for ir in self.infrared]
         seen = cv2.warpPerspective(np.ones_like(self.infrared[0]), matrix, size)
@@ -265,7 +258,10 @@ def _coarse(level, start, rotations, scales):
 
 
 def _cell_probabilities(vi, ir, cell):
-    """Logarithm of how likely each displacement of each cell is: rows×columns×D×D, D = 2·radius + 1, as [y, x]."""
+    """Logarithm of each cell's displacements' likelihood.
+
+    Rows×columns×D×D, D = 2·radius + 1, as [y, x].
+    """
     sides = ((0, 0), (_RADIUS, _RADIUS), (_RADIUS, _RADIUS))
     window = cell + 2 * _RADIUS
     rows, columns = (n // cell for n in vi.shape[1:])
@@ -283,7 +279,7 @@ def _cell_probabilities(vi, ir, cell):
 
 
 def _basis(places, size, terms):
-    """Motion of places by shift, scale and rotation, shear, perspective, each 1 at the side of the image: N×2×terms."""
+    """Motion of places by each term, 1 at the image's side: N×2×terms."""
     half = size[1] / 2
     u, v = ((places - (np.array(size[::-1]) - 1) / 2) / half).T
     one, zero = np.ones_like(u), np.zeros_like(u)
@@ -301,7 +297,7 @@ def _homography(motion, size):
 
 
 def _refine(level, start, matrix, sigmas, terms):
-    """Move a homography to where the cells of one level are most likely."""
+    """Move a homography to where one level's cells are most likely."""
     infrared, seen = level.warped(matrix)
     cell = level.cell
     said = sum(_cell_probabilities(vi, ir, cell) for vi, ir in zip(level.visible, infrared, strict=True))
@@ -321,7 +317,7 @@ def _refine(level, start, matrix, sigmas, terms):
 
 
 def _most_likely(said, places, size, basis, so_far, sigmas):
-    """The motion under which cells are most likely, with what is expected of it, and the mean likelihood.
+    """Find the most likely motion of cells, and its mean likelihood.
 
     A cell's likelihood is Σ_d p(d) N(d; the motion at the cell, σ²). Its slope is (μ − motion) / σ², its curvature
     −(1 − S / σ²) / σ², with mean μ and covariance S of the displacements d under these weights.

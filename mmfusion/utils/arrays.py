@@ -16,18 +16,12 @@ FOUR = ' Files whose fourth channel is thermal are given alone: ir=None, data_pr
 
 
 def visible_array(values: np.ndarray, name: str | Path, depth16: str = 'full') -> np.ndarray:
-    """Check a visible array, and bring it to 8 bits.
+    """Check a visible array, and bring it to H×W×3 uint8.
 
-    Args:
-        values: H×W, H×W×1 or H×W×3 (B, G, R) uint8, uint16, or floating point in [0, 1]; others by ``'stretch'``.
-        name: For messages.
-        depth16: As in :func:`read_visible`.
-
-    Returns:
-        H×W×3 uint8.
+    It is H×W, H×W×1 or H×W×3 (B, G, R) uint8, uint16, or floating point in [0, 1]; others by ``depth16='stretch'``.
 
     Raises:
-        ImageReadError: If the shape is another, or values have no scale.
+        ImageReadError: If the shape is another, or values have no scale; by ``name``.
     """
     if values.ndim not in (2, 3) or 0 in values.shape or (values.ndim == 3 and values.shape[2] not in (1, 3)):
         raise ImageReadError(
@@ -43,18 +37,13 @@ def visible_array(values: np.ndarray, name: str | Path, depth16: str = 'full') -
 def infrared_array(
     values: np.ndarray, name: str | Path, depth16: str = 'full', ir_range: Sequence[float | str] | None = None
 ) -> np.ndarray:
-    """Check an infrared array, H×W or H×W×1, and bring it to H×W of 8 bits.
+    """Check an infrared array, H×W or H×W×1, and bring it to uint8.
 
-    Args:
-        values: uint8, uint16, or floating point in [0, 1]; others by ``'stretch'`` or a range.
-        name: For messages.
-        depth16, ir_range: As in :func:`check_reading`.
-
-    Returns:
-        H×W uint8.
+    It is uint8, uint16, or floating point in [0, 1]; others by ``depth16='stretch'`` or a range, as in
+    :func:`check_reading`.
 
     Raises:
-        ImageReadError: If the shape is another, or values have no scale.
+        ImageReadError: If the shape is another, or values have no scale; by ``name``.
     """
     if values.ndim == 3 and values.shape[2] == 1:
         values = values[..., 0]
@@ -79,7 +68,7 @@ def infrared_array(
 def rgbt_array(
     values: np.ndarray, name: str | Path, depth16: str = 'full', ir_range: Sequence[float | str] | None = None
 ) -> np.ndarray:
-    """Check a pair in one array, H×W×4 (B, G, R, IR), and bring it to 8 bits.
+    """Check a pair, H×W×4 (B, G, R, IR), as uint8.
 
     Raises:
         ImageReadError: If the shape is another, or values have no scale.
@@ -91,7 +80,7 @@ def rgbt_array(
 
 
 def checked(values: np.ndarray, name: str | Path, depth16: str) -> np.ndarray:
-    """An array as uint8; without stretching, integers of other types than these have no scale."""
+    """Give an array as uint8; unusual integers need stretching."""
     known = values.dtype.kind in 'bf' or values.dtype.str[1:] in ('u1', 'u2', 'i4')  # Pillow gives 16 bits as i4, too
     if not known and (depth16 != 'stretch' or values.dtype.kind not in 'ui'):
         raise ImageReadError(
@@ -102,12 +91,9 @@ def checked(values: np.ndarray, name: str | Path, depth16: str) -> np.ndarray:
 
 
 def refuse_equal(vi: np.ndarray, ir: np.ndarray, vi_name: str | Path, ir_name: str | Path) -> None:
-    """Refuse a pair of one picture, such as a file and its copy.
+    """Refuse a pair of one picture, such as a copied file.
 
-    Args:
-        vi: H×W×3 uint8 (B, G, R) or H×W.
-        ir: The same, of the same size.
-        vi_name, ir_name: For the message.
+    Both are H×W×3 uint8 (B, G, R) or H×W, of one size; the names are for the message.
 
     Raises:
         ValueError: If they are equal in every pixel; images of one value, such as black frames, pass.

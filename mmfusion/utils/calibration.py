@@ -1,4 +1,4 @@
-"""Calibration of a visible and an infrared camera by a chessboard or a grid of circles that both see."""
+"""Calibration of two cameras by a target that both see."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -16,17 +16,14 @@ _SIDE = 1280
 
 
 def find_target(image: np.ndarray, columns: int, rows: int, kind: str = 'chessboard') -> np.ndarray | None:
-    """Find the points of a calibration target in an image.
+    """Find a target's points in an image: (columns · rows)×2, row by row.
 
-    A board may be dark on bright or, as in infrared images, bright on dark.
+    A board may be dark on bright or, as in infrared images, bright on dark. None if it is not seen as a whole.
 
     Args:
-        image (np.ndarray): H×W or H×W×3 uint8.
-        columns, rows (int): Inner corners of a chessboard, or circles of a grid.
-        kind (str): ``'chessboard'``, ``'circles'``, or ``'asymmetric_circles'``.
-
-    Returns:
-        np.ndarray | None: (columns · rows)×2, row by row; None if the target is not seen as a whole.
+        image: H×W or H×W×3 uint8.
+        columns, rows: Inner corners of a chessboard, or circles of a grid.
+        kind: ``'chessboard'``, ``'circles'``, or ``'asymmetric_circles'``.
 
     Raises:
         ValueError: If the kind is another one, or there are fewer than 3 columns or rows.
@@ -59,7 +56,7 @@ def align_by_target(
     kind: str = 'chessboard',
     max_error: float = 3.0,
 ) -> tuple[CameraPair, int]:
-    """Fit lenses and homography of a camera pair to views of one target.
+    """Fit a camera pair's lenses and homography to views of one target.
 
     The target should be about as far away as what will be filmed, tilted in some views, and seen in all parts of the
     image. From 8 views on, the lenses are calibrated, and kept where they lower the error.
@@ -67,10 +64,10 @@ def align_by_target(
     Args:
         pairs: Visible (H×W×3 or H×W) and infrared (H×W) uint8 images of one moment each.
         columns, rows, kind: As in :func:`find_target`.
-        max_error (float): Root mean square distance that is accepted, in pixels of the visible image.
+        max_error: Root mean square distance that is accepted, in pixels of the visible image.
 
     Returns:
-        tuple[CameraPair, int]: The pair, and the number of views in which both cameras see the target.
+        The pair, and the number of views in which both cameras see the target.
 
     Raises:
         ValueError: If no view shows the target in both, sizes change, or the error is larger than ``max_error``.
@@ -110,7 +107,7 @@ def align_by_target(
 
 
 def _in_order(vi: np.ndarray, ir: np.ndarray) -> np.ndarray:
-    """Infrared points in the order of the visible ones: a board turned by 180° looks the same, and cameras stand upright."""
+    """Order infrared points as the visible ones: a turned board looks alike."""
     return ir if np.dot(vi[-1] - vi[0], ir[-1] - ir[0]) > 0 else ir[::-1]
 
 
@@ -123,7 +120,7 @@ def _fit(views: Sequence, visible_size, infrared_size, visible_lens, infrared_le
 
 
 def _grid(columns: int, rows: int, kind: str) -> np.ndarray:
-    """Points of a target in its plane, N×3; the distance of two is 1."""
+    """Points of a target in its plane, N×3, a distance of 1."""
     y, x = np.mgrid[:rows, :columns].astype(np.float32)
     if kind == 'asymmetric_circles':
         x = 2 * x + y % 2

@@ -1,4 +1,4 @@
-"""Reading of weights: files of any framework and form as one flat dict of names and tensors."""
+"""Reading of weights of any framework and form into one dict."""
 
 import argparse
 import hashlib
@@ -29,13 +29,23 @@ _WRAPPERS = ('state_dict', 'model_state_dict', 'model', 'params_ema', 'params', 
 _TRAINING = re.compile(r'optim|sched|scaler|ema_state_dict|hook', re.IGNORECASE)
 
 
+State = dict[str, Tensor]
+# A file, an address, or several files; see read_checkpoint.
+Source = str | Path | Sequence[str | Path] | Mapping[str, str | Path]
+
+
 class CheckpointError(ValueError):
     """A checkpoint cannot be read, or belongs to another network."""
 
 
-def read_checkpoint(
-    path: str | Path | Sequence[str | Path] | Mapping[str, str | Path],
-) -> tuple[dict[str, Tensor], dict]:
+def files_of(source: Source) -> list[str | Path]:
+    """List the files, or the address, of a source of weights."""
+    return (
+        [source] if isinstance(source, str | Path) else list(source.values() if isinstance(source, Mapping) else source)
+    )
+
+
+def read_checkpoint(path: Source) -> tuple[State, dict]:
     """Read weights onto the CPU.
 
     Files of PyTorch are opened with ``weights_only=True``, so that no code in them can run; NumPy's ``.npy`` and ``.npz``,
@@ -61,7 +71,7 @@ def read_checkpoint(
     if isinstance(path, Mapping):
         named = [(name, Path(file).expanduser()) for name, file in path.items()]
     else:
-        paths = [Path(path).expanduser()] if isinstance(path, str | Path) else [Path(p).expanduser() for p in path]
+        paths = [Path(p).expanduser() for p in files_of(path)]
         if len(paths) == 1 and paths[0].is_dir():
             paths = _weights_in(paths[0])
         named = [((tf_prefix(file) or file).stem, file) for file in paths]
@@ -120,7 +130,7 @@ def _read_file(path: Path) -> Any:
 
 
 def _holds_arrays(path: Path) -> bool:
-    """Whether a zip archive is NumPy's (``.npz``) and not torch's; refuse one of neither."""
+    """Tell NumPy's zip archives (``.npz``) from torch's; refuse others."""
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
     if any(name.endswith('/constants.pkl') for name in names):
@@ -137,7 +147,7 @@ def _holds_arrays(path: Path) -> bool:
 
 
 def reason_of(error: Exception) -> str:
-    """Say why a file could not be read, without torch's advice to turn ``weights_only`` off."""
+    """Say why a file could not be read, without torch's dangerous advice."""
     text = str(error).strip() or type(error).__name__
     found = re.search(r'GLOBAL (\w[\w.]*\.\w+)', text)
     if isinstance(error, pickle.UnpicklingError) and found:
@@ -156,7 +166,7 @@ def reason_of(error: Exception) -> str:
 
 
 def _refuse_other_files(path: Path, head: bytes) -> None:
-    """Say what a file is that only bears the name of a checkpoint."""
+    """Say what a file is that only bears a checkpoint's name."""
     if not head:
         raise CheckpointError(f'{path}: is empty (0 bytes). Copy or download it again.')
     if head.startswith(b'version https://git-lfs'):
@@ -181,8 +191,11 @@ def _read_url(url: str) -> Any:
         return _read_file(fetch(url))
     try:
         return CheckpointLoader.load_checkpoint(url, map_location='cpu')
-    except OSError as e:
-        raise CheckpointError(f'{url}: cannot be fetched ({e}). Download it and give the file.') from e
+    except Exception as e:  # of an unknown name, or without the package that a scheme needs, mmengine raises any type
+        found = ' '.join(str(e.args[0] if e.args else e).split())
+        raise CheckpointError(
+            f'{url}: cannot be fetched ({type(e).__name__}: {found}). Download it and give the file.'
+        ) from e
 
 
 def fetch(url: str, sha256: str | None = None, file: str | Path | None = None) -> Path:

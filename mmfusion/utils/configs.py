@@ -1,16 +1,18 @@
-"""Configs of mmfusion by name, and what their metafiles say; without torch, so that a wrong name is said at once."""
+"""Configs by name, and their metafiles; without torch, to be fast."""
 
 import difflib
 import logging
 import re
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import yaml
 from mmengine.config import Config, DictAction
 from mmengine.logging import MMLogger
 
-from .text import near_files
+from .text import near_files, read_text
 
 # What Python and the registry say of options that a class does not have, or lacks.
 OPTION_ERRORS = re.compile(
@@ -30,8 +32,16 @@ RUN_KEYS = {
 }  # fmt: skip
 
 
+# Their hooks read of a config what a run reads.
+_LIBRARIES = ('mmfusion', 'mmengine', 'mmcv', 'mmseg', 'mmdet', 'mmpretrain')
+
+
+class OptionError(ValueError):
+    """A model cannot be built with the options that its config gives."""
+
+
 class Overrides(DictAction):
-    """Read ``KEY=VALUE …`` of the command line, and name what is written otherwise."""
+    """Read ``KEY=VALUE …`` of the command line, and name anything else."""
 
     def __call__(self, parser, namespace, values, option_string=None):
         """Read the values; ends the program if one has no ``=``."""
@@ -118,14 +128,25 @@ def read_config(file: str | Path) -> Config:
     except Exception as e:  # a config is a program, and may fail in any way
         reason = ' '.join(str(e).split())
         raise ValueError(
-            f'{file}: the config, or one that it inherits, cannot be read: {type(e).__name__}: {reason}. Correct it.'
+            f'{file}: the config, or one that it inherits, cannot be read: {type(e).__name__}: {reason.rstrip(".")}. '
+            f'{_cure(file, e)}'
         ) from e
     finally:
         logger.removeFilter(_names_no_variable)
 
 
+def _cure(file: str | Path, error: Exception) -> str:
+    """What to do about a config that cannot be read."""
+    if isinstance(error, UnicodeError) or 'U+FEFF' in str(error):
+        return 'Save it as UTF-8, without a byte order mark.'
+    if '_get_package_and_cfg_path' in str(error):  # which does not say the base that it could not take apart
+        bases = re.findall(r'[\'"](\w+::[^\'"]*)[\'"]', read_text(file))
+        return f'Its bases are {", ".join(bases)}; expected LIBRARY::FOLDER/FILE.py of mmfusion, mmseg, mmdet or mmpretrain.'
+    return 'Correct it.'
+
+
 def _names_no_variable(record: logging.LogRecord) -> bool:
-    """Keep mmengine from a line for each variable of the environment, each time; the config shows their values."""
+    """Drop mmengine's line for each variable that a config reads."""
     return not record.getMessage().startswith('Using env variable')
 
 
@@ -135,6 +156,8 @@ def override(cfg: Config, options: dict | None) -> None:
     Raises:
         ValueError: If they do not fit it, or one is of a key that no run reads.
     """
+    if not isinstance(options, Mapping | None):
+        raise ValueError(f"cfg_options is {options!r}; expected a dict, such as {{'model.size_divisor': 8}}.")
     for name in options or {}:
         _refuse_unread(cfg, name)
     try:
@@ -147,7 +170,10 @@ def override(cfg: Config, options: dict | None) -> None:
 
 
 def _refuse_unread(cfg, name):
-    """Refuse an override that would change nothing: of no key, or of a variable from which values were built already."""
+    """Refuse an override that would change nothing.
+
+    It is of no key, or of a variable from which values were built already.
+    """
     key = name.partition('.')[0]
     if key in RUN_KEYS:
         return
@@ -168,8 +194,21 @@ def _refuse_unread(cfg, name):
         )
 
 
+def drop_variables(cfg: Config) -> None:
+    """Take variables that no run reads out of a config, in place.
+
+    In a dumped config they would look as if they could be changed, and change nothing. Where a config imports modules of its
+    own (``custom_imports``), a hook there may read a key: then only variables go from which other values were built.
+    """
+    imports = (cfg.get('custom_imports') or {}).get('imports') or ()
+    own = [name for name in ([imports] if isinstance(imports, str) else imports) if not name.startswith(_LIBRARIES)]
+    for key in [key for key in cfg if key not in RUN_KEYS]:
+        if not own or any(True for part in RUN_KEYS & set(cfg) for _ in _places(cfg[part], key, cfg[key], part)):
+            cfg.pop(key)
+
+
 def _places(node, key, value, path):
-    """Keys inside of a part of a config that have this name, or hold the same dict or list."""
+    """Keys of a config's part with this name, dict or list."""
     items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list | tuple) else ()
     for name, part in items:
         if name == key or (value and isinstance(value, dict | list) and part == value):
@@ -178,16 +217,30 @@ def _places(node, key, value, path):
             yield from _places(part, key, value, f'{path}.{name}')
 
 
+def walk(node: Any, path: str = '') -> Iterator[tuple[str, Any]]:
+    """Yield nested dicts, lists and their values with their keys, outermost first."""
+    yield path, node
+    items = node.items() if isinstance(node, Mapping) else enumerate(node) if isinstance(node, list | tuple) else ()
+    for key, value in items:
+        yield from walk(value, f'{path}.{key}' if path else str(key))
+
+
+def innermost(dataset: dict) -> dict:
+    """Find the config of the dataset that a RepeatDataset or MultiImageMixDataset wraps."""
+    while isinstance(dataset.get('dataset'), dict):
+        dataset = dataset['dataset']
+    return dataset
+
+
 def _letters(name: str) -> str:
     return re.sub(r'[^a-z0-9]', '', name.lower())
 
 
 @lru_cache
 def published() -> dict[str, dict]:
-    """Read the entries of all metafiles.
+    """Read the entries of all metafiles: config → entry with its ``Collection``.
 
-    Returns:
-        Name of a config → its entry (docs/configs.md), with its ``Collection``.
+    docs/configs.md says what they hold.
 
     Raises:
         ValueError: If a metafile cannot be read, or lacks a key.

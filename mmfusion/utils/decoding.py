@@ -1,5 +1,6 @@
 """Opening of image files of every kind, as Pillow images or arrays."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,12 +45,16 @@ def open_header(path: str | Path) -> Image.Image:
     return img
 
 
-def open_image(path: str | Path) -> Image.Image | np.ndarray:
+def open_image(path: str | Path, stored: bool = False) -> Image.Image | np.ndarray:
     """Decode an image file.
 
-    Returns:
-        An image of 8 bits or 1 bit a channel, turned as EXIF says; or what the file holds with
-        more bits, H×W or H×W×C (B, G, R).
+    An image of 8 bits or 1 bit a channel is turned as EXIF says; of more bits it is what the file holds, H×W or H×W×C (B,
+    G, R).
+
+    Args:
+        path: The file.
+        stored: Give the numbers of grey files of 2 or 4 bits, and of PGM, as they are written; decoders spread them to the
+            full scale.
     """
     if Path(path).suffix.lower() == '.npy':
         return read_array(path)
@@ -62,9 +67,16 @@ def open_image(path: str | Path) -> Image.Image | np.ndarray:
             if tags and tags.get(_SAMPLES, 1) > len(img.getbands()):  # Pillow drops an unnamed fourth channel
                 return decode_by_opencv(path)
             if _is_deep_colour(img, path):
-                return decode_by_opencv(path)
+                values = decode_by_opencv(path)
+                return values if tags else _turned(values, orientation_of(img))  # OpenCV turns TIFF alone
+            highest = _highest(img) if stored else None
+            if tags:
+                img.filename = ''  # Pillow maps a file of plain values by its turned size, which gives others
             img.load()
             img = ImageOps.exif_transpose(img)
+            if highest:
+                spread = 255 if img.mode == 'L' else 65535
+                return np.rint(np.asarray(img) * (highest / spread)).astype(np.uint16)
             if img.mode[0] not in 'IF':
                 return img
             # Pillow applies it to 8 bits only.
@@ -91,8 +103,12 @@ def _missing(path: str | Path) -> ImageReadError:
 
 def _unreadable(path: str | Path, reason: object) -> ImageReadError:
     """Why a file is no image, and what to do."""
-    with open(path, 'rb') as f:
-        head = f.read(64)
+    try:
+        with open(path, 'rb') as f:
+            head = f.read(64)
+    except (OSError, ValueError) as e:
+        found = (getattr(e, 'strerror', None) or str(e)).lower()
+        return ImageReadError(f'{path}: cannot be opened ({found}). Check the path and its permissions.')
     if head.startswith(b'version https://git-lfs'):
         reason, cure = 'it is a pointer of Git LFS', 'Run git lfs pull.'
     else:
@@ -105,7 +121,7 @@ def _unreadable(path: str | Path, reason: object) -> ImageReadError:
 
 
 def tiff_tags(path: str | Path) -> dict[int, Any] | None:
-    """Read the tags of a TIFF's first image; None where there are none."""
+    """Read the tags of a TIFF's first image; None without."""
     try:
         with open(path, 'rb') as f:
             head = f.read(8)
@@ -121,7 +137,7 @@ def tiff_tags(path: str | Path) -> dict[int, Any] | None:
 
 
 def _refuse_tiff(tags: dict[int, Any], path: str | Path) -> None:
-    """Refuse kinds of TIFF that the decoders read as other values, without a word."""
+    """Refuse TIFFs that the decoders read wrongly, without a word."""
     bits, samples = max(tags.get(_BITS, (1,))), tags.get(_SAMPLES, 1)
     signed = 2 in tags.get(_FORMAT, ())
     if samples > 4:
@@ -138,7 +154,7 @@ def _refuse_tiff(tags: dict[int, Any], path: str | Path) -> None:
 
 
 def _refuse_pages(img: Image.Image, path: str | Path) -> None:
-    """Refuse a file of several images; smaller versions of the first one, as in maps, are none."""
+    """Refuse a file of several images; smaller versions are none."""
     pages = getattr(img, 'n_frames', 1) if img.format in _PAGED else 1
     if img.format == 'TIFF' and pages > 1:
         reduced = 0
@@ -153,8 +169,33 @@ def _refuse_pages(img: Image.Image, path: str | Path) -> None:
         )
 
 
+def _highest(img: Image.Image) -> int | None:
+    """Find the highest number that an opened grey file can hold.
+
+    None where its decoder does not spread this to the full scale.
+    """
+    if img.mode not in ('L', 'I') or not img.tile:
+        return None
+    kind = img.tile[0][3]
+    if img.format == 'PPM':
+        return kind[1] if isinstance(kind, tuple) and isinstance(kind[1], int) and kind[1] > 0 else None
+    bits = re.fullmatch(r'L;([24])', kind if isinstance(kind, str) else str(kind[0]))
+    return 2 ** int(bits[1]) - 1 if bits else None
+
+
+def _turned(values: np.ndarray, orientation: int) -> np.ndarray:
+    """Turn an array as EXIF says."""
+    values = values.swapaxes(0, 1) if orientation > 4 else values
+    rows = -1 if orientation in (3, 4, 7, 8) else 1
+    columns = -1 if orientation in (2, 3, 6, 7) else 1
+    return np.ascontiguousarray(values[::rows, ::columns])
+
+
 def _is_deep_colour(img: Image.Image, path: str | Path) -> bool:
-    """Whether an opened file has several channels of 16 bits, of which Pillow would keep the upper 8 and say nothing."""
+    """Tell whether a file has several channels of 16 bits.
+
+    Of these Pillow would keep the upper 8, and say nothing.
+    """
     if img.mode[0] in 'IF':
         return False
     if img.format == 'JPEG2000':
@@ -176,7 +217,7 @@ def quiet_opencv() -> Iterator[None]:
 
 
 def decode_by_opencv(path: str | Path) -> np.ndarray:
-    """Decode a file as it is, H×W or H×W×C (B, G, R), of any depth."""
+    """Decode a file as it is, H×W or H×W×C, of any depth."""
     with open(path, 'rb') as f:
         data = np.frombuffer(f.read(), np.uint8)
     try:
@@ -209,10 +250,7 @@ def convert(img: Image.Image, mode: str, path: str | Path) -> Image.Image:
 
 
 def read_array(path: str | Path) -> np.ndarray:
-    """Read an image or a map from a ``.npy``.
-
-    Returns:
-        H×W or H×W×C numbers.
+    """Read an image or a map, H×W or H×W×C, from a ``.npy``.
 
     Raises:
         ImageReadError: If the file is missing, damaged, or holds something else.
@@ -233,10 +271,9 @@ def read_array(path: str | Path) -> np.ndarray:
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
-    """Read the size of an image from its header; it may be turned by EXIF.
+    """Read an image's height and width from its header, not turned.
 
-    Returns:
-        Height and width; (0, 0) of a file that cannot be read, which its reader will name.
+    (0, 0) of a file that cannot be read, which its reader will name.
     """
     try:
         if Path(path).suffix.lower() == '.npy':
@@ -248,15 +285,14 @@ def image_size(path: str | Path) -> tuple[int, int]:
 
 
 def orientation_of(img: Image.Image) -> int:
-    """Read how an opened image is turned when it is read, as EXIF counts it; 1 is upright."""
+    """Read how an opened image is turned, as EXIF counts it."""
     return img.getexif().get(ExifTags.Base.Orientation, 1)
 
 
 def read_orientation(path: str | Path) -> int:
-    """Read the orientation of a camera's file (JPEG, TIFF, WebP) from its header.
+    """Read the EXIF orientation of a camera's file (JPEG, TIFF, WebP).
 
-    Returns:
-        1 of an upright one, and of a file that has none or cannot be read.
+    1 of an upright one, and of a file that has none or cannot be read.
     """
     try:
         with open_header(path) as img:
@@ -266,20 +302,18 @@ def read_orientation(path: str | Path) -> int:
 
 
 def read_size(path: str | Path) -> tuple[int, int]:
-    """Read the size that an image has when it is read: turned as EXIF says.
+    """Read an image's height and width, turned as EXIF says.
 
-    Args:
-        path: The file; of most formats only its header is read.
-
-    Returns:
-        Height and width.
+    Of most formats only the header is read.
 
     Raises:
         ImageReadError: If the file is missing or damaged.
     """
     try:
         with open_header(path) as img:
-            return img.size if orientation_of(img) > 4 else img.size[::-1]
+            # Pillow says of a TIFF the size after turning, or, of old, before.
+            width, height = (img.tag_v2[256], img.tag_v2[257]) if img.format == 'TIFF' else img.size
+            return (width, height) if orientation_of(img) > 4 else (height, width)
     except Exception:  # what Pillow does not read, or what open_image names
         img = open_image(path)
         return img.shape[:2] if isinstance(img, np.ndarray) else img.size[::-1]

@@ -1,4 +1,4 @@
-"""Reading of infrared images: grey, in the colours of a palette, or temperatures."""
+"""Reading of infrared images: grey, in a palette's colours, or temperatures."""
 
 import warnings
 from collections.abc import Iterable, Sequence
@@ -29,17 +29,10 @@ def read_infrared(
     ir_range: Sequence[float | str] | None = None,
     ir_colormap: str | None = None,
 ) -> np.ndarray:
-    """Read an infrared image as one channel.
+    """Read an infrared image as one channel, H×W uint8.
 
     A file in colours is turned back to values by its palette; without ``ir_colormap``, to grey by BT.601, with a warning if
-    it is coloured.
-
-    Args:
-        path: The file.
-        depth16, ir_range, ir_colormap: As in :func:`check_reading`.
-
-    Returns:
-        H×W uint8.
+    it is coloured. Options are those of :func:`check_reading`.
 
     Raises:
         ImageReadError: If the file is missing, damaged, has values without a scale, or a fourth channel, which may be the
@@ -56,13 +49,8 @@ def infrared_values(
 ) -> np.ndarray:
     """Read an infrared file's own values, for :func:`infrared_array`.
 
-    Args:
-        path: The file.
-        depth16, ir_range, ir_colormap: As in :func:`check_reading`; with a range and without a palette, radiometric JPEGs
-            give their temperatures in °C.
-
-    Returns:
-        H×W (or a shape that :func:`infrared_array` refuses), of any type.
+    H×W (or a shape that it refuses), of any type. With a range and without a palette, radiometric JPEGs give their
+    temperatures in °C. Options are those of :func:`check_reading`.
 
     Raises:
         ImageReadError: As in :func:`read_infrared`.
@@ -71,7 +59,7 @@ def infrared_values(
         if ir_range is not None and ir_colormap is None:
             return _temperatures(path)
         _warn_of_temperatures(path)
-    img = open_image(path)
+    img = open_image(path, stored=ir_range is not None)  # a range is in the file's own numbers
     if isinstance(img, np.ndarray):
         if img.ndim == 2 or img.shape[2] == 1 or Path(path).suffix.lower() == '.npy':
             return img
@@ -92,15 +80,9 @@ def infrared_values(
 
 
 def frame_values(frame: np.ndarray, name: str, ir_colormap: str | None = None) -> np.ndarray:
-    """Turn a frame of an infrared video, H×W×3 uint8 (B, G, R), into one channel, as :func:`read_infrared` does a file.
+    """Turn a frame of an infrared video into one channel.
 
-    Args:
-        frame: The frame; H×W is given back as it is.
-        name: For messages.
-        ir_colormap: As in :func:`check_reading`.
-
-    Returns:
-        H×W.
+    H×W×3 uint8 (B, G, R) is read as :func:`read_infrared` does a file, H×W is given back; ``name`` is for messages.
     """
     if frame.ndim == 2:
         return frame
@@ -115,15 +97,9 @@ def sequence_range(
     ir_range: Sequence[str] = ('0.5%', '99.5%'),
     ir_colormap: str | None = None,
 ) -> tuple[float, float]:
-    """Take percentiles of a whole sequence, so that its brightness does not flicker.
+    """Take a whole sequence's percentiles, so that its brightness does not flicker.
 
-    Args:
-        files: Infrared images; at most 100 of them, evenly spread, are read.
-        ir_range: Two percentiles.
-        ir_colormap: See :func:`check_reading`.
-
-    Returns:
-        The values at these percentiles, for ``ir_range``.
+    At most 100 infrared images, evenly spread, are read. The values at the percentiles are for ``ir_range``.
 
     Raises:
         ValueError: If ``ir_range`` are no percentiles.
@@ -146,7 +122,7 @@ def sequence_range(
 
 
 def _temperatures(path: str | Path) -> np.ndarray:
-    """Temperatures of a radiometric JPEG in °C, H×W float32, at the size of its picture and turned like it."""
+    """Temperatures of a radiometric JPEG in °C, at its picture's size."""
     try:
         celsius = read_celsius(path)
     except ImportError as e:
@@ -166,7 +142,7 @@ def _temperatures(path: str | Path) -> np.ndarray:
 
 
 def _warn_of_temperatures(path: str | Path) -> None:
-    """Say once a folder that the picture of a radiometric JPEG is read."""
+    """Say once a folder that a radiometric JPEG's picture is read."""
     key = ('radiometric', Path(path).parent)
     if key not in _NOTICED:
         _NOTICED.add(key)
@@ -195,7 +171,7 @@ def _from_colours(image: np.ndarray, path: str | Path, ir_colormap: str) -> np.n
 
 
 def _warn_of_pseudo_colour(image: np.ndarray, path: str | Path) -> None:
-    """Notice a palette such as iron or jet, whose luminance does not rise with heat."""
+    """Notice a palette whose luminance does not rise with heat."""
     # One warning for all images of a folder, and for all frames of a video.
     folder = Path(path).parent if Path(path).suffix.lower() in IMG_SUFFIXES else path
     if folder in _NOTICED:
@@ -213,7 +189,7 @@ def _warn_of_pseudo_colour(image: np.ndarray, path: str | Path) -> None:
 
 
 def refuse_fourth(img: Image.Image | np.ndarray, path: str | Path) -> None:
-    """Refuse an infrared image whose last channel, if it is transparency, is not opaque throughout."""
+    """Refuse an infrared image with a fourth channel that is not opaque."""
     if isinstance(img, np.ndarray):
         last = img[..., 3] if img.ndim == 3 and img.shape[2] == 4 else None
     else:
@@ -226,5 +202,5 @@ def refuse_fourth(img: Image.Image | np.ndarray, path: str | Path) -> None:
 
 
 def opaque(channel: np.ndarray) -> bool:
-    """Whether a channel has its highest value everywhere, as transparency has that hides nothing."""
+    """Tell whether a channel has its highest value everywhere, hiding nothing."""
     return (channel == (np.iinfo(channel.dtype).max if channel.dtype.kind in 'iu' else 1)).all()

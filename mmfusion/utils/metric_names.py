@@ -1,4 +1,4 @@
-"""Names of the metrics, for the command line: what computes them takes seconds to import."""
+"""Names of the metrics, without the seconds that importing them takes."""
 
 from collections.abc import Iterable
 
@@ -13,11 +13,7 @@ METRIC_NAMES = (
 def metric_names(names: str | Iterable[str]) -> list[str]:
     """Find metrics by name, without regard to case, ``-`` and ``_``.
 
-    Args:
-        names: ``'all'``, one name, names separated by commas, or a list of names.
-
-    Returns:
-        Names as in :data:`METRIC_NAMES`, without repetitions, in the order asked for.
+    ``'all'``, names separated by commas, or a list give names of :data:`METRIC_NAMES`, once each, in the order asked for.
 
     Raises:
         ValueError: If a name is unknown, or none is given; the known ones are listed.

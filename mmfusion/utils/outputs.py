@@ -1,4 +1,4 @@
-"""Checks of where results go, before hours of work that would end in an error of the system."""
+"""Checks of where results go, before hours of work."""
 
 import contextlib
 import errno
@@ -18,15 +18,13 @@ def is_write_error(error: BaseException) -> bool:
 
 
 class WriteError(OSError):
-    """A file that cannot be written; the text says which, why, and what to do."""
+    """A file that cannot be written: which, why, and what to do."""
 
 
 def system_sentence(error: OSError, file: str | Path | None = None) -> str:
     """Say a system's error in a sentence: file, fault, and cure.
 
-    Args:
-        error: The error, with a number of the system.
-        file: The file; by default the one that the error names, or that the functions in its traceback do.
+    The file is by default the one that the error names, or that the functions in its traceback do.
     """
     if file is None:  # a renaming is told of both
         file = error.filename if error.filename2 is None else error.filename2
@@ -40,15 +38,12 @@ def system_sentence(error: OSError, file: str | Path | None = None) -> str:
 
 
 def check_writable(path: str | Path, option: str = '--out', folder: bool = True) -> None:
-    """Refuse a place that cannot be written; leaves nothing there.
+    """Refuse a folder or file that cannot be written; leaves nothing there.
 
-    Args:
-        path: Folder or file that will be written, and whose parents may be missing.
-        option: What the user gave it by, for the message.
-        folder: Whether a folder is meant, or a file.
+    Parents may be missing. ``option`` is what the user gave it by, for the message.
 
     Raises:
-        ValueError: If it is the other of the two, lies in a file, or cannot be written.
+        ValueError: If it is a file in place of a folder or the reverse, lies in a file, or cannot be written.
     """
     what, other = ('folder', 'file') if folder else ('file', 'folder')
     if not str(path).strip():

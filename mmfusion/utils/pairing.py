@@ -59,7 +59,7 @@ class NamePattern:
         )
 
     def __call__(self, stem: str) -> str | None:
-        """Give the name in the path of a file without suffix; None where the pattern does not fit."""
+        """Give the name in a path without suffix; None where none fits."""
         found = self._expression.fullmatch(stem)
         if not found:
             return None
@@ -120,7 +120,7 @@ def images_below(folder: str | Path) -> list[Path]:
 
 
 def stem_below(folder: str | Path, file: Path) -> str:
-    """Give the name by which a file of a folder is found: its path below the folder, without suffix, composed."""
+    """Give a file's path below a folder, without suffix, composed."""
     return composed(file.relative_to(folder).with_suffix('').as_posix())
 
 
@@ -131,7 +131,7 @@ def _images_in(folder):
 
 
 def _subfolders(folder):
-    """A folder and all below it that are not hidden; links are followed, once."""
+    """A folder and all below it, not hidden; links once."""
     seen = set()
     for path, names, _ in os.walk(folder, followlinks=True):
         if os.path.realpath(path) in seen:
@@ -163,7 +163,7 @@ def pair_images(
     ir_pattern: str | None = None,
     allow_missing: bool = False,
 ) -> list[tuple[str, Path, Path]]:
-    """Pair the images of two folders by name.
+    """Pair the images of two folders by name, in natural order.
 
     Args:
         vi_dir, ir_dir: Folders of visible and of infrared images; without ``ir_dir``, one folder of files whose four
@@ -172,13 +172,12 @@ def pair_images(
         allow_missing: Leave out images without a counterpart, as long as one has one.
 
     Returns:
-        Name, visible file, infrared file (the same one, for four channels) of each, in natural order. A name is as
-        :func:`list_images` gives it.
+        Name, as :func:`list_images` gives it, visible file, infrared file (the same one, for four channels) of each.
 
     Raises:
         FileNotFoundError: If a folder does not exist, or holds no image.
-        ValueError: If images have no counterpart, by name and with the patterns that would pair them; or one folder is given
-            for both.
+        ValueError: If images have no counterpart, by name and with the patterns that would pair them; or one folder is
+            given for both.
     """
     if ir_dir is None:
         found = list_images(vi_dir, vi_pattern)
@@ -216,9 +215,7 @@ def pair_images(
 def pattern_advice(vi: tuple, ir: tuple, options: Sequence[str] = ('--vi-pattern', '--ir-pattern')) -> str:
     """Advise patterns by which two folders' images would pair, if any.
 
-    Args:
-        vi, ir: Folder, and the pattern that was given, of either.
-        options: What sets the patterns.
+    ``vi`` and ``ir`` are a folder and the pattern that was given; ``options`` set the patterns.
     """
     if vi[1] or ir[1]:
         return ''
@@ -235,11 +232,7 @@ def pattern_advice(vi: tuple, ir: tuple, options: Sequence[str] = ('--vi-pattern
 def propose_patterns(vi: Iterable[str], ir: Iterable[str]) -> tuple[str, str] | None:
     """Find two patterns by which more names of two folders pair.
 
-    Args:
-        vi, ir: Names of the images of either.
-
-    Returns:
-        Patterns of the visible and of the infrared names; None where no two pair half of them.
+    None where no two pair half of them.
 
     Examples:
         >>> propose_patterns(['a_VIS', 'b_VIS'], ['a_IR', 'b_IR'])
@@ -268,7 +261,7 @@ def _common_end(a, b):
 
 
 def _candidates(v, others):
-    """Pairs of patterns from what two names have in common at their beginning and at their end."""
+    """Pairs of patterns from what two names have in common."""
     for r in others:
         start = _common_start(v, r)
         end = _common_end(v[len(start) :], r[len(start) :])
@@ -312,11 +305,7 @@ def other_files(*folders: str | Path) -> str:
 
 
 def refuse_same(vi: str | Path, ir: str | Path) -> None:
-    """Refuse one file or folder for both images of a pair.
-
-    Raises:
-        ValueError: If both are the same.
-    """
+    """Refuse, by a ``ValueError``, one file or folder for both images."""
     vi, ir = Path(vi), Path(ir)
     if str(vi) == str(ir) or (vi.exists() and ir.exists() and vi.samefile(ir)):
         raise ValueError(
@@ -327,15 +316,7 @@ def refuse_same(vi: str | Path, ir: str | Path) -> None:
 
 
 def refuse_overwriting(target: str | Path, *sources: str | Path | None) -> None:
-    """Refuse to write over a source.
-
-    Args:
-        target: File or folder to write.
-        *sources: Files or folders that are read.
-
-    Raises:
-        ValueError: If the target is one of them.
-    """
+    """Refuse, by a ``ValueError``, to write over a source."""
     for source in filter(None, sources):
         if Path(target).resolve() == Path(source).resolve():
             raise ValueError(f'{target}: would overwrite its source. Choose another name for what is written.')

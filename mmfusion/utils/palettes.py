@@ -1,4 +1,4 @@
-"""Colour palettes of thermal cameras, and back from their colours to the values that they show."""
+"""Colour palettes of thermal cameras, and the values that they show."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -17,18 +17,17 @@ _NEAR = 15
 
 @lru_cache(maxsize=32)
 def palette(name: str) -> np.ndarray:
-    """Give the colours of a palette, from cold to hot.
+    """Give the colours of a palette, from cold to hot: N×3 uint8.
 
-    Args:
-        name: A colormap of matplotlib (``'inferno'``; reversed ``'inferno_r'``), of OpenCV (``'cv_rainbow'``), or an image
-            file of one row or column of colours, such as the colour bar of the camera's pictures.
-
-    Returns:
-        N×3 uint8, R, G, B.
+    They are R, G, B of a colormap of matplotlib (``'inferno'``; reversed ``'inferno_r'``), of OpenCV (``'cv_rainbow'``), or
+    of an image file of one row or column of colours, such as the colour bar of the camera's pictures.
 
     Raises:
         ValueError: If there is no such palette.
     """
+    if not isinstance(name, str | Path):
+        raise ValueError(f'ir_colormap (--ir-colormap) is {name!r}; expected the name of a palette, or an image of it.')
+    name = str(name)
     import matplotlib  # takes a second, and is needed for pictures in colours alone
 
     if name in matplotlib.colormaps:
@@ -52,15 +51,10 @@ def palette(name: str) -> np.ndarray:
 
 
 def values_of(image: np.ndarray, name: str) -> tuple[np.ndarray, float]:
-    """Find each colour's value, that of the nearest in a palette.
+    """Find the values of an image's colours in a palette.
 
-    Args:
-        image: H×W×3 uint8, R, G, B.
-        name: See :func:`palette`.
-
-    Returns:
-        H×W floats, 0 for the first colour to 255 for the last; and the mean distance of the image's colours to the
-        palette's, in levels.
+    Of H×W×3 uint8 (R, G, B), H×W floats, 0 for the first colour to 255 for the last, by the nearest; and the mean distance
+    of the image's colours to the palette's, in levels.
     """
     known = palette(name)
     # Each colour once: a picture has fewer of them than pixels.
@@ -74,11 +68,7 @@ def values_of(image: np.ndarray, name: str) -> tuple[np.ndarray, float]:
 
 
 def likely_palette(image: np.ndarray) -> str | None:
-    """Name the common palette nearest to a picture's colours; None if far.
-
-    Args:
-        image: H×W×3 uint8, R, G, B.
-    """
+    """Name the palette nearest to a picture's colours; None if far."""
     pixels = image.reshape(1, -1, 3)
     pixels = pixels[:, :: max(1, pixels.shape[1] // 2000)]
     distances = {name: values_of(pixels, name)[1] for name in _COMMON}

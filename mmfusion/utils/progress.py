@@ -11,7 +11,10 @@ _SECONDS = 30
 
 
 class _Lines:
-    """Writes each state of a bar as a line of its own, where a carriage return would not go back to its start."""
+    """Writes each state of a bar as a line of its own.
+
+    A carriage return would not go back to its start there.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream

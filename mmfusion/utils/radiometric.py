@@ -1,8 +1,10 @@
-"""Radiometric JPEGs of FLIR's thermal cameras, which hold the sensor's counts and their calibration beside a picture."""
+"""Radiometric JPEGs of FLIR's cameras: counts and calibration beside a picture."""
 
 from pathlib import Path
 
 import numpy as np
+
+from .decoding import open_header
 
 
 def is_radiometric(path: str | Path) -> bool:
@@ -10,27 +12,16 @@ def is_radiometric(path: str | Path) -> bool:
     if Path(path).suffix.lower() not in ('.jpg', '.jpeg', '.jpe', '.jfif'):
         return False
     try:
-        with open(path, 'rb') as f:
-            if f.read(2) != b'\xff\xd8':
-                return False
-            while len(head := f.read(4)) == 4 and head[0] == 0xFF and head[1] != 0xDA:  # up to the picture's own data
-                size = int.from_bytes(head[2:], 'big') - 2
-                if head[1] == 0xE1 and f.read(min(size, 5)) == b'FLIR\0':
-                    return True
-                f.seek(size - (min(size, 5) if head[1] == 0xE1 else 0), 1)
-    except (OSError, ValueError):  # the decoders say what is wrong with the file
+        with open_header(path) as img:
+            return any(marker == 'APP1' and data.startswith(b'FLIR\0') for marker, data in getattr(img, 'applist', ()))
+    except Exception:  # the decoders say what is wrong with the file
         return False
-    return False
 
 
 def read_celsius(path: str | Path) -> np.ndarray:
-    """Read the temperatures of a radiometric JPEG, by the package flyr.
+    """Read a radiometric JPEG's temperatures, H×W float32, by the package flyr.
 
-    Returns:
-        H×W float32, °C, at the size of the sensor.
-
-    Raises:
-        ImportError: If flyr is not installed.
+    They are in °C, at the size of the sensor. ``ImportError`` if flyr is not installed.
     """
     import flyr
 

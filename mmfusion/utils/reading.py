@@ -1,4 +1,4 @@
-"""Reading of visible images, pairs, masks and label maps, the same for datasets, tools and inferencers.
+"""Reading of visible images, pairs, masks and label maps.
 
 Arrays are in OpenCV's order: a visible image is H×W×3 uint8 (B, G, R), an infrared image or a mask H×W uint8.
 """
@@ -17,15 +17,10 @@ from .scaling import ImageReadError
 
 
 def read_visible(path: str | Path, depth16: str = 'full') -> np.ndarray:
-    """Read a visible image of any common kind: grey, RGB, RGBA, palette, 16-bit, floating-point, EXIF-rotated.
+    """Read a visible image of any common kind as H×W×3 uint8.
 
-    Args:
-        path: The file; a ``.npy`` of colours is in B, G, R.
-        depth16: How more than 8 bits become 8: ``'full'`` (65535 or, of floating-point values, 1 → 255) or
-            ``'stretch'`` (the 0.5 and 99.5 percentiles of the image become 0 and 255).
-
-    Returns:
-        H×W×3 uint8, B, G, R. Transparency is dropped.
+    Grey, RGB, RGBA (transparency is dropped), palette, 16-bit, floating-point, EXIF-rotated; a ``.npy`` of colours is in B,
+    G, R. ``depth16`` is as in :func:`check_reading`.
 
     Raises:
         ImageReadError: If the file is missing, damaged, or has values without a scale.
@@ -41,14 +36,10 @@ def read_visible(path: str | Path, depth16: str = 'full') -> np.ndarray:
 def read_four_channels(
     path: str | Path, depth16: str = 'full', ir_range: Sequence[float | str] | None = None
 ) -> np.ndarray:
-    """Read a file whose four channels are R, G, B and thermal (MFNet's form).
+    """Read a file of four channels (MFNet's form) as H×W×4 uint8.
 
-    Args:
-        path: The file; a ``.npy`` is in B, G, R, IR.
-        depth16, ir_range: As in :func:`check_reading`; colours and thermal channel each have their own scale.
-
-    Returns:
-        H×W×4 uint8, B, G, R, IR.
+    They are R, G, B and thermal, and come as B, G, R, IR, the order of a ``.npy``. Colours and thermal channel each have
+    their own scale; options are as in :func:`check_reading`.
 
     Raises:
         ImageReadError: If the file is missing or damaged, or has not four channels.
@@ -57,10 +48,7 @@ def read_four_channels(
 
 
 def four_values(path: str | Path) -> np.ndarray:
-    """Read a file of four channels with the values that it has, for :func:`rgbt_array` to bring to 8 bits.
-
-    Returns:
-        H×W×4 of any type, B, G, R, IR.
+    """Read a file of four channels unscaled, for :func:`rgbt_array`: H×W×4.
 
     Raises:
         ImageReadError: As in :func:`read_four_channels`.
@@ -91,15 +79,10 @@ def read_pair(
     ir_colormap: str | None = None,
     align: CameraPair | Mapping | str | Path | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Read a visible and an infrared image.
+    """Read a visible and an infrared image: H×W×3 and H×W uint8.
 
-    Args:
-        vi, ir: Two files; or one, whose four channels are R, G, B and thermal, given alone or for both.
-        depth16, ir_range, ir_colormap, align: As in :func:`check_reading`; with ``align`` the infrared image is warped, see
-            :meth:`~mmfusion.utils.CameraPair.bring`.
-
-    Returns:
-        H×W×3 (B, G, R) and H×W uint8.
+    They are two files; or one, whose four channels are R, G, B and thermal, given alone or for both. Options are as in
+    :func:`check_reading`; with ``align`` the infrared image is warped, see :meth:`~mmfusion.utils.CameraPair.bring`.
     """
     if ir is None or str(vi) == str(ir):
         pair = read_four_channels(vi, depth16, ir_range)
@@ -116,16 +99,13 @@ def read_shown(
     ir_range: Sequence[float | str] | None = None,
     ir_colormap: str | None = None,
 ) -> np.ndarray:
-    """Read an image as it is measured or shown: grey stays one channel.
+    """Read an image as measured or shown: grey stays one channel.
 
     Args:
         path: The file.
         depth16: As in :func:`check_reading`; ``'result'`` for a fused image, which is never stretched.
         infrared: Refuse a fourth channel, as :func:`read_infrared` does.
         ir_range, ir_colormap: As in :func:`check_reading`, of an infrared image.
-
-    Returns:
-        H×W×3 (B, G, R) uint8, or H×W where the file has one channel.
 
     Raises:
         ImageReadError: If the file is missing, damaged, or has values without a scale.
@@ -146,13 +126,10 @@ def read_shown(
 
 
 def read_mask(path: str | Path) -> np.ndarray:
-    """Read a binary mask (0 and anything else, by custom 255).
+    """Read a binary mask as H×W uint8 of 0 and 1.
 
     A mask that lost its edges to a lossy format, such as JPEG, is cut at half its range, with a warning: there 0 became
     values up to 20 around objects.
-
-    Returns:
-        H×W uint8 of 0 and 1.
 
     Raises:
         ImageReadError: If the file is missing or damaged.
@@ -175,15 +152,14 @@ def read_mask(path: str | Path) -> np.ndarray:
 
 
 def read_label_map(path: str | Path) -> np.ndarray:
-    """Read a map of class indices: grey, palette (its indices), 16-bit or 1-bit.
+    """Read a map of class indices, H×W uint8.
 
-    Returns:
-        H×W uint8.
+    It is grey, palette (its indices), 16-bit or 1-bit.
 
     Raises:
         ImageReadError: If the file is missing or damaged, has colours instead of indices, or an index above 255.
     """
-    img = open_image(path)
+    img = open_image(path, stored=True)
     found = f'shape {img.shape}' if isinstance(img, np.ndarray) else f'mode {img.mode}'
     labels = np.asarray(img)
     if labels.ndim == 3 and labels.shape[2] == 1:

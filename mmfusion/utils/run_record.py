@@ -1,13 +1,17 @@
-"""Records of how the files in a folder were made, written beside them, so that two kinds are never mixed."""
+"""Records of how a folder's files were made, written beside them."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mmengine.logging import print_log
+
 from mmfusion.version import __version__
 
-from .checkpoint import sha256_of
+from .checkpoint import Source, files_of, sha256_of
+from .pairing import shorten
+from .text import json_text
 from .writing import write_bytes
 
 RECORD = 'fuse.json'
@@ -16,7 +20,7 @@ CURE = 'Choose another --out, or say --overwrite to fuse images of these names a
 
 def model_settings(
     config: str | Path,
-    checkpoint: str | Path | Sequence[str | Path] | Mapping[str, str | Path],
+    checkpoint: Source,
     cfg_options: Mapping | None = None,
     tile: Sequence[int] | None = None,
     depth16: str | None = None,
@@ -32,8 +36,7 @@ def model_settings(
         depth16: How more than 8 bits become 8.
         **reading: The other options of :func:`~mmfusion.utils.check_reading`, where they are given.
     """
-    files = list(checkpoint.values() if isinstance(checkpoint, Mapping) else checkpoint)
-    files = [Path(file) for file in ([checkpoint] if isinstance(checkpoint, str | Path) else files)]
+    files = [Path(file) for file in files_of(checkpoint)]
     digests = [sha256_of(file) if file.is_file() else None for file in files]
     one = len(files) == 1
     settings = {
@@ -56,18 +59,14 @@ def plain(settings: Mapping) -> dict:
 def write_record(record: str | Path, settings: Mapping, **notes: Any) -> None:
     """Write settings, and notes that need not agree, to the file ``record``."""
     content = dict(mmfusion=__version__, settings=plain(settings), **notes)
-    write_bytes(record, (json.dumps(content, indent=2, ensure_ascii=False) + '\n').encode())
+    write_bytes(record, (json_text(content, indent=2) + '\n').encode())
 
 
 def read_record(record: str | Path, cure: str = '') -> dict | None:
     """Read a record: ``settings`` and notes; None without such a file.
 
-    Args:
-        record: The file.
-        cure: What to do about an unreadable one, for the message.
-
     Raises:
-        ValueError: If it cannot be read.
+        ValueError: If it cannot be read; the message ends with the ``cure``.
     """
     try:
         content = dict(json.loads(Path(record).read_text(encoding='utf-8')))
@@ -79,17 +78,39 @@ def read_record(record: str | Path, cure: str = '') -> dict | None:
         raise ValueError(f'{record}: cannot be read ({type(e).__name__}: {e}). {cure}') from e
 
 
+def signature(files: Iterable[str | Path | None]) -> list[int]:
+    """Give size and time of change of files that are there."""
+    stats = [Path(file).stat() for file in files if file is not None and Path(file).exists()]
+    return [value for stat in stats for value in (stat.st_size, stat.st_mtime_ns)]
+
+
+def changed_sources(record: Mapping | None, sources: Mapping[str, list[int]], folder: str | Path) -> set[str]:
+    """Find what was made of other files than are there now.
+
+    The log says so.
+
+    Args:
+        record: Of :func:`read_record`; without ``sources``, as older versions wrote it, nothing is known to have changed.
+        sources: Name → :func:`signature` of the files that it is made of.
+        folder: What was made, for the message.
+    """
+    before = (record or {}).get('sources') or {}
+    changed = [name for name, now in sources.items() if before.get(name, now) != now]
+    if changed:
+        print_log(
+            f'{folder}: {len(changed)} are made again, as their source files changed since: {shorten(changed, 5)}.',
+            'current',
+        )
+    return set(changed)
+
+
 def check_record(record: str | Path, settings: Mapping, kept: Sequence[Path], cure: str) -> dict:
     """Refuse to go on beside files that were made in another way.
 
-    Args:
-        record: The file of the settings, which need not be there.
-        settings: How files are to be made now.
-        kept: Files that stay; at least one.
-        cure: What to do, for the message.
+    ``settings`` say how files are to be made now; ``kept`` are those that stay, at least one.
 
     Raises:
-        ValueError: If the record is missing, cannot be read, or has other settings; with what differs.
+        ValueError: If the record is missing, cannot be read, or has other settings; with what differs, and the ``cure``.
     """
     record, before = Path(record), read_record(record, cure)
     count = f'{len(kept)} files are' if len(kept) > 1 else '1 file is'

@@ -1,5 +1,6 @@
-"""From numbers of any depth and scale to 8 bits: the options, fixed ranges, percentiles, rounding."""
+"""From numbers of any depth and scale to 8 bits."""
 
+import math
 import warnings
 
 import numpy as np
@@ -12,7 +13,7 @@ _READING = ('depth16', 'ir_range', 'ir_colormap', 'align')
 
 
 class ImageReadError(ValueError):
-    """An image file is missing, cannot be decoded, or has values that mmfusion does not know how to read."""
+    """An image file that is missing, damaged, or of unknown values."""
 
 
 def check_reading(depth16='full', ir_range=None, ir_colormap=None, align=None):
@@ -48,11 +49,7 @@ def check_reading(depth16='full', ir_range=None, ir_colormap=None, align=None):
 
 
 def given_reading(options):
-    """Pick the options of :func:`check_reading` that are given among others.
-
-    Args:
-        options (Mapping): By name; None is not given.
-    """
+    """Pick the given ones (not None) of :func:`check_reading`'s options."""
     return {key: options[key] for key in _READING if options.get(key) is not None}
 
 
@@ -69,7 +66,7 @@ def parse_range(ends):
         numbers = [float(str(end).strip().rstrip('%')) for end in (low, high)]
         if (
             percent[0] != percent[1]
-            or not numbers[0] < numbers[1]
+            or not -math.inf < numbers[0] < numbers[1] < math.inf
             or (percent[0] and not 0 <= numbers[0] < numbers[1] <= 100)
         ):
             raise ValueError
@@ -90,7 +87,7 @@ def range_ends(values, ir_range):
 
 
 def refuse_infinite(values, name):
-    """Refuse an image that holds NaN or infinite values; ``name`` is for the message."""
+    """Refuse an image with NaN or infinite values, by ``name``."""
     if values.dtype.kind == 'f' and not np.isfinite(values).all():
         raise ImageReadError(f'{name}: holds NaN or infinite values; an image must be finite. Convert it again.')
 
@@ -107,17 +104,11 @@ def scaled(values, low, high):
 def to_8bit(values, name, depth16='full'):
     """Bring an array of numbers to 8 bits.
 
-    Args:
-        values (np.ndarray): Any shape. uint8 stays as it is. By ``'full'`` scale, 65535 and, of floating-point values in
-            [0, 1], 1 become 255.
-        name (str | Path): For messages.
-        depth16 (str): ``'full'`` or ``'stretch'``: the 0.5 and 99.5 percentiles become 0 and 255.
-
-    Returns:
-        np.ndarray: uint8.
+    uint8 stays as it is. By ``'full'`` scale, 65535 and, of floating-point values in [0, 1], 1 become 255; by ``'stretch'``
+    the 0.5 and 99.5 percentiles become 0 and 255.
 
     Raises:
-        ImageReadError: If a value is NaN or infinite, or values have no full scale.
+        ImageReadError: If a value is NaN or infinite, or values have no full scale; by ``name``.
     """
     if values.dtype == np.uint8:
         return values
@@ -164,13 +155,7 @@ def scale_advice(depth16):
 
 
 def to_uint8(image):
-    """Round images in [0, 1] to 8 bits.
-
-    Args:
-        image (Tensor): Floating point, any shape; values outside of [0, 1] are cut.
-
-    Returns:
-        Tensor: uint8, on the same device.
+    """Round a tensor of images in [0, 1] to 8 bits, cutting others.
 
     Raises:
         ValueError: If a value is NaN or infinite.
@@ -184,5 +169,5 @@ def to_uint8(image):
 
 
 def to_bgr(image):
-    """Turn 3×H×W in [0, 1] (R, G, B; tensor) into H×W×3 uint8 (B, G, R; array)."""
+    """Turn 3×H×W in [0, 1] (R, G, B) into H×W×3 uint8."""
     return np.ascontiguousarray(to_uint8(image).permute(1, 2, 0).cpu().numpy()[..., ::-1])

@@ -1,4 +1,4 @@
-"""Tables with the best and second best values marked, in Markdown, LaTeX and a terminal."""
+"""Tables with the best values marked: Markdown, LaTeX, terminal."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -73,8 +73,7 @@ class Table:
     def blocks(self, width: int) -> list['Table']:
         """Fold into tables no wider than a terminal, some columns each.
 
-        Args:
-            width: In characters. A column that is wider stands alone.
+        A column that is wider stands alone.
         """
         cells = [list(column) for column in zip(self.head, *self._marked(_BEST, _SECOND, str), strict=True)]
         widths = [max(map(cell_len, column)) + 3 for column in cells]  # with a space on either side, and a line
@@ -97,8 +96,7 @@ class Table:
     def print(self, console: Console | None = None) -> None:
         """Print to a terminal, best in bold green, wide tables in blocks.
 
-        Args:
-            console: Where to. Default: standard output. What is no terminal gets the table in one block.
+        What is no terminal gets the table in one block.
         """
         console = console or Console()
         parts = self.blocks(console.width) if console.is_terminal else [self]

@@ -1,7 +1,8 @@
-"""Text files that people wrote: lists, labels, texts; and names in them."""
+"""Text files that people wrote, and names in them."""
 
 import codecs
 import difflib
+import json
 import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
@@ -43,15 +44,32 @@ def read_names(path: str | Path) -> list[Path]:
     return [Path(composed(line)) for line in lines if line]
 
 
+def json_text(content: object, **options) -> str:
+    """Write JSON as readable text.
+
+    Where names hold bytes that are no UTF-8, it has escapes.
+
+    Args:
+        content: What to write.
+        **options: Those of :func:`json.dumps`.
+    """
+    text = json.dumps(content, ensure_ascii=False, **options)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(content, **options)
+    return text
+
+
 def composed(name: str) -> str:
-    """Give a name in Unicode's composed form: macOS writes an accent as a letter of its own, which looks the same."""
+    """Give a name in Unicode's composed form, as macOS does not."""
     return unicodedata.normalize('NFC', name)
 
 
 def near_files(path: str | Path) -> str:
     """Propose files near a missing one: ``' Did you mean a.pth?'``, or nothing."""
     path = Path(path)
-    beside = [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
+    beside = [file.name for file in path.parent.iterdir() if file.name != path.name] if path.parent.is_dir() else []
     near = difflib.get_close_matches(path.name, beside, n=2, cutoff=0.7)
     return f' Did you mean {" or ".join(str(path.with_name(name)) for name in near)}?' if near else ''
 

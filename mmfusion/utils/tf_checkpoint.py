@@ -35,13 +35,9 @@ _STRING, _BFLOAT16 = 7, 14
 
 
 def tf_prefix(path: str | Path) -> Path | None:
-    """Find the prefix of a TensorFlow checkpoint.
+    """Find a TensorFlow checkpoint's prefix; None where it is none.
 
-    Args:
-        path: The prefix itself, its ``.index``, or one of its data files.
-
-    Returns:
-        The path without ``.index`` and ``.data-…``, or None where it is no such checkpoint.
+    The path is the prefix itself, its ``.index``, or one of its data files (``.data-…``).
     """
     path = Path(path)
     prefix = path.with_name(re.sub(r'\.(index|data-\d{5}-of-\d{5})$', '', path.name))
@@ -53,11 +49,7 @@ def tf_prefix(path: str | Path) -> Path | None:
 def read_tf_checkpoint(prefix: str | Path) -> dict[str, torch.Tensor]:
     """Read all variables of a TensorFlow checkpoint, optimizer slots included.
 
-    Args:
-        prefix: Path without ``.index``.
-
-    Returns:
-        Name → tensor, in TensorFlow's own layout (height, width, in, out). Variables of text are left out.
+    They are in TensorFlow's own layout (height, width, in, out). Variables of text are left out.
 
     Raises:
         ValueError: If the index or a data file is missing, cut, compressed, or of an unknown form.
@@ -117,7 +109,7 @@ def _handle(data: bytes, position: int) -> tuple[int, int]:
 
 
 def _block(data: bytes, offset: int, size: int) -> Iterator[tuple[bytes, bytes]]:
-    """Keys and values of a block: each key begins with some bytes of the one before it."""
+    """Keys and values of a block, whose keys share their beginnings."""
     if data[offset + size] != 0:
         raise ValueError('the index is compressed, which is not supported.')
     block = data[offset : offset + size]
@@ -134,7 +126,7 @@ def _block(data: bytes, offset: int, size: int) -> Iterator[tuple[bytes, bytes]]
 
 
 def _varint(data: bytes, position: int) -> tuple[int, int]:
-    """A number in groups of 7 bits, the lowest first; and the position after it."""
+    """A number in groups of 7 bits, lowest first; and what follows."""
     value = shift = 0
     while True:
         byte = data[position]
@@ -149,7 +141,7 @@ def _signed(value: int) -> int:
 
 
 def _fields(message: bytes) -> dict[int, list[int | bytes]]:
-    """Fields of a protocol buffer: number → values; fixed 32 and 64 bits are given as bytes."""
+    """Fields of a protocol buffer: number → values; fixed ones as bytes."""
     out, position = {}, 0
     while position < len(message):
         tag, position = _varint(message, position)

@@ -1,4 +1,4 @@
-"""Writing of files under a temporary name, which are renamed when they are whole."""
+"""Writing of files under a temporary name, renamed when they are whole."""
 
 import os
 import re
@@ -17,9 +17,7 @@ WRITE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp')
 def write_image(path: str | Path, img: np.ndarray) -> None:
     """Write an image through a temporary file and a rename.
 
-    Args:
-        path: Where to; the suffix chooses the format. Folders are made.
-        img: H×W, H×W×3 (B, G, R) or, as PNG, H×W×4 uint8.
+    The suffix chooses the format of H×W, H×W×3 (B, G, R) or, as PNG, H×W×4 uint8. Folders are made.
 
     Raises:
         ValueError: If the suffix is of no known image format, or the array is not uint8.

@@ -11,13 +11,7 @@ from mmfusion.utils import to_bgr, write_image
 def panel(images, titles=(), gap=4):
     """Put images of one height side by side, each with its title.
 
-    Args:
-        images (list[np.ndarray]): H×W×3 uint8, B, G, R.
-        titles (list[str]): As many, or none.
-        gap (int): White pixels between them.
-
-    Returns:
-        np.ndarray: One image.
+    Images are H×W×3 uint8, B, G, R; titles as many, or none; ``gap`` are white pixels between them.
     """
     tiles = []
     for k, image in enumerate(images):
@@ -36,15 +30,9 @@ class FusionLocalVisualizer(Visualizer):
     """Draws a pair and its fused image side by side."""
 
     def add_datasample(self, name, image, data_sample=None, show=False, wait_time=0, out_file=None, step=0, **kwargs):
-        """Draw one sample.
+        """Draw one sample, H×W×4 uint8 (B, G, R, IR), and its ``fused``.
 
-        Args:
-            name (str): Its name in the backends.
-            image (np.ndarray): H×W×4 uint8 (B, G, R, IR).
-            data_sample (FusionDataSample, optional): With ``fused``.
-            show (bool), wait_time (float): As in mmengine.
-            out_file (str, optional): Where to write the panel.
-            step (int): Global step.
+        ``out_file`` is where the panel is written; ``show``, ``wait_time`` and ``step`` are as in mmengine.
         """
         tiles = [np.ascontiguousarray(image[..., :3]), np.repeat(image[..., 3:], 3, axis=2)]
         titles = ['visible', 'infrared']

@@ -115,7 +115,7 @@ def test_a_folder_that_is_shifted_is_said_once(monkeypatch, tmp_path):
     visible, infrared = files('vi', arrays[0]), files('ir', [scene.ir for scene in scenes])
     shifted = files('shifted', arrays[1])
     said = []
-    monkeypatch.setattr('mmfusion.apis.inferencer.print_log', lambda text, *args: said.append(text))
+    monkeypatch.setattr('mmfusion.utils.log.print_log', lambda text, *args: said.append(text))
     inferencer = FusionInferencer('lite', device='cpu', show_progress=False)
     inferencer(visible, infrared)
     inferencer(visible, [shifted[0], infrared[1]])

@@ -388,3 +388,18 @@ def test_gpu_gives_what_the_cpu_gives(weights, inferencer, arrays):
     gpu = FusionInferencer('occo_fmb', weights, 'cuda', NARROW, show_progress=False)
     for a, b in zip(gpu(*arrays, batch_size=2), inferencer(*arrays), strict=True):
         assert close(a, b, 2)
+
+
+@pytest.mark.parametrize(
+    ('given', 'message'),
+    [
+        (dict(tile=5), 'tile=5 .--tile.: expected a height and a width above 0'),
+        (dict(weights=5), 'weights=5: expected a file, an address'),
+        (dict(cfg_options=['a=1']), r"cfg_options is \['a=1'\]; expected a dict"),
+        (dict(ir_colormap=5), r'ir_colormap \(--ir-colormap\) is 5; expected the name of a palette'),
+        (dict(align=3), r'align \(--align\) is 3; expected a file of `mmfusion align`'),
+    ],
+)
+def test_options_of_another_type_are_named(given, message):
+    with pytest.raises(ValueError, match=message):
+        FusionInferencer('lite', device='cpu', **given)

@@ -6,7 +6,7 @@ import pytest
 from mmengine.config import Config
 
 from mmfusion.apis import FusionInferencer
-from mmfusion.apis.video import Frames, fuse_video
+from mmfusion.apis.video import Frames, fuse_video, pair_frames
 from mmfusion.cli import main
 from mmfusion.utils import read_four_channels, read_infrared, write_image
 
@@ -210,6 +210,15 @@ def test_deep_frames_of_four_channels_are_read_as_files_are(tmp_path, reading):
     assert np.ptp(seen[0][..., 3]) > 190
 
 
+def test_options_hold_for_files_or_are_refused(sources):
+    """A number of frames was for streams alone, and patterns of videos were left aside, without a word."""
+    out = sources / 'few.avi'
+    assert fuse_video(average, sources / 'vi', sources / 'ir', out, max_frames=2, show_progress=False) == 2
+    assert len(Frames(out)) == 2
+    with pytest.raises(ValueError, match=r'vi\.avi: a video, whose frames have no names'):
+        pair_frames(sources / 'vi.avi', sources / 'ir.avi', vi_pattern='{name}_VIS')
+
+
 def test_nothing_is_left_of_a_failed_run(sources):
     def failing(vi, ir, batch_size):
         if len(average.batches) == 3:
@@ -265,7 +274,7 @@ def test_errors(sources):
         average.batches.append(1)
         return [np.zeros((48 + 2 * len(average.batches), 64, 3), np.uint8)]
 
-    with pytest.raises(ValueError, match='frames of two sizes'):
+    with pytest.raises(ValueError, match=r'frames of two sizes: frame 1 is .*, those before it .*Bring all'):
         fuse_video(growing, sources / 'vi', sources / 'ir', sources / 'a.avi', show_progress=False)
 
 

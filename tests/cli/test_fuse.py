@@ -1,6 +1,7 @@
 """mmfusion fuse and demo/image_demo.py: names, sizes, resuming, refusals."""
 
 import json
+import os
 import re
 import shutil
 
@@ -9,8 +10,10 @@ import pytest
 import torch
 
 from mmfusion.apis import FusionInferencer
+from mmfusion.cli import evaluate
 from mmfusion.cli.fuse import main
 from mmfusion.utils import read_visible, write_image
+from mmfusion.utils.configs import find_config
 
 
 @pytest.fixture
@@ -73,6 +76,23 @@ def test_goes_on_where_it_was_stopped(fuse, pairs, monkeypatch, capsys):
     assert states(pairs / 'out') == second
     assert fuse('--overwrite') == 0
     assert all(time > second[name] for name, time in states(pairs / 'out').items())
+
+
+def test_images_whose_sources_changed_are_fused_again(fuse, pairs, capsys):
+    """Other images of the same names were "finished and skipped": the old ones stayed."""
+    assert fuse() == 0
+    record = json.loads((pairs / 'out' / 'fuse.json').read_text())
+    before = {file.name: file.read_bytes() for file in (pairs / 'out').glob('*.png')}
+    name = sorted(before)[0]
+    write_image(pairs / 'vi' / name, 255 - read_visible(pairs / 'vi' / name))
+    assert fuse() == 0
+    assert '1 images fused, 2 skipped' in capsys.readouterr().out
+    changed = {file.name for file in (pairs / 'out').glob('*.png') if file.read_bytes() != before[file.name]}
+    assert changed == {name}
+    del record['sources']  # as older versions wrote it
+    (pairs / 'out' / 'fuse.json').write_text(json.dumps(record))
+    assert fuse() == 0
+    assert '0 images fused, 3 skipped' in capsys.readouterr().out
 
 
 def test_two_kinds_of_images_are_not_mixed(fuse, pairs, checkpoint, tmp_path, capsys):
@@ -275,8 +295,16 @@ def test_the_demo_of_one_pair_refuses_folders(rgbt, load_tool, capsys):
         (['--device', 'meta'], "device='meta': this torch has no such device here."),
         (['--weights', ''], 'weights: an empty path; expected a file'),
         (['--out', ''], '--out: an empty path; expected a folder'),
-        (['--cfg-options', 'model.network.channels=4'], 'model.network.channels=4: does not work (TypeError: '),
-        (['--cfg-options', 'model.test_cfg=3'], 'model.test_cfg=3: does not work (TypeError: '),
+        (['--cfg-options', 'model.network.channels=4'], 'model.network.channels=4: does not work: '),
+        (
+            ['--cfg-options', 'model.network.channels=ab'],
+            'ab: does not work: {config}: the model cannot be built: ',
+        ),
+        (['--cfg-options', 'model.network.type=Foo'], 'cannot be built: Foo is not in the mmfusion::model registry. '),
+        (['--weights', 'open-mmlab://foo'], 'open-mmlab://foo: cannot be fetched (KeyError: foo). Download it'),
+        (['--weights', 's3://a/b.pth'], 's3://a/b.pth: cannot be fetched (ImportError: '),
+        (['--ir-range', '0', 'inf'], "(--ir-range) is ['0', 'inf']; expected two numbers"),
+        (['--cfg-options', 'model.test_cfg=3'], 'model.test_cfg=3: does not work: '),
         (['--weights', '{empty}'], 'empty: a folder without files; expected a checkpoint'),
         (['--out', '{file}/out'], 'file.txt/out'),
     ],
@@ -289,8 +317,31 @@ def test_wrong_options_end_in_a_sentence(pairs, tmp_path, capsys, args, message)
     weights = [] if '--weights' in args else ['random']
     assert main(['occo_fmb', *weights, *folders, *args]) == 1
     error = capsys.readouterr().err
-    assert message in error
+    assert message.format(config=find_config('occo_fmb')) in error
     assert 'Errno' not in error
+
+
+def test_names_of_another_encoding(fuse, pairs, capsys):
+    """Such as unpacked from a Windows archive: bytes that are no UTF-8."""
+    for kind, suffix in (('vi', '.png'), ('ir', '.bmp')):
+        os.rename(pairs / kind / f'a{suffix}', os.fsencode(pairs / kind) + b'/caf\xe9' + suffix.encode())
+    assert fuse() == 0
+    assert b'caf\xe9.png' in os.listdir(os.fsencode(pairs / 'out'))
+    assert fuse() == 0
+    assert '0 images fused, 3 skipped' in capsys.readouterr().out
+    sources = ['--vi', str(pairs / 'vi'), '--ir', str(pairs / 'ir'), '--fused', f'A={pairs}/out', '--metrics', 'EN']
+    assert evaluate.main([*sources, '--workers', '1', '--out', str(pairs / 'values')]) == 0
+    assert b'caf\xe9,EN' in (pairs / 'values' / 'metrics.csv').read_bytes()
+    assert (pairs / 'values' / 'report.html').is_file()
+
+
+def test_the_home_in_options(fuse, pairs, monkeypatch, capsys):
+    """Of ``--out=~/out`` a shell leaves ``~``, and a folder of that name was made."""
+    monkeypatch.setenv('HOME', str(pairs))
+    monkeypatch.chdir(pairs)
+    assert fuse('--out=~/home', '--vi=~/vi') == 0
+    assert sorted(file.suffix for file in (pairs / 'home').iterdir()) == ['.json', '.png', '.png', '.png']
+    assert not (pairs / '~').exists()
 
 
 def test_an_override_without_a_value(pairs, capsys):

@@ -1,5 +1,7 @@
 """The console script: verbs, near names, help, the scripts in tools/ that are the same; and the table of methods."""
 
+import contextlib
+import io
 import re
 import runpy
 import subprocess
@@ -103,6 +105,8 @@ def test_one_way_to_report_errors():
     ('error', 'code', 'text'),
     [
         (ValueError('a: b'), 1, 'error: a: b'),
+        (KeyError('a: no b'), 1, 'error: a: no b'),
+        (KeyError('inputs'), 1, "error: no 'inputs' where one is looked up (cli/test_main.py, line "),
         (MemoryError(), 1, 'error: out of memory'),
         (KeyboardInterrupt(), 130, 'interrupted'),
     ],
@@ -121,6 +125,14 @@ def test_output_that_nobody_reads():
     ended = subprocess.run(['bash', '-c', command], capture_output=True, text=True, check=False)
     assert ended.stderr == ''
     assert ended.returncode in (0, 141)
+
+
+def test_output_in_an_encoding_that_lacks_characters(tmp_path):
+    """As of Windows, where `> FILE` is in cp1252; names there may hold bytes of yet another."""
+    stream = io.TextIOWrapper(io.BytesIO(), encoding='ascii')
+    with contextlib.redirect_stdout(stream):
+        assert errors.report(lambda: 'SF ↑ of caf\udce9.png') == 0
+    assert stream.buffer.getvalue() == b'SF ? of caf?.png\n'
 
 
 @pytest.mark.parametrize('verb', SCRIPTS)

@@ -40,6 +40,13 @@ def run(narrow, tmp_path, monkeypatch, capsys):
         ('optim_wrapper.optimizer.type=Nope', 'no class of its type is registered'),
         ('optim_wrapper.optimizer.type=Nope', "'optimizer': {'type': 'Nope', 'lr': "),
         ('optim_wrapper.optimizer.lr=x', "optim_wrapper.optimizer={'type': 'Adam', 'lr': 'x'"),
+        ('optim_wrapper.type=Nope', "optim_wrapper={'type': 'Nope'} cannot be used: KeyError: Nope is not in the "),
+        ('train_dataloader.collate_fn.type=Nope', "'collate_fn': {'type': 'Nope'}"),
+        ('train_dataloader.collate_fn.type=Nope', 'error: train_dataloader={'),
+        (
+            'train_dataloader.dataset.pipeline=[]',
+            'and no inputs. End the pipeline of the dataset with',
+        ),
         ('train_dataloader.dataset.type=Nope', 'train_dataloader.dataset={'),
         (
             'train_dataloader.sampler.type=Nope',

@@ -7,7 +7,7 @@ from mmfusion.apis.inferencer import reading_of
 from mmfusion.comparison.cell_config import _set_visible, cell_config, per_class_evaluators, task_of
 from mmfusion.comparison.variants import Variant
 from mmfusion.datasets.transforms import LoadImagePair
-from mmfusion.registry import TRANSFORMS
+from mmfusion.registry import METRICS, TRANSFORMS
 
 
 @pytest.mark.parametrize('kind', ['visible', 'infrared', 'average'])
@@ -88,6 +88,19 @@ def test_evaluators():
         per_class_evaluators(fusion, 'detector')
 
 
+def test_a_users_metric_counts_as_the_class_it_inherits():
+    """It stays as it is: what it gives for single classes is its own matter."""
+    from mmseg.evaluation import IoUMetric
+
+    @METRICS.register_module(force=True)
+    class OwnIoUMetricOfATest(IoUMetric):
+        pass
+
+    own = dict(type='mmfusion.OwnIoUMetricOfATest', prefix='own')
+    assert per_class_evaluators(own, 'segmentor') == [own]
+    assert per_class_evaluators(dict(type=OwnIoUMetricOfATest), 'segmentor') == [dict(type=OwnIoUMetricOfATest)]
+
+
 def test_a_detector_gets_its_metric_imported(base):
     cfg = Config(base.to_dict())
     cfg.model.detector = cfg.model.pop('segmentor')
@@ -111,7 +124,7 @@ class OwnLoading(LoadImagePair):
 def test_a_subclass_of_the_loading_counts_as_it(tmp_path):
     pipeline = [dict(type='OwnLoading', depth16='stretch'), dict(type='mmfusion.PackFusionInputs')]
     dataset = dict(type='mmfusion.FusionDataset', data_prefix=dict(vi_path='vi', ir_path='ir'), pipeline=pipeline)
-    assert reading_of(dict(dataset=dataset)) == dict(depth16='stretch')
+    assert reading_of(Config(dict(test_dataloader=dict(dataset=dataset)))) == dict(depth16='stretch')
     loader = dict(dataset=dataset)
     _set_visible(loader, 'test', tmp_path)
     assert loader['dataset']['data_prefix'] == dict(vi_path=str(tmp_path), ir_path='ir')

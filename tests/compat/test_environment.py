@@ -21,6 +21,8 @@ TEXT = "root = '{{$MMFUSION_DATA:data}}/MSRS'\n"
         ('', 'data'),
         ('  ', 'data'),
         ('/plain/data', '/plain/data'),
+        ('/two\nlines\r/a', '/two\nlines\r/a'),
+        ('/not \udcff\udcc3 UTF-8', '/not \udcff\udcc3 UTF-8'),
     ],
 )
 def test_the_config_holds_the_path_that_was_meant(value, expected, tmp_path, monkeypatch):

@@ -482,7 +482,7 @@ def test_mask_of_another_size_and_truncated_image(fmb):
     ('<html></html>', r'00000D\.xml: no Pascal VOC annotation, but a <html> without objects'),
     (
         VOC.format(name='Car', difficult=0, xmax=8).replace('<xmin>', '<xmin>-').replace('<xmax>', '<xmax>-0.'),
-        r'00000D\.xml: box .* of 00000D lies outside of its image',
+        r'00000D\.xml, image 00000D: box .* lies outside of its image',
     ),
     (VOC.format(name='Car', difficult=0, xmax=''), r'00000D\.xml: object 1 \(Car\) has no complete bndbox'),
     (VOC.format(name='Car', difficult=0, xmax=8)[:60], r'00000D\.xml: not readable as XML'),
@@ -496,7 +496,7 @@ def test_bad_annotations_are_named(folders, tmp_path, text, message):
 
 def test_one_box_outside_of_its_image_is_left_out(folders, tmp_path, monkeypatch):
     lines = []
-    monkeypatch.setattr('mmfusion.datasets.layout_dataset.print_log', lambda text, *_: lines.append(text))
+    monkeypatch.setattr('mmfusion.utils.log.print_log', lambda text, *_: lines.append(text))
     root = shutil.copytree(folders['m3fd'], tmp_path / 'm3fd')
     text = VOC.format(name='Car', difficult=0, xmax=8)
     box = text[text.index('<object>') : text.index('</object>') + len('</object>')]
@@ -505,7 +505,7 @@ def test_one_box_outside_of_its_image_is_left_out(folders, tmp_path, monkeypatch
     file.write_text(text.replace(box, box + far))
     infos = {info['img_id']: info for info in M3FDDataset(data_root=str(root), with_boxes=True, serialize_data=False)}
     assert len(infos['00000D']['instances']) == 1
-    assert [bool(re.search(r'00000D\.xml: box .* 1 of 2 are left out', line)) for line in lines] == [True]
+    assert [bool(re.search(r'00000D\.xml, image 00000D: box .* 1 of 2 are left out', line)) for line in lines] == [True]
 
 
 @pytest.mark.parametrize(('cls', 'kwargs', 'message'), [
@@ -664,3 +664,71 @@ def test_patterns_and_subfolders(tmp_path):
     info = FusionDataset(ann_file='list.txt', **options).get_data_info(0)
     parts = ['ir/night/1_IR.png', 'label/night/1_mask.png', 'mask_vi/night/mask_1.png']
     assert [info[key] for key in ('ir_path', 'seg_map_path', 'mask_vi_path')] == [str(tmp_path / p) for p in parts]
+
+
+@pytest.fixture
+def labelled(tmp_path):
+    """Two pairs with label maps of a mask's values, 0 and 255; the folder."""
+    for name in 'ab':
+        for kind, value in (('vi', 9), ('ir', 7), ('masks', 255)):
+            image = np.zeros((40, 60) if kind != 'vi' else (40, 60, 3), np.uint8)
+            image[10:20, 10:30] = value
+            write_image(tmp_path / kind / f'{name}.png', image)
+    return tmp_path
+
+
+def own(root, *pipeline, **options):
+    prefix = dict(vi_path='vi', ir_path='ir', seg_map_path='masks')
+    given = dict(data_root=str(root), metainfo=dict(classes=('ground', 'leaf')), data_prefix=prefix, pipeline=pipeline)
+    return FusionDataset(**{**given, **options})
+
+
+def test_a_class_that_is_ignored_is_noticed(labelled, monkeypatch):
+    """Masks of 0 and 255 were taken as labels, and nothing was learnt of their object."""
+    lines = []
+    monkeypatch.setattr('mmfusion.utils.log.print_log', lambda text, *_: lines.append(text))
+    dataset = own(labelled, dict(type='mmfusion.LoadSegLabels'))
+    assert set(np.unique(dataset[0]['gt_seg_map'])) == {0, 255}
+    dataset[1]
+    assert [
+        bool(re.search(r'masks/a\.png: has the labels 0 and 255 alone.*save that class as 1', x)) for x in lines
+    ] == [True]
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(data_prefix='vi'), "data_prefix is 'vi'; expected a dict of folders"),
+        (dict(data_prefix=dict(vi_path=3)), 'data_prefix is .* expected a dict of folders'),
+        (dict(ann_file=['a']), r"ann_file is \['a'\]; expected the path"),
+        (dict(metainfo=dict(classes='nosuch.txt')), r"metainfo\.classes is 'nosuch\.txt': no such file of names"),
+        (dict(filter_cfg=dict(foo=1)), 'FusionDataset: filter_cfg has foo, which is not read; expected empty_masks'),
+        (dict(pipeline=[dict(type='mmfusion.PackFusionInputs')]), r'a\.png: there is no img to pack'),
+        (dict(pipeline=[dict(type='mmfusion.ForegroundCrop', crop_size=8)]), 'crop_size is 8; expected a height'),
+        (
+            dict(pipeline=[dict(type='mmfusion.LoadImagePair'), dict(type='mmfusion.ForegroundCrop')]),
+            r'a\.png: ForegroundCrop finds no gt_mask_vi\. Put .*LoadSaliencyMasks before it',
+        ),
+    ],
+)
+def test_options_that_cannot_be_used_are_named(labelled, options, message):
+    with pytest.raises(ValueError, match=message):
+        own(labelled, **options)[0]
+
+
+def test_images_without_boxes_are_left_out_as_mmdet_does(folders, tmp_path):
+    """A stock config's filter_cfg was read by nobody."""
+    root = shutil.copytree(folders['m3fd'], tmp_path / 'm3fd')
+    (root / 'M3FD_Detection' / 'Annotation' / '00000D.xml').write_text('<annotation></annotation>')
+    options = dict(data_root=str(root), with_boxes=True)
+    names = {info['img_id'] for info in M3FDDataset(**options, serialize_data=False)}
+    kept = M3FDDataset(**options, serialize_data=False, filter_cfg=dict(filter_empty_gt=True, min_size=1))
+    assert names - {info['img_id'] for info in kept} == {'00000D'}
+    assert len(M3FDDataset(**options, test_mode=True, filter_cfg=dict(filter_empty_gt=True))) == len(names)
+    with pytest.raises(ValueError, match=r'min_size.* leaves no image'):
+        M3FDDataset(**options, filter_cfg=dict(min_size=10**4))
+
+
+def test_the_home_in_folders(labelled, monkeypatch):
+    monkeypatch.setenv('HOME', str(labelled))
+    assert len(FusionDataset(data_prefix=dict(vi_path='~/vi', ir_path='~/ir'))) == 2

@@ -4,9 +4,16 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from mmengine.model import PretrainedInit
 from torch import nn
 
 from mmfusion.engine.hooks import GuideHook
+from mmfusion.registry import WEIGHT_INITIALIZERS
+
+
+@WEIGHT_INITIALIZERS.register_module()
+class OwnPretrained(PretrainedInit):
+    """A user's way of loading, which counts as the class it inherits."""
 
 
 class Cascade(nn.Module):
@@ -148,7 +155,7 @@ def test_checkpoints_that_give_no_head(case):
         step(hook, runner)
 
 
-@pytest.mark.parametrize('way', ['task_checkpoint', 'init_cfg of the head', 'init_cfg of the task'])
+@pytest.mark.parametrize('way', ['task_checkpoint', 'init_cfg of the head', 'init_cfg of the task', 'own init_cfg'])
 def test_a_head_from_a_file(way, tmp_path):
     model, file = Cascade(), str(tmp_path / 'head.pth')
     state = {f'decode_head.{k}': v + 1 for k, v in model.segmentor.decode_head.state_dict().items()}
@@ -157,6 +164,8 @@ def test_a_head_from_a_file(way, tmp_path):
         model.checkpoints['segmentor'] = file
     elif way == 'init_cfg of the head':
         model.segmentor.decode_head.init_cfg = dict(type='Pretrained', checkpoint=file, prefix='decode_head.')
+    elif way == 'own init_cfg':
+        model.segmentor.init_cfg = dict(type='mmfusion.OwnPretrained', checkpoint=file)
     else:
         model.segmentor.init_cfg = [dict(type='Normal', layer='Conv2d'), dict(type='Pretrained', checkpoint=file)]
     hook, runner = started(model)

@@ -11,10 +11,10 @@ from mmengine.runner import Runner
 from torch import nn
 
 from mmfusion.apis import FusionInferencer
-from mmfusion.models import checkpoint as module
-from mmfusion.models.checkpoint import check_priors, check_start, check_weights, prior_records
+from mmfusion.models.checkpoint import check_priors, check_weights, prior_records
 from mmfusion.models.fusers import ImageFuser
 from mmfusion.models.priors.frozen import hash_weights
+from mmfusion.models.resuming import check_start
 from mmfusion.registry import MODELS
 from mmfusion.utils.checkpoint import CheckpointError
 
@@ -150,9 +150,8 @@ def test_a_prior_of_a_loss_matters_for_resuming_only(trained, tmp_path):
 
 
 def test_no_record_is_warned_about(tmp_path, monkeypatch):
-    lines = []
-    monkeypatch.setattr(module, 'print_log', lambda text, *args, **kwargs: lines.append(text))
-    model = MODELS.build(model_config())
+    lines, model = [], MODELS.build(model_config())
+    monkeypatch.setattr('mmfusion.utils.log.print_log', lambda text, *_: lines.append(text))
     torch.save(model.state_dict(), tmp_path / 'plain.pth')
     check_weights(model, tmp_path / 'plain.pth')
     assert lines == [

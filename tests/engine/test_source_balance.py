@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from mmengine.dataset import RepeatDataset
 from mmengine.runner import EpochBasedTrainLoop
 from mmengine.structures import PixelData
 
@@ -220,11 +221,10 @@ def test_hook_seeds_the_process(dataset):
 
 
 def test_hook_reaches_wrapped_datasets(dataset, caplog):
-    class RepeatDataset:
-        def __init__(self, inner):
-            self.dataset = inner
+    class Repeated(RepeatDataset):
+        """A user's subclass, which repeats as mmengine's class does."""
 
-    wrapped = SimpleNamespace(datasets=[RepeatDataset(dataset)])
+    wrapped = SimpleNamespace(datasets=[Repeated(dataset, 2)])
     ReproducibleEpochHook().before_train_epoch(Runner(0, 7, wrapped))
     assert dataset._epoch.tolist() == [7, 0]
     assert 'RepeatDataset gives the same augmentation for each repetition' in caplog.text

@@ -131,7 +131,7 @@ def test_boxes_without_area(box):
 
 @pytest.mark.parametrize('box', [(40, 5, 50, 9), (-9, 5, 0, 9), (5, 30, 9, 35), (5, -9, 9, -1)])
 def test_boxes_outside(box):
-    with pytest.raises(ValueError, match=r'a\.png: box .* lies outside of the image of 40×30 \(width×height\)'):
+    with pytest.raises(ValueError, match=r'a\.png: box .* lies outside of its image of 40×30 \(width×height\)'):
         pixel_box(box, (30, 40), 'a.png')
 
 
@@ -216,7 +216,9 @@ def test_bad_box_and_class_name_the_image():
     image, boxes = scene()
     labeller = BoxLabeller(ColourPrior(), 64)
     with pytest.raises(ValueError, match=r'b\.png: box .* lies outside'):
-        labeller([image], [*boxes, (100, 0, 110, 9)], [0, 1, 2], name='b.png')
+        labeller([image], [(100, 0, 110, 9)], [2], name='b.png')
+    found, _ = labeller([image], [(100, 0, 110, 9), *boxes], [2, 0, 1], [True, False, False], 'b.png')
+    np.testing.assert_array_equal(found, labeller([image], boxes, [0, 1])[0])  # left out, as the datasets do
     with pytest.raises(ValueError, match=r'b\.png: class 254 has no place'):
         labeller([image], boxes, [0, 254], name='b.png')
 

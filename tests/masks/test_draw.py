@@ -17,6 +17,7 @@ from mmfusion.masks.draw import (
     heat_maps,
     tsne_colours,
 )
+from mmfusion.models.priors import VGGPrior
 
 
 def test_heat_is_the_norm_over_all_maps():
@@ -31,8 +32,13 @@ def test_heat_is_the_norm_over_all_maps():
     assert [tuple(m.shape) for m in heat_maps(maps, [(4, 6), (2, 9)])] == [(3, 4, 6), (3, 2, 9)]
 
 
-def test_features_of_vgg_on_the_image():
-    prior = build_extractor(dict(type='mmfusion.VGGPrior', weights='random', width=1 / 32, layers=('relu2_2',)))
+class OwnVGG(VGGPrior):
+    """A user's subclass, which counts as the class it inherits."""
+
+
+@pytest.mark.parametrize('kind', ['mmfusion.VGGPrior', OwnVGG])
+def test_features_of_vgg_on_the_image(kind):
+    prior = build_extractor(dict(type=kind, weights='random', width=1 / 32, layers=('relu2_2',)))
     picture = torch.rand(3, 20, 30)
     colours, image = (draw_features(prior, [picture], opacity=o)[0].astype(float) for o in (1, 0))
     assert colours.shape == (20, 30, 3)

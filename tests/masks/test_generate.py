@@ -359,6 +359,18 @@ class TestGroundingDinoSam:
         for name in (DEFAULT_DETECTOR, f'mmdet::grounding_dino/{DEFAULT_DETECTOR}.py'):
             assert GroundingDinoBoxes(detector=name)._config()[1] == url
 
+    def test_a_users_detector_counts_as_the_class_it_inherits(self, tmp_path):
+        from mmdet.models import GroundingDINO
+        from mmdet.registry import MODELS
+
+        @MODELS.register_module(force=True)
+        class OwnDetectorOfATest(GroundingDINO):
+            pass
+
+        (tmp_path / 'own.py').write_text("model = dict(type='OwnDetectorOfATest')\n")
+        config, url = GroundingDinoBoxes(detector=tmp_path / 'own.py')._config()
+        assert (config.model.type, url) == ('OwnDetectorOfATest', None)
+
 
 class TestSam:
     """SAM in given boxes."""
@@ -580,6 +592,16 @@ class TestFiles:
         assert not hasattr(again, 'loaded'), 'models are loaded though there is nothing to do'
         assert read_mask(damaged).mean() == pytest.approx(0.5)
 
+    def test_masks_of_images_that_changed_are_made_again(self, pairs):
+        """Others of the same name were taken for the same, also after an interruption."""
+        self.make(pairs, CountingBackend())
+        cv2.imwrite(str(pairs / 'ir' / 'b.png'), np.full((40, 56), 9, np.uint8))
+        with pytest.raises(KeyboardInterrupt):
+            self.make(pairs, CountingBackend(fail='b'))
+        backend = CountingBackend()
+        assert (self.make(pairs, backend).made, self.make(pairs, backend).made) == (1, 0)
+        assert backend.asked == [('b', 'vi'), ('b', 'ir')]
+
     def test_refuses_to_mix(self, pairs):
         """Other settings, or masks of unknown origin: what differs is named, and nothing is touched."""
         self.make(pairs, CountingBackend(threshold=0.3))
@@ -607,7 +629,7 @@ class TestFiles:
     def test_folders(self, tool, pairs, capsys, monkeypatch):
         """Masks beside a data set; each folder has its record; what made them is logged."""
         logged = []
-        monkeypatch.setattr('mmfusion.masks.generate.print_log', lambda text, *args: logged.append(text))
+        monkeypatch.setattr('mmfusion.utils.log.print_log', lambda text, *args: logged.append(text))
         train = pairs / 'train'
         args = ['--vi', str(pairs / 'vi'), '--ir', str(pairs / 'ir'), '--backend', 'contrast']
         assert tool.main([*args, '--mask-vi-dir', str(train / 'a'), '--mask-ir-dir', str(train / 'b')]) == 0

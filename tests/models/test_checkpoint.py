@@ -5,44 +5,17 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from mmengine.config import Config
 from mmengine.logging.history_buffer import HistoryBuffer
+from small_checkpoints import Model, authors_file, fuser, save
 from torch import nn
 
-from mmfusion.models import checkpoint as module
-from mmfusion.models.checkpoint import (
-    check_start,
-    check_weights,
-    compare,
-    for_runner,
-    latest_checkpoint,
-    load_weights,
-    resembling,
-    training_only,
-)
-from mmfusion.models.methods.occo.official import to_official
-from mmfusion.registry import MODELS
+from mmfusion.models.checkpoint import check_weights, compare, load_weights, training_only
+from mmfusion.models.resuming import for_runner
 from mmfusion.utils.checkpoint import CheckpointError, read_checkpoint
-
-
-class Model(nn.Module):
-    """A model with a batch norm, and losses that may be absent."""
-
-    training_only = ('losses', 'discriminators')
-
-    def __init__(self, width=3, losses=()):
-        super().__init__()
-        self.network = nn.Sequential(nn.Conv2d(1, width, 1), nn.BatchNorm2d(width))
-        self.losses = nn.ModuleList(losses)
 
 
 def equal(a, b):
     return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
-
-
-def save(path, content):
-    torch.save(content, path)
-    return path
 
 
 @pytest.mark.parametrize('form', ['plain', 'mmengine', 'data_parallel'])
@@ -140,14 +113,6 @@ def test_unreadable_files(tmp_path):
         read_checkpoint(save(tmp_path / 'd.pth', [torch.zeros(1)]))
 
 
-@pytest.fixture
-def said(monkeypatch):
-    """What goes to the log."""
-    lines = []
-    monkeypatch.setattr(module, 'print_log', lambda text, *args, **kwargs: lines.append(text))
-    return lines
-
-
 def generator_and_critic():
     """An adversarial model: a network, and a part that only training needs, two levels down."""
     model = nn.Module()
@@ -175,29 +140,6 @@ def test_what_only_training_needs(tmp_path, said):
         check_weights(Model(), path, training=True)
 
 
-@MODELS.register_module()
-class Toned(nn.Module):
-    """A network whose authors call its parameters otherwise."""
-
-    def __init__(self, width=3):
-        super().__init__()
-        self.stem, self.head = nn.Conv2d(2, width, 3), nn.Conv2d(width, 1, 1)
-
-    @staticmethod
-    def from_authors(state):
-        names = {'stem.weight': 'conv1.w', 'stem.bias': 'conv1.b', 'head.weight': 'conv2.w', 'head.bias': 'conv2.b'}
-        return {ours: state[theirs] for ours, theirs in names.items()}
-
-
-def authors_file(path, width=3):
-    state = Toned(width).state_dict()
-    return save(path, {'net': dict(zip(('conv1.w', 'conv1.b', 'conv2.w', 'conv2.b'), state.values(), strict=True))})
-
-
-def fuser(network):
-    return MODELS.build(dict(type='mmfusion.ImageFuser', network=dict(type=network)))
-
-
 def test_authors_file_of_the_network(tmp_path, said):
     """It is taken as it is; for mmengine's Runner, which knows its own form alone, it is written converted."""
     path, model = authors_file(tmp_path / 'a.pth'), fuser('Toned')
@@ -215,90 +157,12 @@ def test_authors_file_of_the_network(tmp_path, said):
         load_weights(model, authors_file(tmp_path / 'wide.pth', width=5))
 
 
-def test_weights_of_another_method(tmp_path):
-    """Said by their names: in the authors' form, and in ours, alone or within a fuser."""
-    model = fuser('U2Fusion')
-    path = authors_file(tmp_path / 'a.pth')
-    with pytest.raises(CheckpointError, match=r"It looks like the authors' weights of Toned \(Toned\)"):
-        load_weights(model, path)
-    with pytest.raises(CheckpointError, match=r'It looks like weights of u2fusion \(U2Fusion\)'):
-        load_weights(fuser('Toned'), save(tmp_path / 'b.pth', model.state_dict()))
-    fifn = MODELS.get('FIFN')().state_dict()
-    assert resembling(fifn) == 'weights of occo (FIFN)'
-    assert resembling(to_official(fifn)) == "the authors' weights of occo (FIFN)"
-    assert resembling({'backbone.conv1.weight': torch.zeros(3)}) is None
+def test_what_moved_is_found_where_it_was():
+    from mmfusion.models import checkpoint, likeness, resuming
 
-
-@pytest.mark.data
-def test_authors_files_are_recognised(data_dir):
-    files = {'SDNet': 'sdnet', 'PMGI': 'pmgi', 'STDFusionNet': 'stdfusionnet', 'LRRNet': 'lrrnet', 'YDTR': 'ydtr'}
-    for folder, method in files.items():
-        state, _ = read_checkpoint(data_dir / 'zoo' / folder)
-        assert f"the authors' weights of {method} " in resembling(state)
-
-
-def test_load_from_says_what_fits(tmp_path, said):
-    state = Model().state_dict()
-    path = save(tmp_path / 'a.pth', state)
-    check_start(Model(), Config(dict(load_from=str(path), resume=False)))
-    assert 'all 7 tensors of the model are loaded' in said.pop()
-    state['network.0.bias'] = torch.zeros(9)
-    path = save(tmp_path / 'b.pth', {k: v for k, v in state.items() if 'network.1' not in k or 'running' in k})
-    check_start(Model(), Config(dict(load_from=str(path), resume=False)))
-    line = said.pop()
-    assert "3 of the model's 7 tensors are loaded; the others keep their initial values. Missing in the file" in line
-    assert 'network.0.bias [9] in the file, [3] in the model' in line
-    check_start(Model(), Config(dict(load_from=None, resume=False)))
-    assert not said
-    with pytest.raises(
-        CheckpointError, match=r'load_from=.*c\.pth.*nothing in it fits this model\. Missing in the file'
-    ):
-        check_start(Model(), Config(dict(load_from=str(save(tmp_path / 'c.pth', {'x': torch.zeros(1)})))))
-
-
-def test_resuming_needs_this_very_model(tmp_path, said):
-    cfg = Config(dict(load_from=None, resume=True, work_dir=str(tmp_path)))
-    check_start(Model(), cfg)  # nothing to resume from: training begins
-    path = save(tmp_path / 'epoch_1.pth', dict(state_dict=Model(5).state_dict(), meta={}))
-    (tmp_path / 'last_checkpoint').write_text(str(path))
-    check_start(Model(5), cfg)
-    with pytest.raises(CheckpointError, match=r'epoch_1\.pth: not a checkpoint of this model'):
-        check_start(Model(3), cfg)
-
-
-def test_resuming_with_another_optimizer_or_at_the_end(tmp_path, said):
-    meta = dict(cfg="optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.1))", epoch=3, iter=12)
-    path = save(tmp_path / 'epoch_3.pth', dict(state_dict=Model().state_dict(), meta=meta))
-
-    def resume(kind, epochs=9):
-        wrapper = dict(optimizer=dict(type=kind, lr=0.1))
-        cfg = dict(resume=True, load_from=str(path), optim_wrapper=wrapper, train_cfg=dict(max_epochs=epochs))
-        check_start(Model(), Config(cfg))
-        return ' '.join(said)
-
-    assert 'nothing is left' not in resume('mmengine.SGD')
-    assert 'has 3 epochs already, and train_cfg.max_epochs is 3: nothing is left to train' in resume('SGD', 3)
-    with pytest.raises(CheckpointError, match=r'epoch_3\.pth: was trained by SGD, and optim_wrapper now has Adam'):
-        resume('Adam')
-
-
-def test_moved_work_dir(tmp_path):
-    """The file beside ``last_checkpoint`` counts before the path in it."""
-    old, new = tmp_path / 'old', tmp_path / 'new'
-    assert latest_checkpoint(new) is None
-    for folder in (old, new):
-        folder.mkdir()
-        save(folder / 'epoch_1.pth', dict(state_dict=Model().state_dict(), meta={}))
-    (new / 'last_checkpoint').write_text(str(old / 'epoch_1.pth'))
-    assert latest_checkpoint(new) == str(new / 'epoch_1.pth')
-    (new / 'epoch_1.pth').unlink()
-    assert latest_checkpoint(new) == str(old / 'epoch_1.pth')
-    (old / 'epoch_1.pth').unlink()
-    with pytest.raises(CheckpointError, match=r'last_checkpoint: names .*epoch_1\.pth, and neither that file nor'):
-        latest_checkpoint(new)
-    (new / 'last_checkpoint').write_text('')
-    with pytest.raises(CheckpointError, match=r'last_checkpoint: names nothing, and neither'):
-        latest_checkpoint(new)
-    (new / 'last_checkpoint').write_text('D:\\runs\\occo\\epoch_2.pth')
-    save(new / 'epoch_2.pth', {})
-    assert latest_checkpoint(new) == str(new / 'epoch_2.pth')
+    for name in ('check_start', 'for_runner', 'latest_checkpoint'):
+        assert getattr(checkpoint, name) is getattr(resuming, name)
+    assert checkpoint.method_name is likeness.method_name
+    assert checkpoint.resembling is likeness.resembling
+    with pytest.raises(AttributeError, match='nothing_of_this_name'):
+        checkpoint.nothing_of_this_name  # noqa: B018

@@ -1,6 +1,7 @@
 """tools/fuse_dataset.py and to_coco.py: what they write is read by mmseg's and mmdet's own classes."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -72,6 +73,13 @@ def stock_dataset(library, cfg):
     registries = dict(mmseg=mmseg.registry.DATASETS, mmdet=mmdet.registry.DATASETS)
     with DefaultScope.overwrite_default_scope(library):
         return registries[library].build(cfg)
+
+
+def test_images_whose_sources_changed_are_made_again(fuse, layouts, capsys):
+    assert fuse('MSRSDataset', source='average') == 0
+    os.utime(sorted((layouts / 'msrs').rglob('vi/*.png'))[0])
+    assert fuse('MSRSDataset', source='average') == 0
+    assert '1 images written, 4 skipped' in capsys.readouterr().out
 
 
 def test_segmentation(fuse, layouts, tmp_path, checkpoint, capsys):

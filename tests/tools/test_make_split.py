@@ -43,3 +43,10 @@ def test_impossible_numbers(tool, tmp_path, refused, num):
     refused(tool.main, command, 'with a sum of at most 9')
     refused(tool.main, ['../x', *command[1:]], 'expected the name of a list without folders')
     assert not list(tmp_path.iterdir())
+
+
+def test_lists_come_into_the_current_folder(tool, tmp_path, monkeypatch):
+    """And not among the lists of the package, which an upgrade replaces."""
+    monkeypatch.chdir(tmp_path)
+    assert tool.main(['mine', '--numbers', '4', '--every', '2']) == 0
+    assert sorted(file.name for file in tmp_path.iterdir()) == ['mine_train.txt', 'mine_val.txt']

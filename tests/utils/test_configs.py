@@ -6,7 +6,9 @@ import pytest
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from mmfusion.utils.configs import RUN_KEYS, override
+from mmfusion.cli import train
+from mmfusion.cli.running import load_config
+from mmfusion.utils.configs import RUN_KEYS, drop_variables, find_config, override, read_config
 
 
 def make():
@@ -46,3 +48,30 @@ def test_overrides_that_a_run_reads():
     cfg = make()
     override(cfg, {'train_cfg.max_epochs': 1, 'load_from': 'x.pth', 'randomness.seed': 2, 'mine': 5})
     assert (cfg.train_cfg.max_epochs, cfg.load_from, cfg.randomness.seed, cfg.mine) == (1, 'x.pth', 2, 5)
+
+
+def test_variables_of_files_are_not_in_what_a_run_dumps(tmp_path, monkeypatch):
+    """They looked as if they could be changed in a dumped config, and changed nothing."""
+    monkeypatch.chdir(tmp_path)
+    args = train.make_parser().parse_args(['occo_synthetic', '--work-dir', str(tmp_path / 'work')])
+    assert {'fuser', 'train_pipeline'} <= set(read_config(find_config('occo_synthetic')))
+    assert set(load_config(args)) <= RUN_KEYS
+    root = ['a']
+    cfg = Config(dict(custom_imports=dict(imports='own'), root=root, model=dict(x=root), mine=3))
+    drop_variables(cfg)
+    assert set(cfg) == {'custom_imports', 'model', 'mine'}  # a hook of theirs may read it
+
+
+@pytest.mark.parametrize(
+    ('data', 'message'),
+    [
+        (b'\xef\xbb\xbfa = 1', r'a\.py: .* SyntaxError: .* Save it as UTF-8, without a byte order mark\.'),
+        (b'# caf\xe9', r'a\.py: .* UnicodeDecodeError: .* Save it as UTF-8'),
+        (b"_base_ = ['mmfoo::x.py']", r'a\.py: .* Its bases are mmfoo::x\.py; expected LIBRARY::FOLDER/FILE\.py'),
+        (b'a = (', r'a\.py: .* never closed .* Correct it'),
+    ],
+)
+def test_files_that_cannot_be_read_say_what_to_do(tmp_path, data, message):
+    (tmp_path / 'a.py').write_bytes(data)
+    with pytest.raises(ValueError, match=message):
+        read_config(tmp_path / 'a.py')

@@ -2,6 +2,7 @@
 
 import struct
 import warnings
+import zlib
 
 import cv2
 import numpy as np
@@ -20,8 +21,10 @@ from mmfusion.utils import (
     read_mask,
     read_pair,
     read_shown,
+    read_size,
     read_visible,
     refuse_equal,
+    sequence_range,
     to_bgr,
     to_uint8,
 )
@@ -413,3 +416,90 @@ def test_one_picture_for_both_is_refused(tmp_path, rgb, suffix):
     other[-1, -1] ^= 1
     refuse_equal(vi, other, *files)
     refuse_equal(np.zeros_like(vi), np.zeros_like(ir), *files)
+
+
+def turn_tiff(file, orientation):
+    """Write an orientation into a TIFF of any writer: its list of tags once more, at the end."""
+    data = bytearray(file.read_bytes())
+    order = '<' if data[:2] == b'II' else '>'
+    start = struct.unpack(order + 'I', data[4:8])[0]
+    count = struct.unpack(order + 'H', data[start : start + 2])[0]
+    tags = [bytes(data[start + 2 + 12 * k :][:12]) for k in range(count)]
+    tags = [tag for tag in tags if struct.unpack(order + 'H', tag[:2])[0] != 274]
+    tags.append(struct.pack(order + 'HHIHH', 274, 3, 1, orientation, 0))
+    tags.sort(key=lambda tag: struct.unpack(order + 'H', tag[:2])[0])
+    data += bytes(len(data) % 2)
+    data[4:8] = struct.pack(order + 'I', len(data))
+    file.write_bytes(data + struct.pack(order + 'H', len(tags)) + b''.join(tags) + bytes(4))
+
+
+def write_png(file, *chunks):
+    """Write a PNG of chunks, each a name and its data."""
+    parts = (struct.pack('>I', len(d)) + n + d + struct.pack('>I', zlib.crc32(n + d)) for n, d in chunks)
+    file.write_bytes(b'\x89PNG\r\n\x1a\n' + b''.join(parts))
+
+
+def deep_png(file, rgb, orientation):
+    """A PNG of 16 bits a channel, turned by EXIF."""
+
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    rows = b''.join(b'\0' + row.astype('>u2').tobytes() for row in rgb.astype(np.uint16) * 257)
+    header = struct.pack('>IIBBBBB', rgb.shape[1], rgb.shape[0], 16, 2, 0, 0, 0)
+    chunks = [(b'IHDR', header), (b'eXIf', exif.tobytes()[6:]), (b'IDAT', zlib.compress(rows)), (b'IEND', b'')]
+    write_png(file, *chunks)
+
+
+@pytest.mark.parametrize('orientation', range(1, 9))
+def test_files_of_any_depth_are_turned_and_so_is_their_size(tmp_path, rgb, orientation):
+    """Grey TIFF without compression came out as other pixels, deep PNG unturned, and the size of TIFF turned twice."""
+    turn = {
+        1: lambda a: a, 2: lambda a: a[:, ::-1], 3: lambda a: a[::-1, ::-1], 4: lambda a: a[::-1],
+        5: lambda a: a.swapaxes(0, 1), 6: lambda a: np.rot90(a, -1), 7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
+        8: lambda a: np.rot90(a),
+    }[orientation]  # fmt: skip
+    grey, bgr = np.ascontiguousarray(rgb[..., 0]), rgb[..., ::-1]
+    deep = grey.astype(np.uint16) * 257
+    files = {
+        'g.tif': grey,
+        'deep.tif': deep,
+        'float.tif': np.float32(grey / 255),
+        'bgr.tif': bgr.astype(np.uint16) * 257,
+    }
+    for name, array in files.items():
+        if array.ndim == 2:
+            Image.fromarray(array).save(tmp_path / name)
+        else:
+            cv2.imwrite(str(tmp_path / name), array)
+        turn_tiff(tmp_path / name, orientation)
+    deep_png(tmp_path / 'deep.png', rgb, orientation)
+    for name in (*files, 'deep.png'):
+        expected = turn(bgr) if name in ('bgr.tif', 'deep.png') else np.repeat(turn(grey)[..., None], 3, 2)
+        np.testing.assert_array_equal(read_visible(tmp_path / name), expected, err_msg=name)
+        assert read_size(tmp_path / name) == expected.shape[:2], name
+
+
+def test_numbers_of_grey_files_are_as_they_are_written(tmp_path):
+    """Decoders spread 4 bits, and a PGM's highest number, to the full scale: other labels, and other units of a range."""
+    values = np.arange(16, dtype=np.uint8).reshape(2, 8)
+    rows = b''.join(b'\0' + bytes(a << 4 | b for a, b in row.reshape(-1, 2)) for row in values)
+
+    header = struct.pack('>IIBBBBB', 8, 2, 4, 0, 0, 0, 0)
+    chunks = [(b'IHDR', header), (b'IDAT', zlib.compress(rows)), (b'IEND', b'')]
+    write_png(tmp_path / 'a.png', *chunks)
+    (tmp_path / 'a.pgm').write_bytes(b'P5\n8 2\n15\n' + values.tobytes())
+    for name in ('a.png', 'a.pgm'):
+        np.testing.assert_array_equal(read_label_map(tmp_path / name), values)
+        np.testing.assert_array_equal(read_infrared(tmp_path / name), values * 17)
+        np.testing.assert_array_equal(read_infrared(tmp_path / name, ir_range=(0, 15)), values * 17)
+    (tmp_path / 'lepton.pgm').write_bytes(b'P2\n3 1\n8800\n7800 8300 8800\n')
+    np.testing.assert_array_equal(read_infrared(tmp_path / 'lepton.pgm', ir_range=(7800, 8800)), [[0, 128, 255]])
+    assert sequence_range([tmp_path / 'lepton.pgm'], ('0%', '100%')) == (7800, 8800)
+
+
+@pytest.mark.parametrize('name', ['loop.png', 'a.png/b.png', f'{"a" * 300}.png', 'a\0.png'])
+def test_paths_that_the_system_refuses_are_named(tmp_path, rgb, name):
+    save(tmp_path / 'a.png', rgb)
+    (tmp_path / 'loop.png').symlink_to('loop.png')
+    with pytest.raises(ImageReadError, match='png: cannot be opened'):
+        read_infrared(f'{tmp_path}/{name}')

@@ -3,7 +3,7 @@ r"""Write the two lists of names of a split, for datasets that come without an o
 Names come from a folder of images, or, where the data is not at hand, from a range of numbers. They are sorted before
 they are divided, so that the same command gives the same lists everywhere.
 
-Examples (these made the lists in configs/_base_/datasets/splits):
+Examples (these made the lists in configs/_base_/datasets/splits, by --out):
     python tools/dataset_converters/make_split.py roadscene --images data/RoadScene/cropinfrared --every 10
     python tools/dataset_converters/make_split.py m3fd --numbers 4200 --digits 5 --share 0.2 --seed 0
     python tools/dataset_converters/make_split.py m3fd_unseen --numbers 4200 --digits 5 --share 0.2 --seed 0 \
@@ -20,8 +20,6 @@ from pathlib import Path
 from mmfusion.cli.arguments import at_least
 from mmfusion.cli.errors import report
 from mmfusion.utils import check_writable, list_images, read_names, write_bytes
-
-DEFAULT_OUT = Path(__file__).resolve().parents[2] / 'configs' / '_base_' / 'datasets' / 'splits'
 
 
 def split_every(names, every):
@@ -89,7 +87,7 @@ def parse_args(argv=None):
         '--num', type=int, nargs=2, metavar=('TRAIN', 'VAL'), help='so many random names for training and validation'
     )
     parser.add_argument('--seed', type=int, default=0, help='of random lists (default: 0)')
-    parser.add_argument('--out', type=Path, default=DEFAULT_OUT, help='folder of the lists')
+    parser.add_argument('--out', type=Path, default=Path(), help='folder of the lists (default: the current one)')
     return parser.parse_args(argv)
 
 

@@ -1,1 +1,1 @@
-"""Datasets as a whole: their parts, written fused, and their boxes as COCO JSON."""
+"""Datasets as a whole, written fused, and their boxes as COCO."""

@@ -19,9 +19,6 @@ def to_coco(dataset: FusionDataset, file_name: Callable[[dict], str] | None = No
         dataset: Built with its boxes (``with_boxes=True``).
         file_name: Sample (dict) → name of its image in the result; default the visible image's name, without folder.
 
-    Returns:
-        ``info``, ``images``, ``categories``, ``annotations``.
-
     Raises:
         ValueError: If the dataset has no boxes, or its classes are not those of the boxes.
     """

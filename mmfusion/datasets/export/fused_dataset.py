@@ -1,4 +1,4 @@
-"""A dataset of fused images in the layout that mmseg's or mmdet's own dataset classes read."""
+"""A dataset of fused images, laid out for mmseg's or mmdet's classes."""
 
 import copy
 import json
@@ -11,7 +11,16 @@ from mmfusion.datasets import to_coco
 from mmfusion.datasets.fusion_dataset import FusionDataset
 from mmfusion.datasets.transforms import LoadSegLabels
 from mmfusion.utils import IMG_SUFFIXES, remove_unfinished, track, write_bytes, write_image
-from mmfusion.utils.run_record import CURE, RECORD, check_record, plain, write_record
+from mmfusion.utils.run_record import (
+    CURE,
+    RECORD,
+    changed_sources,
+    check_record,
+    plain,
+    read_record,
+    signature,
+    write_record,
+)
 
 from .parts import DatasetPart
 
@@ -80,23 +89,34 @@ class FusedDataset:
             )
 
     def todo(self) -> list[tuple[str, dict]]:
-        """List part and sample of each image still to be made."""
+        """List part and sample of each image still to be made.
+
+        Those whose sources changed are made again.
+        """
+        before = None if self.overwrite else read_record(self.out / RECORD, CURE)
+        changed = changed_sources(before, self._signatures(), self.out)
         return [
             (name, info)
             for name, infos in self.infos.items()
             for info in infos
-            if self.overwrite or not self.targets[name][info['img_id']].is_file()
+            if self.overwrite
+            or f'{name}/{info["img_id"]}' in changed
+            or not self.targets[name][info['img_id']].is_file()
         ]
 
+    def _signatures(self) -> dict[str, list[int]]:
+        """Signatures of the sources, by part and name; synthetic images have none."""
+        return {
+            f'{name}/{info["img_id"]}': signature(info[key] for key in ('img_path', 'ir_path'))
+            for name, infos in self.infos.items()
+            for info in infos
+            if 'synthetic' not in info
+        }
+
     def write(self, make: Callable[[np.ndarray, str], np.ndarray], show_progress: bool = True) -> tuple[int, int]:
-        """Make and write what is not there.
+        """Make and write what is not there; count it, and the rest.
 
-        Args:
-            make: (pair H×W×4 uint8, its name) → H×W×3 uint8.
-            show_progress: Whether to draw a progress bar.
-
-        Returns:
-            Numbers of images made, and of images that were there.
+        ``make`` turns a pair, H×W×4 uint8, and its name into H×W×3 uint8.
         """
         todo = self.todo()
         if todo:
@@ -104,7 +124,7 @@ class FusedDataset:
         for name, info in todo:  # before the record changes: what is there must always be what it says
             self.targets[name][info['img_id']].unlink(missing_ok=True)
         remove_unfinished(self.out)
-        write_record(self.out / RECORD, self.settings)
+        write_record(self.out / RECORD, self.settings, sources=self._signatures())
         self._copy_labels()
         for name, info in track(todo, 'fusing', 'image', show=show_progress):
             results = self._load(name, info)
@@ -122,7 +142,7 @@ class FusedDataset:
         return len(todo), sum(map(len, self.infos.values())) - len(todo)
 
     def _load(self, name: str, info: dict) -> dict:
-        """A sample with its image; labels are looked at, so that mmseg meets none that does not fit."""
+        """A sample with its image, and with labels that were checked."""
         results = copy.deepcopy(info)
         if 'synthetic' in info:
             results['reduce_zero_label'] = False  # files hold the labels before any of them is ignored
@@ -168,7 +188,7 @@ class FusedDataset:
         return dataset, lines
 
     def _tail(self, lines: list[str], evaluator: Callable[[str], str]) -> str:
-        """The dataloaders and evaluators of the parts that are called as in a config."""
+        """The dataloaders and evaluators of parts, called as in a config."""
         names = list(self.parts)
         val = next((n for n in ('val', 'test') if n in names), None)
         test = next((n for n in ('test', 'val') if n in names), None)

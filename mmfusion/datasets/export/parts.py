@@ -1,4 +1,4 @@
-"""Datasets for tools that read them once: by class and folder, or by the dataloaders of a config."""
+"""Datasets for tools, by class and folder or from a config."""
 
 from argparse import ArgumentParser, Namespace
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from mmfusion.datasets.boxes import BoxSource
 from mmfusion.datasets.transforms import LoadImagePair, LoadMFNetPair
 from mmfusion.registry import DATASETS, TRANSFORMS, is_a
 from mmfusion.utils import given_reading, list_images
-from mmfusion.utils.configs import Overrides, read_config
+from mmfusion.utils.configs import Overrides, innermost, read_config
 
 TASKS = ('seg', 'det')
 _ANNOTATIONS = dict(seg=('seg_map_path', 'label map'), det=('ann_path', 'box annotation'))
@@ -62,15 +62,12 @@ def add_dataset_arguments(parser: ArgumentParser) -> None:
 def open_parts(
     args: Namespace, task: str | None = None, reading: dict | None = None
 ) -> tuple[str, dict[str, DatasetPart]]:
-    """Open the parts of the dataset that the arguments name.
+    """Open the parts of a dataset that arguments name: task, name → part.
 
     Args:
         args: With the arguments of :func:`add_dataset_arguments`.
         task: ``'seg'`` or ``'det'``; default ``args.task``, or what the dataset has.
         reading: How images become 8 bits (:func:`mmfusion.utils.check_reading`); default as the config says.
-
-    Returns:
-        The task, and name → part.
 
     Raises:
         ValueError: If there is no such dataset or part, images without annotation are there, or the dataset lacks the task.
@@ -134,8 +131,7 @@ def _from_config(args: Namespace) -> dict[str, dict]:
 
 def _unwrapped(cfg: dict, file: str | Path) -> dict:
     """The dataset inside of RepeatDataset, MultiImageMixDataset and the like."""
-    while isinstance(cfg.get('dataset'), dict):
-        cfg = cfg['dataset']
+    cfg = innermost(cfg)
     if 'datasets' in cfg:
         raise ValueError(
             f'{file}: {cfg["type"]} joins several datasets, whose images may share a name. Write each by itself.'
@@ -144,7 +140,7 @@ def _unwrapped(cfg: dict, file: str | Path) -> dict:
 
 
 def _class_of(name: str) -> type[FusionDataset]:
-    """A dataset class of mmfusion, or of a scope that the name tells."""
+    """Find a dataset class of mmfusion, or of a name's scope."""
     cls = DATASETS.get(name)
     if not (isinstance(cls, type) and issubclass(cls, FusionDataset)):
         raise ValueError(f'{name}: no dataset of image pairs; mmfusion has {", ".join(_known())}')
@@ -173,7 +169,7 @@ def _bare(cfg: dict) -> dict:
 
 
 def _task_of(cfg: dict) -> str:
-    """What a dataset is annotated for; refuse one with neither labels nor boxes, or both."""
+    """Tell what a dataset is annotated for, labels or boxes alone."""
     cls = _class_of(cfg['type'])
     if issubclass(cls, SyntheticDataset):
         return cfg.get('task', 'seg')
@@ -187,7 +183,7 @@ def _task_of(cfg: dict) -> str:
 
 
 def _folders(cfg: dict) -> dict[str, str]:
-    """Folders of annotations that a dataset may have, by key, as its config or class gives them."""
+    """Folders of annotations that a dataset may have, by key."""
     cls, prefix = _class_of(cfg['type']), dict(cfg.get('data_prefix') or {})
     if not issubclass(cls, LayoutDataset):
         return prefix

@@ -1,4 +1,4 @@
-"""Synthetic infrared-visible scenes: the generator, the dataset, and the transform that renders in a pipeline."""
+"""Synthetic infrared-visible scenes: generator, dataset, and rendering transform."""
 
 from .dataset import SyntheticDataset
 from .render import BOX_CLASSES, SyntheticScene, cached_scene, render_scene, scene_name

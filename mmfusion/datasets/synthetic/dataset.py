@@ -9,7 +9,7 @@ from .scene import CLASSES
 
 @DATASETS.register_module()
 class SyntheticDataset(FusionDataset):
-    """Synthetic scenes rendered on the fly; the transform ``RenderSyntheticPair`` takes the place of the loaders.
+    """Synthetic scenes, rendered by ``RenderSyntheticPair`` in the place of loaders.
 
     A sample has ``synthetic`` (seed, index and size for the renderer), ``height``, ``width``, ``img_id``, ``img_path`` and
     ``ir_path`` (names for messages and for output files, not files), ``text``, ``label_map``, ``reduce_zero_label`` and

@@ -143,7 +143,7 @@ def generator_version() -> str:
 def _annotate(
     canvas: Canvas, scene: SimpleNamespace, smoke: np.ndarray, contrast_vi: np.ndarray, contrast_ir: np.ndarray
 ) -> tuple[np.ndarray, ...]:
-    """Boxes of the objects, and the masks of those that each camera shows."""
+    """Boxes of objects, and masks of those that each camera shows."""
     h, w = canvas.size
     mask_vi, mask_ir = np.zeros((h, w), np.uint8), np.zeros((h, w), np.uint8)
     bboxes, labels, seen = [], [], []

@@ -47,6 +47,8 @@ class ForegroundCrop(BaseTransform):
             raise ValueError(f"empty must be 'skip', 'random' or 'error', got {empty!r}")
         if draw not in ('pixel', 'patch'):
             raise ValueError(f"draw must be 'pixel' or 'patch', got {draw!r}")
+        if not isinstance(crop_size, list | tuple) or len(crop_size) != 2 or min(crop_size) < 1:
+            raise ValueError(f'crop_size is {crop_size!r}; expected a height and a width above 0, such as (256, 256)')
         self.crop_size = tuple(crop_size)
         self.draw, self.attempts = draw, attempts
         self.empty, self.max_skips = empty, max_skips
@@ -56,6 +58,12 @@ class ForegroundCrop(BaseTransform):
         """Cut one sample; None where it is skipped."""
         if 'gt_bboxes' in results:
             raise ValueError('ForegroundCrop does not cut boxes; use mmdet.RandomCrop in pipelines with boxes')
+        missing = [key for key in ('img', 'gt_mask_vi', 'gt_mask_ir') if key not in results]
+        if missing:
+            raise ValueError(
+                f'{results.get("img_path")}: ForegroundCrop finds no {missing[0]}. Put mmfusion.LoadImagePair and '
+                'mmfusion.LoadSaliencyMasks before it, or use mmseg.RandomCrop where there are no masks.'
+            )
         # Transforms pad maps with 255 ("ignore"): what is not 1 is no object.
         salient = (results['gt_mask_vi'] == 1) | (results['gt_mask_ir'] == 1)
         shape = [max(n, c) for n, c in zip(salient.shape, self.crop_size, strict=True)]  # once it is extended
@@ -71,7 +79,7 @@ class ForegroundCrop(BaseTransform):
         return results
 
     def _around_a_pixel(self, salient: np.ndarray, shape: Sequence[int]) -> _Place | None:
-        """A patch that holds a salient pixel, which is drawn first; None where there is none."""
+        """A patch around a salient pixel, drawn first; None without one."""
         rows, cols = np.nonzero(salient)
         if len(rows) == 0:
             return None
@@ -82,7 +90,7 @@ class ForegroundCrop(BaseTransform):
         )
 
     def _first_salient(self, salient: np.ndarray, shape: Sequence[int]) -> _Place | None:
-        """The first of some uniform patches that holds a salient pixel; None where none does."""
+        """The first of some uniform patches with a salient pixel, if any."""
         for _ in range(self.attempts if salient.any() else 0):
             place = self._anywhere(shape)
             if salient[place].any():

@@ -62,6 +62,11 @@ class PackFusionInputs(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Pack one sample."""
+        if 'img' not in results:
+            raise ValueError(
+                f'{results.get("img_path", "a sample")}: there is no img to pack. Begin the pipeline with '
+                'mmfusion.LoadImagePair, and pack once.'
+            )
         img = results['img']
         if img.ndim != 3 or img.shape[2] != self.channels:
             what = 'an image pair is H×W×4 (B, G, R, IR)' if self.channels == 4 else f'expected H×W×{self.channels}'

@@ -1,4 +1,4 @@
-"""From a pair to one colour image, before the stock transforms: so that a stock pipeline runs on fused images."""
+"""From a pair to one colour image, before the stock transforms."""
 
 import hashlib
 import json
@@ -16,15 +16,10 @@ SOURCES = ('fused', 'visible', 'infrared', 'average')
 
 
 def plain_image(pair: np.ndarray, source: str) -> np.ndarray:
-    """Make a picture of three channels from a pair without a model.
+    """Make H×W×3 uint8 from a pair, H×W×4, without a model.
 
-    Args:
-        pair: H×W×4 uint8, B, G, R, IR.
-        source: ``'visible'``; ``'infrared'``, repeated to three channels; or ``'average'``, the mean of each colour
-            channel and the infrared one, halves rounded up.
-
-    Returns:
-        H×W×3 uint8, B, G, R.
+    ``source`` is ``'visible'``; ``'infrared'``, repeated to three channels; or ``'average'``, the mean of each colour
+    channel and the infrared one, halves rounded up; channels are B, G, R and IR.
 
     Raises:
         ValueError: If ``source`` is none of these.

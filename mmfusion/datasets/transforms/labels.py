@@ -1,4 +1,4 @@
-"""Loading of segmentation labels with checks that mmseg's own loader does not make."""
+"""Loading of segmentation labels, checked as mmseg's loader does not."""
 
 from pathlib import Path
 
@@ -7,6 +7,9 @@ from mmcv.transforms import BaseTransform
 
 from mmfusion.registry import TRANSFORMS
 from mmfusion.utils import read_label_map
+from mmfusion.utils.log import log_warning
+
+_NOTICED = set()
 
 
 @TRANSFORMS.register_module()
@@ -67,6 +70,13 @@ class LoadSegLabels(BaseTransform):
                 f'{highest}, and {self.ignore_index} for what is ignored. Is this a coloured map, or one of another '
                 'dataset?'
             )
+        folder = Path(path).parent
+        if highest >= 1 and labels.tolist() == [0, self.ignore_index] and folder not in _NOTICED:
+            _NOTICED.add(folder)
+            log_warning(
+                f'{path}: has the labels 0 and {self.ignore_index} alone, and {self.ignore_index} is what is ignored. If it '
+                'is a mask of one class, save that class as 1: nothing would be learnt of it.'
+            )
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(ignore_index={self.ignore_index})'
@@ -75,16 +85,7 @@ class LoadSegLabels(BaseTransform):
 def map_labels(
     seg_map: np.ndarray, label_map: dict[int, int] | None = None, reduce_zero_label: bool = False
 ) -> np.ndarray:
-    """Apply mmseg's ``reduce_zero_label`` (0 and 255 → 255), then ``label_map``.
-
-    Args:
-        seg_map: uint8.
-        label_map: Labels to replace.
-        reduce_zero_label: Whether label 0 means unlabelled.
-
-    Returns:
-        uint8 of the same shape.
-    """
+    """Apply mmseg's ``reduce_zero_label`` (0 and 255 → 255), then ``label_map``, to uint8."""
     table = np.arange(256)
     if reduce_zero_label:
         table = np.where((table == 0) | (table == 255), 255, table - 1)

@@ -137,7 +137,7 @@ def refuse_two_sizes(vi: np.ndarray, ir: np.ndarray, vi_name: str, ir_name: str)
 
 
 def _turn(vi_name: str | Path, ir_name: str | Path) -> str:
-    """Say that one image of a pair was turned when it was read, and the other not, or otherwise."""
+    """Say that two images were turned differently when they were read."""
     turns = [read_orientation(name) for name in (vi_name, ir_name)]
     if turns[0] == turns[1]:
         return ''
@@ -148,7 +148,7 @@ def _turn(vi_name: str | Path, ir_name: str | Path) -> str:
 
 
 def _warn_of_turn(vi_name: str | Path, ir_name: str | Path) -> None:
-    """Say once a folder that of a pair of one size, such as after half a turn, one image was turned."""
+    """Say once a folder that one image of a pair was turned."""
     folder = Path(vi_name).parent
     if folder not in _NOTICED and (turn := _turn(vi_name, ir_name)):
         _NOTICED.add(folder)

@@ -8,87 +8,52 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mmfusion.registry import TRANSFORMS
+from mmfusion.registry import TRANSFORMS, is_a
+from mmfusion.utils.configs import walk
+
+
+def _of(**names: str) -> set[str]:
+    """Write the library before each name of a transform."""
+    return {f'{library}.{name}' for library, listed in names.items() for name in listed.split()}
+
 
 # Transforms are named by the library whose code they are, whatever the scope that a config finds them in.
-LOADERS = {'mmcv.LoadImageFromFile'}
-PACKERS = {'mmseg.PackSegInputs', 'mmdet.PackDetInputs'}
-ANNOTATIONS = {'mmcv.LoadAnnotations', 'mmseg.LoadAnnotations', 'mmdet.LoadAnnotations'}
+LOADERS = _of(mmcv='LoadImageFromFile')
+PACKERS = _of(mmseg='PackSegInputs', mmdet='PackDetInputs')
+ANNOTATIONS = _of(mmcv='LoadAnnotations', mmseg='LoadAnnotations', mmdet='LoadAnnotations')
 
 # They do not touch the image.
-NEUTRAL = {'mmdet.FilterAnnotations', 'mmseg.GenerateEdge'}
+NEUTRAL = _of(mmdet='FilterAnnotations', mmseg='GenerateEdge')
 
 # They change colours, and raise, do nothing or alter the infrared channel where there are four.
-PHOTOMETRIC = {
-    'mmcv.RandomGrayscale',
-    'mmseg.AdjustGamma',
-    'mmseg.CLAHE',
-    'mmseg.PhotoMetricDistortion',
-    'mmdet.AutoContrast',
-    'mmdet.Brightness',
-    'mmdet.Color',
-    'mmdet.Contrast',
-    'mmdet.Equalize',
-    'mmdet.Invert',
-    'mmdet.PhotoMetricDistortion',
-    'mmdet.Posterize',
-    'mmdet.Sharpness',
-    'mmdet.Solarize',
-    'mmdet.SolarizeAdd',
-    'mmdet.YOLOXHSVRandomAug',
-}
+PHOTOMETRIC = _of(
+    mmcv='RandomGrayscale',
+    mmseg='AdjustGamma CLAHE PhotoMetricDistortion',
+    mmdet='AutoContrast Brightness Color Contrast Equalize Invert PhotoMetricDistortion Posterize Sharpness Solarize '
+    'SolarizeAdd YOLOXHSVRandomAug',
+)
 
 # They move pixels, and make or fill images of three channels: with four they raise, or the infrared border becomes 0.
-THREE_CHANNELS = {
-    'mmseg.RandomCutOut',
-    'mmdet.CachedMixUp',
-    'mmdet.CachedMosaic',
-    'mmdet.CutOut',
-    'mmdet.Expand',
-    'mmdet.MixUp',
-    'mmdet.Mosaic',
-    'mmdet.RandomAffine',
-    'mmdet.RandomCenterCropPad',
-    'mmdet.Rotate',
-    'mmdet.ShearX',
-    'mmdet.ShearY',
-    'mmdet.TranslateX',
-    'mmdet.TranslateY',
-}
+THREE_CHANNELS = _of(
+    mmseg='RandomCutOut',
+    mmdet='CachedMixUp CachedMosaic CutOut Expand MixUp Mosaic RandomAffine RandomCenterCropPad Rotate ShearX ShearY '
+    'TranslateX TranslateY',
+)
 
 # Of those, what takes float32 only.
-FLOATS = {'mmdet.RandomCenterCropPad'}
+FLOATS = _of(mmdet='RandomCenterCropPad')
 
 # They move pixels and treat any number of channels alike. Fill values and the backend are looked at apart.
-ANY_CHANNELS = {
-    'mmcv.CenterCrop',
-    'mmcv.Pad',
-    'mmcv.RandomChoiceResize',
-    'mmcv.RandomFlip',
-    'mmcv.RandomResize',
-    'mmcv.Resize',
-    'mmseg.RandomCrop',
-    'mmseg.RandomFlip',
-    'mmseg.RandomMosaic',
-    'mmseg.RandomRotFlip',
-    'mmseg.RandomRotate',
-    'mmseg.Resize',
-    'mmseg.ResizeShortestEdge',
-    'mmseg.ResizeToMultiple',
-    'mmdet.FixScaleResize',
-    'mmdet.FixShapeResize',
-    'mmdet.MinIoURandomCrop',
-    'mmdet.Pad',
-    'mmdet.RandomCrop',
-    'mmdet.RandomFlip',
-    'mmdet.RandomShift',
-    'mmdet.Resize',
-    'mmdet.ResizeShortestEdge',
-}
+ANY_CHANNELS = _of(
+    mmcv='CenterCrop Pad RandomChoiceResize RandomFlip RandomResize Resize',
+    mmseg='RandomCrop RandomFlip RandomMosaic RandomRotFlip RandomRotate Resize ResizeShortestEdge ResizeToMultiple',
+    mmdet='FixScaleResize FixShapeResize MinIoURandomCrop Pad RandomCrop RandomFlip RandomShift Resize '
+    'ResizeShortestEdge',
+)
 GEOMETRIC = THREE_CHANNELS | ANY_CHANNELS
 
 # They run other transforms, given as `transforms`.
-COMPOSITES = {'mmcv.RandomApply', 'mmcv.RandomChoice', 'mmcv.TestTimeAug', 'mmdet.RandomOrder'}
+COMPOSITES = _of(mmcv='RandomApply RandomChoice TestTimeAug', mmdet='RandomOrder')
 
 # Only these move every map in `seg_fields`; the others know `gt_seg_map` alone, or nothing.
 MOVE_SEG_FIELDS = {name for name in GEOMETRIC if name.startswith('mmseg.')}
@@ -155,21 +120,14 @@ def adapt_pipeline(
 
 
 def _packers_library(pipeline: Mapping | Sequence) -> str | None:
-    """``'mmseg'`` or ``'mmdet'`` where the pipeline (lists and dicts) holds the packer of one of them, or None."""
-    if isinstance(pipeline, Mapping):
-        for packer in PACKERS:
-            library, _, name = packer.partition('.')
-            if pipeline.get('type') in (name, packer):
-                return library
-        pipeline = pipeline.get('transforms', ())
-    if not isinstance(pipeline, Mapping) and not isinstance(pipeline, Sequence):
-        return None
-    parts = [pipeline] if isinstance(pipeline, Mapping) else pipeline
-    return next((found for part in parts if (found := _packers_library(part))), None)
+    """``'mmseg'`` or ``'mmdet'``, whose packer a pipeline holds, or None."""
+    types = [part.get('type') for _, part in walk(pipeline) if isinstance(part, Mapping)]
+    named = {name: packer.partition('.')[0] for packer in PACKERS for name in (packer, packer.partition('.')[2])}
+    return next((named[kind] for kind in types if isinstance(kind, str) and kind in named), None)
 
 
 def _plain(cfg: Any) -> Any:
-    """A copy in plain dicts and lists: mmengine's ConfigDict would write its scope into them."""
+    """Copy to plain dicts and lists, without mmengine's scope."""
     if isinstance(cfg, Mapping):
         return {key: _plain(value) for key, value in cfg.items()}
     if isinstance(cfg, list | tuple):
@@ -184,7 +142,7 @@ def _as_list(cfg: Mapping | Sequence | None, default: Mapping | Sequence) -> lis
 
 
 class _Adapter:
-    """One run of :func:`adapt_pipeline`, which goes through the transforms in the order in which they will run."""
+    """One run of :func:`adapt_pipeline`, in the order of the transforms."""
 
     def __init__(
         self,
@@ -203,7 +161,7 @@ class _Adapter:
         self.masks = ''  # where masks are loaded: what to do about it
 
     def sequence(self, pipeline: Mapping | Sequence) -> list:
-        """Adapt a list of transforms, or of lists of them (``RandomChoice``, ``TestTimeAug``)."""
+        """Adapt a list of transforms, or of lists of them."""
         adapted = []
         for cfg in [pipeline] if isinstance(pipeline, Mapping) else pipeline:
             if isinstance(cfg, Mapping):
@@ -242,7 +200,7 @@ class _Adapter:
         )
 
     def _resolve(self, cfg: dict) -> tuple[dict, str]:
-        """``cfg`` with its library before the type, and its name in the tables."""
+        """``cfg`` with its library before the type, and its table name."""
         kind, scope = cfg['type'], cfg.pop('_scope_', None) or self.scope
         cfg['type'], cls = self._named(kind, scope)
         if 'resize_type' in inspect.signature(cls).parameters:
@@ -288,6 +246,7 @@ class _Adapter:
             if key not in ('type', 'imdecode_backend', 'to_float32')
             and value is not None
             and value != without_effect.get(key)
+            and value not in ({'backend': 'local'}, {'backend': 'disk'})
         ]
         if lost and not self.own_load:
             raise ValueError(
@@ -298,11 +257,12 @@ class _Adapter:
         return _plain(self.load)
 
     def _look_for_masks(self, cfgs: Sequence[dict]) -> None:
+        rendering, loading = map(self._class, ('mmfusion.RenderSyntheticPair', 'mmfusion.LoadSaliencyMasks'))
         for cfg in cfgs:
-            if cfg['type'] == 'mmfusion.RenderSyntheticPair' and cfg.get('with_masks', True):
-                self.masks = self.masks or 'give mmfusion.RenderSyntheticPair with_masks=False'
-            elif cfg['type'] == 'mmfusion.LoadSaliencyMasks':
-                self.masks = self.masks or 'take mmfusion.LoadSaliencyMasks out of this pipeline'
+            if is_a(cfg, TRANSFORMS, rendering) and cfg.get('with_masks', True):
+                self.masks = self.masks or f'give {cfg["type"]} with_masks=False'
+            elif is_a(cfg, TRANSFORMS, loading):
+                self.masks = self.masks or f'take {cfg["type"]} out of this pipeline'
 
     def _packing(self, cfg: dict) -> dict:
         from .formatting import META_KEYS
@@ -320,7 +280,8 @@ class _Adapter:
         for option in ('with_mask', 'with_keypoints'):
             if cfg.get(option):
                 raise ValueError(
-                    f'{cfg["type"]}: {option}=True, but mmfusion.PackFusionInputs does not pack what it loads.'
+                    f'{cfg["type"]}: {option}=True, but mmfusion.PackFusionInputs does not pack what it loads. '
+                    f'Set {option}=False, and take heads that need it out of the model.'
                 )
         if self.annotations is not None:
             return _plain(self.annotations)

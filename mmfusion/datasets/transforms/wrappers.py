@@ -113,7 +113,7 @@ class ForEachModality(BaseTransform):
         return vi
 
     def _part(self, results: dict, infrared: bool, duplicate: bool) -> dict:
-        """One modality of ``results`` as three channels, and of the samples that are to be mixed in."""
+        """One modality as three channels, and of samples to be mixed in."""
         pair = _pair(results, 'ForEachModality')
         del results['img']
         mixed = results.pop('mix_results', None)

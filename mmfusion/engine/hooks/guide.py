@@ -2,11 +2,12 @@
 
 import torch
 from mmengine.hooks import Hook
+from mmengine.model import PretrainedInit
 from torch import nn
 
 from mmfusion.models.checkpoint import unwrap
 from mmfusion.models.freezing import named_parts
-from mmfusion.registry import HOOKS
+from mmfusion.registry import HOOKS, WEIGHT_INITIALIZERS, is_a
 from mmfusion.utils.checkpoint import read_checkpoint
 
 
@@ -65,13 +66,9 @@ class GuideHook(Hook):
     def before_train_iter(self, runner, batch_idx, data_batch=None):
         """Look at who trains whom in this step."""
         model = unwrap(runner.model)
-        if (
-            self._source
-            or self._warned
-            or self._learns(model)
-            or not model.loss_weights['task']
-            or model.fuser_is_frozen
-        ):
+        if self._source or self._warned or self._learns(model):
+            return
+        if not model.loss_weights['task'] or model.fuser_is_frozen:
             return
         heads = ', '.join(sorted({name.rpartition('.')[0] for name in self._guide}))
         found = f'{heads} has random weights and does not learn in this stage, but guides the fuser (task weight '
@@ -99,7 +96,7 @@ class GuideHook(Hook):
         return model.loss_weights['task'] > 0 and all(p.requires_grad for p in self._guide.values())
 
     def _candidates(self, model):
-        """(file, state dict with the names of the model) of every checkpoint that may have given the guide its values."""
+        """Checkpoints that may have given the guide its values, and their states."""
         if self._loaded:
             yield self._loaded
         file = model.checkpoints.get(model.task_name)
@@ -110,7 +107,7 @@ class GuideHook(Hook):
                 continue
             configs = getattr(module, 'init_cfg', None) or []
             for config in configs if isinstance(configs, list | tuple) else [configs]:
-                if str(config.get('type')).rpartition('.')[2] in ('Pretrained', 'PretrainedInit'):
+                if is_a(config, WEIGHT_INITIALIZERS, PretrainedInit):
                     yield config['checkpoint'], _below(path, _stripped(config))
 
     def _holds(self, state):

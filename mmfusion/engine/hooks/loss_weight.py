@@ -90,7 +90,7 @@ def _checked(phases, place):
 
 
 def _find(model, place):
-    """The object or dict that holds a weight, and the weight's name in it."""
+    """The owner of a weight, and the weight's name in it."""
     owner = unwrap(model)
     *path, last = place.split('.')
     for step in path:

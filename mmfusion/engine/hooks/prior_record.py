@@ -29,11 +29,7 @@ class PriorRecordHook(Hook):
         checkpoint['meta']['priors'] = prior_records(runner.model)
 
     def after_load_checkpoint(self, runner, checkpoint):
-        """Compare.
-
-        Raises:
-            CheckpointError: If the prior is another one.
-        """
+        """Compare; a ``CheckpointError`` names a prior that is another one."""
         resume = runner._resume
         if resume or not self.allow_other:
             check_priors(

@@ -5,6 +5,7 @@ import random
 
 import numpy as np
 import torch
+from mmengine.dataset import RepeatDataset
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
@@ -58,7 +59,7 @@ class ReproducibleEpochHook(Hook):
         inner = getattr(dataset, 'datasets', None) or [d for d in [getattr(dataset, 'dataset', None)] if d is not None]
         for d in inner:
             self._tell(d, runner)
-        if type(dataset).__name__ == 'RepeatDataset' and runner.epoch == 0:
+        if isinstance(dataset, RepeatDataset) and runner.epoch == 0:
             runner.logger.warning(
                 'RepeatDataset gives the same augmentation for each repetition of a sample within an epoch, because the '
                 'augmentation is a function of (seed, epoch, sample). Train more epochs instead.'

@@ -59,7 +59,10 @@ class StagedTrainingHook(Hook):
         self._current = None
 
     def before_train_iter(self, runner, batch_idx, data_batch=None):
-        """Enter the stage of the epoch or iteration. Loops turn on training mode after ``before_train_epoch``."""
+        """Enter the stage of the epoch or iteration.
+
+        Loops turn on training mode after ``before_train_epoch``.
+        """
         progress = runner.epoch if self.by_epoch else runner.iter
         stage = next((k for k, s in enumerate(self.stages[:-1]) if progress < s['end']), len(self.stages) - 1)
         if stage != self._current:
@@ -94,13 +97,13 @@ class StagedTrainingHook(Hook):
 
 
 def _forget_losses(scalars):
-    """Drop losses of the stage before from the log, where they would stand with their last mean."""
+    """Drop losses of the stage before from the log."""
     for name in [n for n in scalars if n.startswith('train/') and 'loss' in n]:
         del scalars[name]
 
 
 def _restart(part, optim_wrapper):
-    """Give a part new random weights, and forget the optimizer's state of its parameters."""
+    """Give a part new random weights, and its optimizer no memory."""
     for module in part.modules():
         if hasattr(module, 'reset_parameters'):
             module.reset_parameters()
@@ -118,7 +121,7 @@ def _fusers(model):
 
 
 def _check_stage(stage, fuser):
-    """Refuse a phase that is no method of the network, and names that are no losses."""
+    """Refuse a phase or losses that the fuser does not have."""
     phase, unknown = stage.get('phase'), sorted(set(stage.get('losses') or ()) - set(fuser.losses))
     if phase and not callable(getattr(fuser.network, phase, None)):
         raise ValueError(f'stages: phase {phase!r} is no method of {type(fuser.network).__name__}')

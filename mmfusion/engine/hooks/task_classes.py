@@ -1,4 +1,4 @@
-"""A check that the classes of the data are those of the task model."""
+"""A check that the data's classes are the task model's."""
 
 from mmengine.hooks import Hook
 
@@ -8,7 +8,7 @@ from mmfusion.registry import HOOKS
 
 @HOOKS.register_module()
 class TaskClassesHook(Hook):
-    """Compare ``num_classes`` of stock heads with the datasets' classes, before each loop.
+    """Compare stock heads' ``num_classes`` with the datasets', before each loop.
 
     A head with too many classes trains without a word; one with too few stops in the loss, on a GPU with an assertion that
     names nothing.

@@ -1,14 +1,16 @@
-"""Optimizer wrappers: one for each module of a model, and mixed precision where there is no GPU."""
+"""Optimizer wrappers: one a module, and mixed precision without a GPU."""
 
 from contextlib import contextmanager
+from inspect import signature
 
 import torch
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
-from mmengine.optim import OptimWrapper, OptimWrapperDict
+from mmengine.optim import AmpOptimWrapper, OptimWrapper, OptimWrapperDict, build_optim_wrapper
 from torch import nn
 
-from mmfusion.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS
+from mmfusion.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, is_a
+from mmfusion.utils.configs import walk
 
 
 @OPTIM_WRAPPERS.register_module()
@@ -61,8 +63,6 @@ class ModuleOptimWrapperConstructor:
         return OptimWrapperDict(**{name: self._build(name, part) for name, part in parts.items()})
 
     def _build(self, name, part):
-        from mmengine.optim import build_optim_wrapper
-
         config = self.configs.get(name) or (self.configs.get('discriminators') if name != 'fuser' else None)
         if config is None:
             raise KeyError(f'optim_wrapper: no entry for {name!r}. Expected {name}=dict(optimizer=dict(type=…, lr=…)).')
@@ -96,19 +96,18 @@ def use_amp(optim_wrapper: dict) -> None:
 
 
 def without_amp(optim_wrapper: dict) -> None:
-    """Write ``OptimWrapper`` for ``AmpOptimWrapper`` where there is no GPU.
+    """Write ``OptimWrapper`` for ``AmpOptimWrapper`` where there is no GPU, in place.
 
     Stock models are written for GPUs. The log says what was replaced; for mixed precision on a CPU see :func:`use_amp`.
-
-    Args:
-        optim_wrapper: A config of an optimizer wrapper, or one per module.
     """
-    if torch.cuda.is_available() or not isinstance(optim_wrapper, dict):
-        return
-    if str(optim_wrapper.get('type')).rpartition('.')[2] == 'AmpOptimWrapper':
-        optim_wrapper['type'] = 'OptimWrapper'
-        for option in ('loss_scale', 'dtype', 'use_fsdp'):
-            optim_wrapper.pop(option, None)
-        print_log('The config trains by AmpOptimWrapper, which needs a GPU: using OptimWrapper, in float32.', 'current')
-    for value in optim_wrapper.values():
-        without_amp(value)
+    wrappers = [part for _, part in walk(optim_wrapper) if isinstance(part, dict) and 'optimizer' in part]
+    for config in [] if torch.cuda.is_available() else wrappers:
+        if is_a(config, OPTIM_WRAPPERS, AmpOptimWrapper):
+            kind = OPTIM_WRAPPERS.get(config['type']) if isinstance(config['type'], str) else config['type']
+            config['type'] = 'OptimWrapper'
+            for cls in (cls for cls in kind.__mro__ if issubclass(cls, AmpOptimWrapper)):
+                for option in signature(cls).parameters.keys() - signature(OptimWrapper).parameters.keys():
+                    config.pop(option, None)
+            print_log(
+                f'The config trains by {kind.__name__}, which needs a GPU: using OptimWrapper, in float32.', 'current'
+            )

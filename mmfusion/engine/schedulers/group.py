@@ -1,4 +1,4 @@
-"""mmengine's learning rate schedules, for some parameter groups of an optimizer instead of all.
+"""mmengine's learning rate schedules, for some parameter groups alone.
 
 A group is known by its ``group``, which the optimizer's ``paramwise_cfg`` gives it::
 
@@ -19,10 +19,7 @@ from mmfusion.registry import PARAM_SCHEDULERS
 class OfGroups:
     """Confine a schedule of mmengine, the next base, to some groups.
 
-    Args:
-        optimizer (OptimWrapper | Optimizer): Its groups have ``group``, or none.
-        groups (str | Sequence[str]): Which groups are scheduled; the others keep their values.
-        *args, **kwargs: Those of the schedule.
+    ``groups`` names which of the optimizer's are scheduled; the others keep their values.
 
     Raises:
         ValueError: If the optimizer has no group of such a name.

@@ -57,7 +57,7 @@ def prepare(
 
 
 def _range_of(image: Tensor, data_range: float | None) -> float:
-    """The value that white has in an image: as given, if its values can have it, or that of uint8."""
+    """The value of white: as given, if possible, or uint8's."""
     if image.dtype == torch.uint8:
         if data_range == 1:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""Image feature metrics: contrast, gradients, and how much of the sources' edges arrives in the fused image.
+"""Image feature metrics: contrast, gradients, and the sources' edges kept.
 
 All take ``fused``, ``ir`` and ``vi``, N×1×H×W each (uint8; floating point with ``data_range=255`` or ``data_range=1``), or
 ``fused`` alone, and return N float64 values. ``protocol`` says which public code is followed where they differ; ``shared``
@@ -70,7 +70,10 @@ def average_gradient(fused: Tensor, *, data_range: float | None = None) -> Tenso
 
 
 def _extrapolated(x: Tensor) -> Tensor:
-    """One pixel more on each side, on a straight line: central differences there are the image's one-sided ones."""
+    """One pixel more on each side, on a straight line.
+
+    Central differences there are the image's one-sided ones.
+    """
     x = F.pad(x, (1, 1, 1, 1), mode='replicate')
     for dim in (-2, -1):
         for border, inner in ((0, 2), (-1, -3)):
@@ -139,7 +142,7 @@ def _sobel_sum(padded: Tensor) -> Tensor:
 
 
 def _strength_and_angle(padded: Tensor) -> tuple[Tensor, Tensor]:
-    """Gradient strength and orientation in (−π/2, π/2] as Q_ABF wants them, of an image with zeros around it."""
+    """Gradient strength and orientation as Q_ABF wants them, zeros around."""
     # MATLAB's conv2 turns the kernel round: both responses change their sign, and the orientation does not.
     sx, sy = sobel(padded)
     # No response across is +π/2, whatever the sign of the other and also where it is zero (0 / 0).
@@ -191,7 +194,7 @@ def _qabf_sums(padded: Sequence[Tensor], equal: float) -> Tensor:
 
 
 def _edges(padded: Tensor) -> tuple[Tensor, Tensor]:
-    """Strength and orientation of an image's edges after Petrović: Sobel over 8, of an image that has its border."""
+    """Edges' strength and orientation after Petrović: Sobel over 8."""
     across, down = sobel(padded)
     # 0 / 0 is an orientation of 0.
     angle = torch.atan(across / down).nan_to_num_(nan=0.0)
@@ -199,7 +202,7 @@ def _edges(padded: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _preservation(one: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor]) -> Tensor:
-    """How alike the edges of two images are, pixel by pixel; the same whichever comes first."""
+    """How alike two images' edges are, pixel by pixel; symmetric."""
     (g_1, a_1), (g_2, a_2) = one, other
     # 0 / 0 where both are flat.
     strength = torch.minimum(g_1, g_2).div_(torch.maximum(g_1, g_2)).nan_to_num_(nan=0.0)
@@ -213,7 +216,7 @@ def _edge_weights(strength: Tensor) -> Tensor:
 
 
 class _EdgeSums(NamedTuple):
-    """Weighted edges of two images and what a third one did with them, as sums over the pixels.
+    """Weighted edges of two images, and what a third one kept.
 
     The sources' edges are kept, or else lost where a source's edge is the stronger one, or else count as artefacts.
     """
@@ -224,7 +227,7 @@ class _EdgeSums(NamedTuple):
 
 
 def _petrovic(_: Shared, fused: Tensor, ir: Tensor, vi: Tensor) -> tuple[_EdgeSums, _EdgeSums]:
-    """Petrović's sums of one image; and those in the order of the public code, infrared image first, for ``'tang'``."""
+    """Petrović's sums of one image; and in ``'tang'``'s order."""
     padded = [F.pad(x, (1, 1, 1, 1), mode='reflect') for x in (fused, ir, vi)]
     sums = strip_sums(_petrovic_sums, padded, 2)
     return _EdgeSums(*sums[:3]), _EdgeSums(*sums[3:])

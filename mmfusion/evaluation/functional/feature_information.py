@@ -1,4 +1,4 @@
-"""FMI: feature mutual information, by the public Fast-FMI definition, without a loop over pixels or cells.
+"""FMI by the public Fast-FMI definition, without a loop over pixels.
 
 In every 3×3 window the nine feature values, read column by column and scaled to sum one, are taken as a distribution
 over the positions 1…9. The joint distribution of two windows is a mixture ``φ U + (1 − φ) p q`` of the comonotone one
@@ -88,7 +88,7 @@ def feature_mutual_information(
 
 
 def _windows(maps: Tensor) -> Tensor:
-    """S×H×W feature maps → 9×S×P values of their 3×3 windows, less each window's least, float32.
+    """S×H×W maps → 9×S×P values of 3×3 windows, less their least.
 
     The P windows go row by row, their values column by column. The difference is taken in the maps' precision; what
     follows needs no more than single.
@@ -99,7 +99,7 @@ def _windows(maps: Tensor) -> Tensor:
 
 
 def _equal_windows(maps: Tensor) -> Tensor:
-    """1 where a 3×3 window of a source's map (S − 1 of them) equals that of the first map, (S−1)×P float32."""
+    """1 where a source's 3×3 window equals the first map's: (S−1)×P."""
     same = indicator(torch.eq, maps[1:], maps[:1].expand_as(maps[1:]))
     same = same[:, :-2] * same[:, 1:-1] * same[:, 2:]
     return (same[..., :-2] * same[..., 1:-1] * same[..., 2:]).flatten(1).float()
@@ -114,7 +114,7 @@ def _p_log_p(x: Tensor) -> Tensor:
 
 
 def _merged_steps(p: Tensor, reverse: Tensor) -> Tensor:
-    """Merge the steps of the first distribution with those of each source, which is reversed where ``reverse`` is 1.
+    """Merge the first distribution's steps with each source's, perhaps reversed.
 
     Args:
         p: 9×S×P distributions.
@@ -137,11 +137,11 @@ def _merged_steps(p: Tensor, reverse: Tensor) -> Tensor:
 
 
 def _cells(steps: Tensor) -> tuple[Tensor, Tensor]:
-    """Masses of the 17 cells between neighbours of 0, the merged steps, and 1, and the products ``p_i q_j`` there.
+    """Masses and products ``p_i q_j`` of the 17 cells between steps.
 
-    A step ends a position, whose length reaches back to the last step of the same distribution. The two positions that
-    meet in a cell are the one that the cell's second step ends, and the one that the next step of the other
-    distribution ends; 1 is a step of both.
+    The cells lie between neighbours of 0, the merged steps, and 1. A step ends a position, whose length reaches back to the
+    last step of the same distribution. The two positions that meet in a cell are the one that the cell's second step ends,
+    and the one that the next step of the other distribution ends; 1 is a step of both.
 
     Args:
         steps: 16×K×P of :func:`_merged_steps`.
@@ -238,7 +238,7 @@ def _similarity(*maps):
 
 
 def _window_sum(maps: Tensor) -> Tensor:
-    """Sum of the values of all windows of S×H×W maps, a stretch of rows at a time, by tensor operations."""
+    """Sum the values of S×H×W maps' windows, by tensor operations."""
     height, width = maps.shape[1] - 2, maps.shape[2] - 2
     rows = max(1, _CHUNK * torch.get_num_threads() // width)
     strips = (maps[:, top : top + rows + 2] for top in range(0, height, rows))
@@ -246,7 +246,7 @@ def _window_sum(maps: Tensor) -> Tensor:
 
 
 def _binary_similarity(*maps):
-    """FMI of H×W binary maps: each of the few distinct pairs of windows is computed once."""
+    """FMI of binary maps: each distinct pair of windows once."""
     counts = strip_sums(_pair_counts, maps, 2)
     pairs = counts.nonzero()[:, 0]
     codes = torch.stack([pairs // 512, pairs % 512])
@@ -256,20 +256,20 @@ def _binary_similarity(*maps):
 
 
 def _pair_counts(*maps):
-    """How often each pair of a window of the fused image and one of a source occurs, 512² counts."""
+    """How often windows of both images meet, 512² counts."""
     fused, *sources = (_window_code(x) for x in maps)
     return torch.bincount(torch.cat([fused * 512 + source for source in sources]), minlength=512 * 512)
 
 
 def _window_code(x: Tensor) -> Tensor:
-    """H×W binary map → the nine values of each 3×3 window as the bits of a number, column by column, int64."""
+    """Each 3×3 window of a binary map as the bits of a number."""
     x = x.int()
     columns = x[:-2] + 2 * x[1:-1] + 4 * x[2:]
     return (columns[:, :-2] + 8 * columns[:, 1:-1] + 64 * columns[:, 2:]).flatten().long()
 
 
 def _edge(x: Tensor) -> Tensor:
-    """MATLAB's ``edge`` with its defaults: Sobel over 8, threshold 2 × the RMS strength, thinned along the gradient."""
+    """MATLAB's ``edge``: Sobel over 8, threshold 2 × RMS, thinned."""
     padded = F.pad(x[None, None], (1, 1, 1, 1), mode='replicate')[0, 0]
     strength = strip_map(lambda strip: sum(g.square_() for g in _edge_gradients(strip)), [padded], 2)
     threshold = 4 * strength.mean()
@@ -284,7 +284,7 @@ def _edge_gradients(padded: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _thinned(padded: Tensor, around: Tensor, threshold: Tensor) -> Tensor:
-    """Where an edge is, from the image and the edges' strengths, both with their border."""
+    """Where an edge is, from image and strengths with border."""
     gx, gy = _edge_gradients(padded)
     strength = around[1:-1, 1:-1]
     left, right, up, down = around[1:-1, :-2], around[1:-1, 2:], around[:-2, 1:-1], around[2:, 1:-1]
@@ -300,7 +300,7 @@ def _gradient(x: Tensor) -> Tensor:
 
 
 def _dct_rows(x: Tensor) -> Tensor:
-    """Orthonormal DCT-II of the last dimension, through one real FFT of the same length (Makhoul 1980)."""
+    """Orthonormal DCT-II of rows, through one real FFT (Makhoul 1980)."""
     length = x.shape[-1]
     spectrum = torch.fft.rfft(torch.cat([x[..., ::2], x[..., 1::2].flip(-1)], dim=-1))
     angle = torch.arange(spectrum.shape[-1], dtype=x.dtype, device=x.device) * (-torch.pi / (2 * length))
@@ -316,7 +316,7 @@ def _dct(x: Tensor) -> Tensor:
 
 
 def _dwt_rows(x: Tensor, taps: Sequence[Tensor]) -> list[Tensor]:
-    """One level of the wavelet transform of an H×W map's rows, borders mirrored: a band per filter, W′×H each."""
+    """One wavelet level of rows, borders mirrored: bands W′×H."""
     length, count = x.shape[-1], len(taps[0])
     # MATLAB keeps every second value of the convolution, from the second.
     index = torch.arange(2 - count, length + count - 1, device=x.device) % (2 * length)

@@ -31,14 +31,14 @@ _BLOCK = 8
 
 
 def _band(taps: Tensor, step: int) -> Tensor:
-    """Matrix whose product with a column of pixels is ``_BLOCK`` values of its correlation with ``taps``, ``step`` apart."""
+    """Matrix that correlates a column of pixels with ``taps``, ``_BLOCK`` values."""
     # The taps with zeros behind them, again and again, in lines that are `step` shorter than that.
     width = step * (_BLOCK - 1) + len(taps)
     return F.pad(taps, (0, width + step - len(taps))).repeat(_BLOCK)[: _BLOCK * width].view(_BLOCK, width)
 
 
 def _correlate_and_transpose(x: Tensor, band: Tensor, step: int) -> Tensor:
-    """Correlate the rows of an H×W plane with the K taps of a band, inside the plane: ⌈(W−K+1)/step⌉×H."""
+    """Correlate a plane's rows with a band, inside: ⌈(W−K+1)/step⌉×H."""
     reach = band.shape[1] - step * (_BLOCK - 1)
     out = x.new_empty((x.shape[1] - reach) // step + 1, x.shape[0])
     blocks, rest = divmod(len(out), _BLOCK)
@@ -53,7 +53,7 @@ def _correlate_and_transpose(x: Tensor, band: Tensor, step: int) -> Tensor:
 
 
 def filter_rows(x: Tensor, taps: Tensor, step: int = 1) -> Tensor:
-    """Correlate the rows of an H×W plane with K ``taps`` and transpose: every ``step``-th result, ⌈(W−K+1)/step⌉×H."""
+    """Correlate a plane's rows with ``taps``, transposed: ⌈(W−K+1)/step⌉×H."""
     return _correlate_and_transpose(x, _band(taps.to(x), step), step)
 
 

@@ -1,4 +1,4 @@
-"""Information metrics: what the grey levels of the images say of each other.
+"""Information metrics: what the images' grey levels say of each other.
 
 All take ``fused``, ``ir`` and ``vi``, N×1×H×W each (uint8; floating point with ``data_range=255`` or ``data_range=1``), or
 ``fused`` alone, and return N float64 values. ``protocol`` says which public code is followed where they differ; ``shared``

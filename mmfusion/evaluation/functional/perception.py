@@ -25,7 +25,7 @@ VIF_WINDOWS = (17, 9, 5, 3)
 
 
 def _log2_sum(x: Tensor) -> Tensor:
-    """``Σ log2 x`` of numbers from 1 to 1e30: one logarithm for the product of eight, whose memory is used."""
+    """``Σ log2 x`` of numbers from 1 to 1e30, eight a logarithm."""
     eighth = x.numel() // 8
     rest, x = x.flatten()[8 * eighth :], x.flatten()[: 8 * eighth].view(8, eighth)
     for half in (4, 2, 1):
@@ -34,7 +34,7 @@ def _log2_sum(x: Tensor) -> Tensor:
 
 
 def _vif_terms(var_s: Tensor, var_f: Tensor, cov: Tensor, sigma_noise: float, eps: float = 1e-10) -> list[Tensor]:
-    """Numerator and denominator of one source at one scale, from local variances and the covariance."""
+    """Numerator and denominator of one source at one scale."""
     # A flat source patch tells nothing; and where the gain is not positive, the noise does not matter either.
     var_s = F.threshold(var_s, eps, 0)
     gain = (cov / (var_s + eps)).clamp_(min=0)
@@ -85,7 +85,7 @@ def _vif_sum(images: Sequence[Tensor], sigma_noise: float) -> Tensor:
 
 
 def _vif_scale(images: Sequence[Tensor], taps: Tensor, sigma_noise: float) -> Tensor:
-    """Numerator and denominator of the infrared, then of the visible image at one scale."""
+    """Numerators and denominators, infrared then visible, at one scale."""
     _, cov = local_moments(images, taps)
     var_f = cov(0, 0).clamp_(min=0)
     terms = [_vif_terms(cov(k, k).clamp_(min=0), var_f, cov(k, 0), sigma_noise) for k in (1, 2)]
@@ -134,7 +134,7 @@ def _viff_sum(images: Sequence[Tensor], sigma_noise: float) -> Tensor:
 
 
 def _viff_scale(images: Sequence[Tensor], taps: Tensor, sigma_noise: float) -> Tensor:
-    """Kept and whole information at one scale, of the source with the lower gain at each pixel."""
+    """Kept and whole information at one scale, by lower gain."""
     _, cov = local_moments(images, taps)
     var_f = cov(0, 0).clamp_(min=0)
     ir, vi = (_viff_source(cov(k, k).clamp_(min=0), var_f, cov(k, 0)) for k in (1, 2))
@@ -146,7 +146,7 @@ def _viff_scale(images: Sequence[Tensor], taps: Tensor, sigma_noise: float) -> T
 
 
 def _viff_source(var_s: Tensor, var_f: Tensor, cov: Tensor, eps: float = 1e-10) -> tuple[Tensor, Tensor, Tensor]:
-    """Gain, 0 where it is negative, local variance and residual of one source at one scale."""
+    """Gain (0 or more), local variance and residual of a source."""
     # Neither a flat source nor a flat fused image has a gain.
     gain = (cov / (var_s + eps)).mul_((var_s >= eps) & (var_f >= eps)).clamp_(min=0)
     # Without a gain, the whole of the fused image is residual, and does not matter.
@@ -155,7 +155,7 @@ def _viff_source(var_s: Tensor, var_f: Tensor, cov: Tensor, eps: float = 1e-10) 
 
 
 def _stretch(_: Shared, x: Tensor) -> Tensor:
-    """Z. Liu's ``normalize1``: darkest to 0, brightest to 255, rounded; NaN for a constant image that is not black."""
+    """Z. Liu's ``normalize1``, rounded; NaN for a constant image, not black."""
     low, high = x.aminmax()
     if high == 0:
         return x
@@ -164,7 +164,7 @@ def _stretch(_: Shared, x: Tensor) -> Tensor:
 
 
 def _gains(image: Tensor, scale: float, response: Callable[[Tensor], Tensor]) -> Tensor:
-    """Gains of a contrast sensitivity, for the ``rfft2`` of images like this one.
+    """Gains of a contrast sensitivity, for the ``rfft2`` of an image.
 
     Args:
         image: 1×1×H×W.
@@ -257,7 +257,7 @@ def qcv(
 
 
 def _blocks(x: Tensor) -> Tensor:
-    """Mean of each 16×16 block, zeros beyond the border: 1×1×H×W → rows × columns of blocks."""
+    """Mean of each 16×16 block, zeros beyond the border."""
     height, width = x.shape[-2:]
     x = F.pad(x, (0, -width % 16, 0, -height % 16))[0, 0]
     return x.unflatten(0, (-1, 16)).sum(1).unflatten(1, (-1, 16)).sum(2).div_(256)

@@ -1,4 +1,4 @@
-"""Correlation and structure metrics: how alike the fused image and its sources are.
+"""Correlation and structure metrics: how alike fused image and sources are.
 
 All take ``fused``, ``ir`` and ``vi``, N×1×H×W each (uint8; floating point with ``data_range=255`` or ``data_range=1``), or
 ``fused`` alone, and return N float64 values. ``protocol`` says which public code is followed where they differ; ``shared``
@@ -19,7 +19,7 @@ from .strips import strip_map, strip_sums
 
 
 def _correlation(a: Tensor, *b) -> Tensor:
-    """Pearson's correlation of an image with another, or with the difference of two; NaN where one of them is constant."""
+    """Pearson's correlation with an image or a difference; NaN if constant."""
     means = [x.mean() for x in (a, *b)]
 
     def sums(*strips):
@@ -272,7 +272,7 @@ def _mef_ms_ssim(images: Sequence[Tensor]) -> Tensor:
 
 
 def _ms_ssim(images: Sequence[Tensor]) -> Tensor:
-    """The similarities to both sources, multiplied over the scales, summed over the sources."""
+    """Similarities multiplied over the scales, summed over the sources."""
     result = 1
     for level, beta in enumerate(_BETA):
         if level:
@@ -299,10 +299,10 @@ def _share(part: Tensor, whole: Tensor, flat: float) -> Tensor:
 
 
 def qy(fused: Tensor, ir: Tensor, vi: Tensor, *, data_range: float | None = None) -> Tensor:
-    """Qy: Yang's similarity metric, which asks for both sources where they agree and for the better one elsewhere.
+    """Qy: Yang's similarity, to both sources or to the better one.
 
-    With SSIM (7×7 Gaussian, σ = 1.5, no constants) and ``λ = σ_IR² / (σ_IR² + σ_VI²)`` per window:
-    ``λ SSIM(IR, F) + (1 − λ) SSIM(VI, F)`` where ``SSIM(IR, VI) ≥ 0.75``, else ``max(SSIM(IR, F), SSIM(VI, F))``;
+    Both count where they agree. With SSIM (7×7 Gaussian, σ = 1.5, no constants) and ``λ = σ_IR² / (σ_IR² + σ_VI²)`` per
+    window: ``λ SSIM(IR, F) + (1 − λ) SSIM(VI, F)`` where ``SSIM(IR, VI) ≥ 0.75``, else ``max(SSIM(IR, F), SSIM(VI, F))``;
     averaged. N values in [−1, 1], higher is better.
 
     C. Yang et al., "A novel similarity based quality metric for image fusion", Information Fusion 9, 2008, as in Z.

@@ -1,4 +1,4 @@
-"""Classes of a stock model and of a dataset brought to common ones, for models that are tested without being trained."""
+"""Classes of a stock model and a dataset, brought to common ones."""
 
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -56,7 +56,7 @@ class ThroughClassMap:
         self._tables = None
 
     def _prepare(self, *others: str) -> None:
-        """Make the tables of both vocabularies, and let the dataset have the common classes, behind ``others``; once."""
+        """Make both vocabularies' tables, once, for common classes after ``others``."""
         if self._tables is None:
             vocabularies = dict(dataset=self.dataset_meta['classes'], model=classes_of(self.predicted))
             self._tables = {of: self._table(classes, of) for of, classes in vocabularies.items()}

@@ -10,13 +10,13 @@ from pathlib import Path
 import torch
 from mmengine.dist import get_world_size
 from mmengine.evaluator import BaseMetric
-from mmengine.logging import MMLogger, print_log
 from mmengine.structures import PixelData
 from torch import Tensor
 
 from mmfusion.evaluation.specs import MetricSpec
 from mmfusion.registry import METRICS
 from mmfusion.utils import to_uint8, write_bytes
+from mmfusion.utils.log import log_warning
 
 from ..protocols import evaluate_images
 from ..specs import PROTOCOLS, resolve_metrics
@@ -174,10 +174,8 @@ class FusionMetric(BaseMetric):
     def _log_undefined(self, spec: MetricSpec, total: int) -> None:
         why = Counter(reason for (_, metric), reason in self.reasons.items() if metric == spec.name)
         for reason, count in why.items():
-            print_log(
-                f'{self.prefix}/{spec.name}: not defined for {count} of {total} images ({reason}); left out of the mean',
-                logger=MMLogger.get_current_instance(),
-                level=30,
+            log_warning(
+                f'{self.prefix}/{spec.name}: not defined for {count} of {total} images ({reason}); left out of the mean'
             )
 
     def _write(self):
@@ -189,7 +187,7 @@ class FusionMetric(BaseMetric):
 
 
 def _mean(values: Sequence[float]) -> float:
-    """Mean of the values that are defined; infinite if one is, NaN where there is none."""
+    """Mean of defined values; infinite if one is, else NaN."""
     defined = [v for v in values if not math.isnan(v)]
     if math.inf in defined:
         return math.inf
@@ -197,5 +195,5 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _pixels(field: PixelData | dict | None) -> Tensor | None:
-    """Give the tensor of a field, which may have become a dict on the way to the evaluator."""
+    """Give a field's tensor, even where it became a dict."""
     return field['data'] if isinstance(field, dict) else getattr(field, 'data', None)

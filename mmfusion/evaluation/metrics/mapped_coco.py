@@ -1,4 +1,4 @@
-"""mmdetection's COCO metric for a detector whose classes are not those of the dataset.
+"""mmdetection's COCO metric for a detector of other classes.
 
 Like :mod:`.per_class_coco` it is imported by a config, in its ``custom_imports``.
 """

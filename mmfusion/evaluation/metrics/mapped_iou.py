@@ -1,4 +1,4 @@
-"""mmsegmentation's IoU for a model whose classes are not those of the dataset."""
+"""mmsegmentation's IoU for a model of other classes than the data's."""
 
 from collections.abc import Sequence
 

@@ -57,7 +57,7 @@ class PerClassCocoMetric(CocoMetric):
         return self._mean(metrics)
 
     def _mean(self, metrics: dict[str, float]) -> dict[str, float]:
-        """Put the means of some classes in the place of those of all."""
+        """Put some classes' means in the place of all classes'."""
         if self.mean_over is None:
             return metrics
         metrics = {k: v for k, v in metrics.items() if not k.startswith('bbox_')}

@@ -1,4 +1,4 @@
-"""Evaluation of folders, and what is made of the values: tables, an HTML report, figure panels."""
+"""Evaluation of folders: tables, an HTML report, and figure panels."""
 
 from .folders import Results, evaluate_files, evaluate_folders, load, load_image, pair_folders, save
 from .html import best_and_worst, choose_pictures, write_html

@@ -1,10 +1,10 @@
-"""Evaluation of folders of fused images: pairing, computing in processes, resuming, and the files of results."""
+"""Evaluation of folders of fused images, in processes, and its files."""
 
 import csv
 import io
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
@@ -32,7 +32,8 @@ from mmfusion.utils import (
 )
 from mmfusion.utils.memory import is_out_of_memory
 from mmfusion.utils.pairing import pattern_advice
-from mmfusion.utils.run_record import plain
+from mmfusion.utils.run_record import plain, signature
+from mmfusion.utils.text import json_text
 from mmfusion.version import __version__
 
 from ..protocols import evaluate_images
@@ -105,8 +106,7 @@ def pair_folders(
             stands for all methods. See :func:`mmfusion.utils.list_images`.
 
     Returns:
-        Images, files by folder's name and image, and what is
-        missing in words.
+        Images, files by folder's name and image, and what is missing in words.
 
     Raises:
         FileNotFoundError: If a folder does not exist, or there is no image to evaluate.
@@ -166,9 +166,6 @@ def read_part(name: str, files: Mapping[str, str | Path], **reading) -> np.ndarr
 
     Returns:
         H×W×3 (B, G, R) uint8, or H×W where there is one channel.
-
-    Raises:
-        ImageReadError: If the file cannot be read.
     """
     if name not in ('ir', 'vi'):
         return read_shown(files[name], 'result')
@@ -180,7 +177,7 @@ def read_part(name: str, files: Mapping[str, str | Path], **reading) -> np.ndarr
 
 
 def load_image(path: str | Path, depth16: str = 'full') -> Tensor:
-    """Read an image as the protocols want it: 1×C×H×W uint8, R, G, B, or one channel where the file has one."""
+    """Read an image for the protocols, 1×C×H×W uint8, R, G, B."""
     return _tensor(read_shown(path, depth16))
 
 
@@ -192,13 +189,7 @@ def _tensor(image: np.ndarray) -> Tensor:
 def evaluate_files(
     fused: str | Path, ir: str | Path, vi: str | Path, metrics: Sequence[str], protocol: str, **reading
 ) -> tuple[dict[str, float], dict[str, str]]:
-    """Evaluate one fused image.
-
-    Args:
-        fused, ir, vi: Files.
-        metrics: Names.
-        protocol: ``'tang'`` or ``'vifb'``.
-        **reading: How sources become 8 bits; see :func:`mmfusion.utils.check_reading`.
+    """Evaluate one fused image; options are those of :func:`read_part`.
 
     Returns:
         Metric → value, and metric → reason where it is NaN.
@@ -236,11 +227,6 @@ def _work(job: _Job) -> _Outcome:
 
 def _one_thread():
     torch.set_num_threads(1)
-
-
-def _signature(paths: Iterable[str | Path]) -> list[int]:
-    stats = [Path(path).stat() for path in paths]
-    return [value for stat in stats for value in (stat.st_size, stat.st_mtime_ns)]
 
 
 def evaluate_folders(
@@ -298,7 +284,7 @@ def evaluate_folders(
         results.signatures[method] = {}
         for image in results.files[method]:
             paths = [results.files[n][image] for n in (method, 'ir', 'vi')]
-            results.signatures[method][image] = _signature(paths)
+            results.signatures[method][image] = signature(paths)
             todo = [n for n in names if not _take_over(earlier, results, method, image, n)]
             if todo:
                 jobs.append((method, image, paths, todo, protocol, results.reading))
@@ -354,7 +340,7 @@ def _run(
 
 
 def _run_shares(jobs: Sequence[_Job]) -> list[_Outcome]:
-    """Share jobs among processes, and gather what comes out; an error of one is raised in all."""
+    """Share jobs among processes, and gather outcomes; all raise one's error."""
     outcomes, error = [], None
     try:
         outcomes = [_work(jobs[i]) for i in DefaultSampler(jobs, shuffle=False, round_up=False)]
@@ -392,7 +378,7 @@ def _take_over(earlier: Results | None, results: Results, method: str, image: st
 
 
 def save(results: Results, out_dir: str | Path) -> None:
-    """Write ``metrics.csv`` (``method,image,metric,value``, full precision) and ``metrics.json`` into ``out_dir``."""
+    """Write ``metrics.csv`` (``method,image,metric,value``, full precision) and ``metrics.json``."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator='\n')
     writer.writerow(['method', 'image', 'metric', 'value'])
@@ -401,8 +387,8 @@ def save(results: Results, out_dir: str | Path) -> None:
             for metric in results.metrics:
                 if image in results.values.get(method, {}).get(metric, {}):
                     writer.writerow([method, image, metric, repr(results.value(method, metric, image))])
-    write_bytes(Path(out_dir, 'metrics.csv'), buffer.getvalue().encode())
-    write_bytes(Path(out_dir, 'metrics.json'), json.dumps(as_dict(results), ensure_ascii=False, indent=1).encode())
+    write_bytes(Path(out_dir, 'metrics.csv'), buffer.getvalue().encode(errors='surrogateescape'))
+    write_bytes(Path(out_dir, 'metrics.json'), json_text(as_dict(results), indent=1).encode())
 
 
 def as_dict(results: Results) -> dict[str, Any]:
@@ -448,7 +434,7 @@ def load(file: str | Path) -> Results:
         ValueError: If the file was not written by :func:`save`.
     """
     try:
-        data = json.loads(Path(file).read_text())
+        data = json.loads(Path(file).read_text(encoding='utf-8'))
         results = Results(
             data['protocol'],
             data['methods'],

@@ -1,7 +1,6 @@
-"""The report: one HTML file that needs no other file and no network."""
+"""The report: one HTML file that needs no other."""
 
 import base64
-import json
 import math
 from collections.abc import Mapping
 from importlib.resources import files
@@ -11,6 +10,7 @@ import cv2
 import numpy as np
 
 from mmfusion.utils import write_bytes
+from mmfusion.utils.text import json_text
 
 from ..specs import METRIC_SPECS
 from .folders import Results, as_dict, read_part
@@ -18,12 +18,7 @@ from .tables import notes, summarize
 
 
 def choose_pictures(results: Results, limit: int | None) -> list[str]:
-    """Choose the gallery's images: best and worst of methods and metrics first.
-
-    Args:
-        results: The values.
-        limit: At most so many; None for all.
-    """
+    """Choose at most ``limit`` images, best and worst ones first."""
     if limit is None or limit >= len(results.images):
         return list(results.images)
     chosen = {}
@@ -87,17 +82,13 @@ def write_html(
         for image, paths in ((image, by_image[image]) for image in choose_pictures(results, gallery))
     }
     # In a script element only "</" and "<!--" could end the data early.
-    text = json.dumps(data, ensure_ascii=False, allow_nan=False).replace('<', '\\u003c')
+    text = json_text(data, allow_nan=False).replace('<', '\\u003c')
     template = files(__package__).joinpath('template.html').read_text(encoding='utf-8')
     write_bytes(Path(file), template.replace('@@DATA@@', text).encode())
 
 
 def best_and_worst(results: Results, metric: str) -> dict[str, tuple[str, str]]:
-    """Find the best and worst image of each method under a metric.
-
-    Returns:
-        Method → (best, worst); methods without a defined value are left out.
-    """
+    """Find each method's best and worst image under a metric, where defined."""
     sign = -1 if METRIC_SPECS[metric].higher_is_better else 1
     found = {}
     for method in results.methods:

@@ -1,4 +1,4 @@
-"""Figure panels as papers print them: sources and methods in a grid, with a magnified region."""
+"""Figure panels as papers print them: a grid, with a magnified region."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -37,13 +37,8 @@ def parse_box(text: str) -> tuple[int, int, int, int]:
 def magnify(img: np.ndarray, boxes: Sequence[Box], share: float = 0.4) -> np.ndarray:
     """Draw boxes and, magnified at the bottom right and left, their content.
 
-    Args:
-        img: H×W×3 uint8 (B, G, R).
-        boxes: At most two (x, y, width, height).
-        share: Side of the magnified region as a share of the image's.
-
-    Returns:
-        A new image of the same size.
+    At most two boxes (x, y, width, height), on a copy of H×W×3 uint8 (B, G, R). ``share`` is the side of the magnified
+    region as a share of the image's.
 
     Raises:
         ValueError: If there are more than two boxes, or one leaves the image.
@@ -67,7 +62,7 @@ def magnify(img: np.ndarray, boxes: Sequence[Box], share: float = 0.4) -> np.nda
 
 
 def _titled(img: np.ndarray, title: str, bar: int) -> np.ndarray:
-    """Put the image over a white bar with its title, in the font that Pillow brings along."""
+    """Put the image over a white bar with its title."""
     canvas = Image.new('RGB', (img.shape[1], img.shape[0] + bar), 'white')
     canvas.paste(Image.fromarray(np.ascontiguousarray(img[..., ::-1])))
     draw = ImageDraw.Draw(canvas)
@@ -85,7 +80,7 @@ def make_panel(
     per_line: int | None = None,
     read: Callable[[str, dict], np.ndarray] | None = None,
 ) -> np.ndarray:
-    """Make a panel of images, a column for each source and method.
+    """Make a panel, a column for each source and method.
 
     Args:
         columns: Title → image's name → file.
@@ -96,9 +91,6 @@ def make_panel(
         per_line: Break each row after so many columns.
         read: From a title and the files of one image by title to H×W×3 uint8 (B, G, R); by default
             :func:`mmfusion.utils.read_visible`.
-
-    Returns:
-        The panel, uint8 (B, G, R).
 
     Raises:
         ValueError: If there is no row, no column has a row, a box leaves its image, or a width or line is empty.

@@ -1,4 +1,4 @@
-"""Tables of means with best and second best marked, ranks, and a split by day and night."""
+"""Tables of means with best values marked, ranks, and a day–night split."""
 
 import math
 import re
@@ -23,11 +23,7 @@ def rank(values: Sequence[float], higher_is_better: bool) -> list[int | None]:
 
 
 def summarize(results: Results, images: Sequence[str] | None = None) -> dict[str, dict]:
-    """Compute means, ranks and mean ranks of results.
-
-    Args:
-        results: The values.
-        images: A part of the images.
+    """Compute means, ranks and mean ranks of results, or of some images.
 
     Returns:
         ``means`` and ``ranks`` (method → metric → value), ``mean_rank`` (method → mean over the metrics that rank
@@ -52,15 +48,12 @@ _DAY = re.compile(r'(?:^\d+D$)|(?:\bday\b)|(?:_d(?:ay)?$)', re.IGNORECASE)
 
 
 def split_day_night(images: Sequence[str]) -> dict[str, list[str]]:
-    """Split names as MSRS gives them (``00004N``, ``00131D``; also ``…_night``, ``…_day``).
-
-    Returns:
-        ``day`` and ``night``, or empty where not every name says which.
+    """Split MSRS's names (``00004N``, ``00131D``; also ``…_night``, ``…_day``) by day and night.
 
     Examples:
         >>> split_day_night(['00004N', '00131D'])
         {'day': ['00131D'], 'night': ['00004N']}
-        >>> split_day_night(['01', '02'])
+        >>> split_day_night(['01', '02'])  # not every name says which
         {}
     """
     day, night = [i for i in images if _DAY.search(i)], [i for i in images if _NIGHT.search(i)]
@@ -94,10 +87,7 @@ def notes(results: Results, summary: dict[str, dict]) -> list[str]:
 def table_of(results: Results, summary: dict[str, dict] | None = None, digits: int = 4) -> Table:
     """Make the table of means, one row a method, with mean ranks.
 
-    Args:
-        results: The values.
-        summary: Of :func:`summarize`, where it is of some of the images.
-        digits: Significant digits.
+    ``summary`` is :func:`summarize`'s, where it is of some of the images; ``digits`` are significant ones.
     """
     summary = summary or summarize(results)
     rows, places = [], []

@@ -1,4 +1,4 @@
-"""Cascades: a fuser in front of a stock segmenter or detector, as one model."""
+"""Cascades: a fuser before a stock segmenter or detector."""
 
 from .fusion_detector import FusionDetector
 from .fusion_segmentor import FusionSegmentor

@@ -7,7 +7,7 @@ from .task_cascade import TaskCascade
 
 @MODELS.register_module()
 class FusionSegmentor(TaskCascade):
-    """Fuse, then segment the fused image by an unmodified segmenter of mmsegmentation.
+    """Fuse, then segment by an unmodified segmenter of mmsegmentation.
 
     Args:
         fuser: Config of an :class:`ImageFuser`.

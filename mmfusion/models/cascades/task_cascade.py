@@ -116,13 +116,9 @@ class TaskCascade(BaseModel):
         return full_state_dict(self.task)
 
     def place_state_dict(self, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """Put a state dict of one side where it belongs.
+        """Put a fuser's or stock model's state dict where it belongs.
 
-        Args:
-            state: Of the cascade, of the fuser alone, or of the stock model alone.
-
-        Returns:
-            With the cascade's names. What belongs to neither keeps its name.
+        What belongs to neither keeps its name.
         """
         if any(name.startswith(tuple(f'{side}.' for side in self.sides)) for name in state):
             return state
@@ -134,16 +130,9 @@ class TaskCascade(BaseModel):
     def forward(
         self, inputs: dict, data_samples: list[FusionDataSample] | None = None, mode: str = 'tensor'
     ) -> dict | list[FusionDataSample] | tuple | Tensor:
-        """Run in one of mmengine's modes.
+        """Run in one of mmengine's modes, as :meth:`ImageFuser.forward` does.
 
-        Args:
-            inputs: ``vi`` (N×3×H×W, R, G, B) and ``ir`` (N×1×H×W) in [0, 1], or lists of single images.
-            data_samples: Annotations; with ``'predict'`` they receive the results.
-            mode: ``'loss'``, ``'predict'`` or ``'tensor'``.
-
-        Returns:
-            dict of losses; list of data samples with ``fused`` and the task's predictions; or what the stock model gives
-            for the fused images in its mode ``'tensor'``.
+        Predicted samples have the task's findings, too; ``'tensor'`` gives what the stock model gives for the fused images.
         """
         if mode == 'loss':
             return self.loss(inputs, data_samples)
@@ -156,12 +145,9 @@ class TaskCascade(BaseModel):
         raise ValueError(f"mode must be 'loss', 'predict' or 'tensor', got {mode!r}")
 
     def loss(self, inputs: dict, data_samples: list[FusionDataSample] | None) -> dict[str, Tensor | list[Tensor]]:
-        """Compute the losses of both sides.
+        """Compute both sides' losses: ``fusion.*`` and ``seg.*`` or ``det.*``.
 
         Images of several sizes are fused size by size; the fuser's losses are then means over the images.
-
-        Returns:
-            ``fusion.*`` and ``seg.*`` or ``det.*``.
 
         Raises:
             FloatingPointError: If a loss is not finite; the files of the batch are named.
@@ -182,7 +168,7 @@ class TaskCascade(BaseModel):
     def _fuse(
         self, vi: Tensor | list[Tensor], ir: Tensor | list[Tensor], data_samples: list[FusionDataSample] | None
     ) -> tuple[list[Tensor], dict[str, Tensor]]:
-        """Fuse; give the images (R, G, B, a list) and the fuser's losses, means over the images."""
+        """Fuse to a list of images, with the fuser's mean losses."""
         if self.fuser_is_frozen:
             with torch.no_grad():
                 return list(self.fuser.fuse(vi, ir, data_samples)), {}
@@ -198,7 +184,7 @@ class TaskCascade(BaseModel):
     def _task_inputs(
         self, fused: Tensor | list[Tensor], data_samples: list[FusionDataSample] | None, training: bool
     ) -> dict:
-        """What the stock model takes, by its own preprocessor, of fused images R, G, B in [0, 1]."""
+        """What the stock model's own preprocessor makes of fused images."""
         images = [255 * image.flip(0) for image in fused]
         return self.task.data_preprocessor(dict(inputs=images, data_samples=data_samples), training)
 
@@ -214,12 +200,7 @@ class TaskCascade(BaseModel):
     def predict_fused(
         self, fused: Tensor | list[Tensor], data_samples: list[FusionDataSample] | None = None
     ) -> list[FusionDataSample]:
-        """Predict on images that are fused already.
-
-        Args:
-            fused: N×3×H×W, R, G, B in [0, 1], or a list of single images.
-            data_samples: They receive the results.
-        """
+        """Predict on fused images: N×3×H×W, R, G, B in [0, 1], or a list."""
         if data_samples is None:
             data_samples = [_sample_of(image) for image in fused]
         results = [None] * len(fused)
@@ -245,7 +226,7 @@ def _sample_of(image: Tensor) -> FusionDataSample:
 def _weighted(
     losses: Mapping[str, Tensor | list[Tensor]], weight: float, prefix: str
 ) -> dict[str, Tensor | list[Tensor]]:
-    """Losses under ``prefix``, times ``weight``; what is in the log only (accuracy) as it is."""
+    """Losses under ``prefix``, times ``weight``; what is only logged, as it is."""
     out = {}
     for name, value in losses.items():
         if 'loss' in name and weight != 1:

@@ -39,6 +39,11 @@ class FusionDataPreprocessor(BaseDataPreprocessor):
                 sample has no ``value_range``.
         """
         data = self.cast_data(data)
+        if 'inputs' not in data:
+            raise ValueError(
+                f'a batch holds {", ".join(map(str, data)) or "nothing"}, and no inputs. End the pipeline of the dataset '
+                'with mmfusion.PackFusionInputs.'
+            )
         images = list(data['inputs'])
         for image in images:
             if image.ndim != 3 or image.shape[0] not in (3, 4) or image.shape[0] != images[0].shape[0]:

@@ -1,4 +1,4 @@
-"""Fusers: a network with its losses and its way from colour images to colour images."""
+"""Fusers: a network with its losses and its colours."""
 
 from .adversarial_fuser import AdversarialFuser
 from .batch import Batch, take

@@ -93,7 +93,7 @@ class AdversarialFuser(ImageFuser):
             optim_wrapper.zero_grad()
 
     def _ask(self, name: str, function: str, batch: Batch) -> Tensor:
-        """Call ``loss`` or ``fool`` of a discriminator with what it takes from the batch."""
+        """Call a discriminator's ``loss`` or ``fool`` with what it takes."""
         part = getattr(self.discriminators[name], function)
         given = take(part, batch, self.inputs[name])
         return part(**{k: at_least_float32(v) if torch.is_tensor(v) else v for k, v in given.items()})

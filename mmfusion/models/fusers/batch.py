@@ -1,4 +1,4 @@
-"""Everything that is known of a batch, by name, and the rule by which parts take what they need."""
+"""All that is known of a batch, and how parts take it."""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -100,11 +100,9 @@ class Batch(dict):
         return copy
 
     def window(self, place: tuple, size: tuple[int, int]) -> 'Batch':
-        """Cut a window out of all that has the images' size.
+        """Cut a window out of all that has the images' ``size``.
 
-        Args:
-            place: Index of the last two dimensions.
-            size: Height and width of the images.
+        ``place`` is an index of the last two dimensions.
         """
 
         def cut(value: Any):

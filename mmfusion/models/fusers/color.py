@@ -89,7 +89,7 @@ class LuminanceColor(nn.Module):
         self.of_single_pixels = not stretch
 
     def forward(self, fused: Tensor, vi_rgb: Tensor) -> Tensor:
-        """Join fused luminance N×1×H×W and the colours of N×3×H×W, R, G, B in [0, 1]; clipped to [0, 1]."""
+        """Join fused luminance and the colours of N×3×H×W; clipped to [0, 1]."""
         chroma = rgb_to_ycbcr(at_least_float32(vi_rgb))[:, 1:]
         rgb = _join(fused, chroma, self.inverse)
         return min_max_normalize(rgb, per_image=True) if self.stretch and not self.training else rgb
@@ -136,13 +136,9 @@ class WeightedChromaColor(nn.Module):
     of_single_pixels = True
 
     def forward(self, fused: Tensor, vi_rgb: Tensor, ir: Tensor, second_rgb: Tensor | None = None) -> Tensor:
-        """Join fused luminance and merged colours.
+        """Join fused luminance N×1×H×W and merged colours, all in [0, 1].
 
-        Args:
-            fused: N×1×H×W in [0, 1].
-            vi_rgb: N×3×H×W in [0, 1].
-            ir: N×1×H×W; the second source where there is no ``second_rgb``.
-            second_rgb: N×3×H×W, a companion of the sample.
+        The second source is ``second_rgb`` (N×3×H×W), a companion of the sample, or else ``ir``.
         """
         second = ir.expand(-1, 3, -1, -1) if second_rgb is None else second_rgb
         first, second = (rgb_to_ycbcr(at_least_float32(x))[:, 1:] - 0.5 for x in (vi_rgb, second))

@@ -188,7 +188,7 @@ class ImageFuser(PriorHolder, BaseModel):
             samples: Annotations and companions.
 
         Returns:
-            Batch: With ``fused``, ``fused_rgb`` and everything that the network gave; differentiable. In a phase of training
+            With ``fused``, ``fused_rgb`` and everything that the network gave; differentiable. In a phase of training
             without a fused image it lacks the two.
         """
         batch = self.batch(vi, ir, samples)
@@ -201,7 +201,7 @@ class ImageFuser(PriorHolder, BaseModel):
         return self.complete(batch, out)
 
     def batch(self, vi: Tensor, ir: Tensor | None, samples: Sequence[FusionDataSample] | None) -> Batch:
-        """Collect sources, annotations and, made when asked for, priors' features by name."""
+        """Collect sources and annotations by name; priors' features when asked for."""
         levels = None if self.training else self.luminance_levels
         makers = {'vi': lambda batch: luminance(batch['vi_rgb'], levels)}
         for name, prior in self.priors().items():
@@ -225,7 +225,7 @@ class ImageFuser(PriorHolder, BaseModel):
         return make
 
     def _call_network(self, batch: Batch) -> dict:
-        """Run the network on what it takes from a batch, scaled and padded as it wants; a dict of what it gives."""
+        """Run the network on what it takes, scaled and padded for it."""
         part = self.network
         if self.training and self.phase:
             part = getattr(self.network, self.phase)
@@ -263,7 +263,7 @@ class ImageFuser(PriorHolder, BaseModel):
         return out
 
     def _call_resized(self, batch: Batch) -> dict:
-        """Run the network on images of the size ``test_cfg.resize``; what it gives has the images' own size again."""
+        """Run the network at another size; its outputs are resized back."""
         size, inner = tuple(batch['vi_rgb'].shape[-2:]), tuple(self.resize)
         sources = {name: resize_at_8_bits(batch[name], inner) for name in ('vi_rgb', 'ir') if name in batch}
         out = self._call_network(Batch(batch.samples, batch.makers, **sources))
@@ -316,11 +316,7 @@ class ImageFuser(PriorHolder, BaseModel):
     def run_groups(
         self, vi: Tensor | list[Tensor], ir: Tensor | list[Tensor] | None = None, samples: Sequence | None = None
     ) -> Iterator[tuple[Sequence[int], Batch]]:
-        """Run images of one size together; none is padded.
-
-        Yields:
-            Positions of the images, and their batch as :meth:`run` gives it.
-        """
+        """Run images of one size together, none padded: positions and their batch."""
         if isinstance(vi, Tensor):
             yield range(len(vi)), self.run(vi, ir, samples)
             return
@@ -331,15 +327,9 @@ class ImageFuser(PriorHolder, BaseModel):
     def fuse(
         self, vi: Tensor | list[Tensor], ir: Tensor | list[Tensor], samples: Sequence | None = None
     ) -> Tensor | list[Tensor]:
-        """Fuse to colour.
+        """Fuse to R, G, B in [0, 1], in the form of ``vi``; differentiable.
 
-        Args:
-            vi: N×3×H×W in [0, 1], R, G, B, or a list of 3×H×W of any sizes.
-            ir: N×1×H×W, or a list of 1×H×W.
-            samples: Annotations and companions.
-
-        Returns:
-            Fused R, G, B in [0, 1], in the form of ``vi``; differentiable.
+        ``vi`` (R, G, B) and ``ir`` are N×3×H×W and N×1×H×W in [0, 1], or lists of images of any sizes.
         """
         out = [None] * len(vi)
         for index, batch in self.run_groups(vi, ir, samples):
@@ -350,10 +340,7 @@ class ImageFuser(PriorHolder, BaseModel):
         return out
 
     def loss(self, inputs: dict, data_samples: list[FusionDataSample] | None) -> dict[str, Tensor]:
-        """Compute all losses of a batch.
-
-        Returns:
-            ``loss_<name>`` per loss, summed by mmengine, and terms for the log.
+        """Compute a batch's losses, ``loss_<name>`` each, and terms for the log.
 
         Raises:
             ValueError: If images are of several sizes, or a loss needs what the samples do not have.
@@ -422,7 +409,7 @@ class ImageFuser(PriorHolder, BaseModel):
 
 
 def _refuse_old(name: str, losses: Any, unknown: dict) -> None:
-    """Say in one sentence what the new form of an older config is."""
+    """Say in one sentence the new form of an older config."""
     if losses is not None and not isinstance(losses, Mapping):
         raise ValueError(
             f'{name}: losses is a {type(losses).__name__}, and has names now: losses=dict(ssim=dict(type=…), …), each '

@@ -45,11 +45,7 @@ def finish(image: Tensor, steps: Sequence) -> Tensor:
 
 
 def check_steps(steps: Sequence, key: str) -> tuple:
-    """Check output steps as a config gives them.
-
-    Args:
-        steps: See :func:`finish`; a single name is taken as one step.
-        key: Where they stand in the config.
+    """Check output steps of :func:`finish` in a config, where ``key`` names them.
 
     Raises:
         ValueError: If a step is unknown, its bounds are not two rising numbers, or its ε is not positive.
@@ -75,13 +71,10 @@ def check_steps(steps: Sequence, key: str) -> tuple:
 
 
 def by_bands(function: Callable[..., Tensor], images: Mapping[str, Tensor]) -> Tensor:
-    """Apply a function of single pixels; to large images band by band, to save memory.
+    """Apply a function of single pixels; to large images band by band.
 
-    What it computes on its way would otherwise need several times the memory of the image.
-
-    Args:
-        function: Takes N×C×H×W by name, and gives an N×C×H×W.
-        images: All of one height and width.
+    What it computes on its way would otherwise need several times the memory of the image. It takes N×C×H×W by name, all
+    of one height and width, and gives an N×C×H×W.
     """
     height, width = next(iter(images.values())).shape[-2:]
     if height * width < _LARGE or torch.is_grad_enabled() or exporting():
@@ -98,27 +91,22 @@ def by_bands(function: Callable[..., Tensor], images: Mapping[str, Tensor]) -> T
 def to_levels(image: Tensor, rounding: str) -> Tensor:
     """Bring an image in [0, 1] to 256 levels.
 
-    Args:
-        image: Any shape, in [0, 1].
-        rounding: ``'round'`` leaves the image as it is, since writing rounds; ``'truncate'`` cuts to the level below, as a
-            cast to 8 bits does in much public code. Values within 1e-4 of a level count as that level: float32 conversions
-            of colour end so far beside it.
+    ``'round'`` leaves the image as it is, since writing rounds; ``'truncate'`` cuts to the level below, as a cast to 8 bits
+    does in much public code. Values within 1e-4 of a level count as that level: float32 conversions of colour end so far
+    beside it.
     """
     return image if rounding == 'round' else (image * 255 + 1e-4).floor() / 255
 
 
 def pad_to_multiple(image: Tensor, divisor: int, mode: str = 'reflect') -> Tensor:
-    """Pad to a multiple; at the right and bottom, but for ``'center'``.
+    """Pad N×C×H×W to a multiple; float32 if it was boolean.
 
     Args:
         image: N×C×H×W.
         divisor: Of height and width.
-        mode: ``'reflect'``, or the last row and column where the image is too small for it; ``'center'``, the same on all
-            sides, half of it at the top and left; ``'swinir'`` as SwinIR and its descendants pad in tests: the border pixel
-            is mirrored, too, and a multiple is padded by a whole divisor.
-
-    Returns:
-        The padded image, float32 if it was boolean.
+        mode: ``'reflect'`` at the right and bottom, or the last row and column where the image is too small for it;
+            ``'center'``, the same on all sides, half of it at the top and left; ``'swinir'`` as SwinIR and its descendants
+            pad in tests: the border pixel is mirrored, too, and a multiple is padded by a whole divisor.
     """
     height, width = image.shape[-2:]
     if mode == 'swinir':
@@ -145,7 +133,10 @@ def padding_before(length: int, divisor: int, mode: str) -> int:
 
 
 def resize_at_8_bits(image: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize images in [0, 1] bilinearly at 8 bits by Pillow, as SciPy's ``imresize`` did; N×C×H×W, without gradient."""
+    """Resize images in [0, 1] at 8 bits by Pillow, as SciPy's ``imresize``.
+
+    Bilinear, N×C×H×W, without gradient.
+    """
     levels = to_uint8(image).cpu().flatten(0, 1).numpy()
     planes = [np.asarray(Image.fromarray(plane).resize(size[::-1], Image.Resampling.BILINEAR)) for plane in levels]
     return torch.from_numpy(np.stack(planes)).unflatten(0, image.shape[:2]).to(image) / 255

@@ -1,4 +1,4 @@
-"""The gradient residual dense block of SeAFusion (Tang et al., 2022), which GFFusion takes over."""
+"""The gradient residual dense block of SeAFusion (Tang et al., 2022)."""
 
 import torch
 import torch.nn.functional as F

@@ -11,14 +11,14 @@ from .precision import at_least_float32
 
 
 def _over_ranks(x: Tensor, reduce: Callable[[Tensor], Tensor]) -> Tensor:
-    """``reduce`` of a scalar tensor over all ranks, with gradient to the rank that holds the extremum."""
+    """``reduce`` of a scalar over all ranks; gradient reaches the extremum's rank."""
     if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
         return x
     return _Extremum.apply(x, reduce)
 
 
 class _Extremum(torch.autograd.Function):
-    """Extremum over all ranks. Gradients of all ranks go to the rank that holds it, in equal shares where several do."""
+    """Extremum over all ranks; gradients go to those that hold it."""
 
     @staticmethod
     def forward(ctx: FunctionCtx, x: Tensor, reduce: Callable[[Tensor], Tensor]) -> Tensor:
@@ -38,7 +38,7 @@ class _Extremum(torch.autograd.Function):
 
 
 def rescale(x: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """Compute (x − low) / (high − low), in float32 at least; 0 where the range is empty.
+    """Compute (x − low) / (high − low); 0 where the range is empty.
 
     NaN and infinity stay: a diverged network must not pass for a black image.
     """
@@ -49,7 +49,7 @@ def rescale(x: Tensor, low: Tensor, high: Tensor) -> Tensor:
 
 
 def min_max_normalize(x: Tensor, per_image: bool, eps: float = 0.0) -> Tensor:
-    """Stretch ``x`` to [0, 1]: (x − min x) / (max x − min x), in float32 at least.
+    """Stretch an image to [0, 1]: (x − min x) / (max x − min x).
 
     Args:
         x: N×1×H×W, any range.

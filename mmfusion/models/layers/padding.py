@@ -16,12 +16,7 @@ def gather_reflected(x: Tensor, before: tuple, after: tuple) -> Tensor:
     """Pad two dimensions by reflection, without a branch on the size.
 
     ``torch.nn.functional.pad`` gives the same values; a graph cannot always hold it where the padding is computed from the
-    size.
-
-    Args:
-        x: N×C×H×W.
-        before: Rows at the top and columns at the left, each less than H or W.
-        after: Rows at the bottom and columns at the right, likewise.
+    size. ``before`` are rows at the top and columns at the left, ``after`` those opposite, each less than H or W.
     """
     for dim, first, last in zip((-2, -1), before, after, strict=True):
         x = x.index_select(dim, reflected(x.shape[dim], first, last, x.device))

@@ -1,4 +1,4 @@
-"""Restormer's transformer block (Zamir et al., CVPR 2022, section 3): attention over channels, and a gated MLP."""
+"""Restormer's transformer block (Zamir et al., CVPR 2022, section 3)."""
 
 from collections.abc import Sequence
 

@@ -8,14 +8,9 @@ _SOBEL_X = ((-1.0, 0.0, 1.0), (-2.0, 0.0, 2.0), (-1.0, 0.0, 1.0))
 
 
 def sobel(x: Tensor, padding_mode: str = 'zeros') -> tuple[Tensor, Tensor]:
-    """Compute Sobel gradients of each channel, with taps 1, 2, 1.
+    """Compute Sobel gradients of N×C×H×W, ∂x (along the width) and ∂y.
 
-    Args:
-        x: N×C×H×W.
-        padding_mode: ``'zeros'``, or a mode of :func:`torch.nn.functional.pad` such as ``'replicate'``.
-
-    Returns:
-        ∂x (along the width) and ∂y, N×C×H×W each.
+    The taps are 1, 2, 1; ``padding_mode`` is ``'zeros'``, or one of :func:`torch.nn.functional.pad` such as ``'replicate'``.
     """
     n, c, h, w = x.shape
     kernel = x.new_tensor(_SOBEL_X)
@@ -28,15 +23,9 @@ def sobel(x: Tensor, padding_mode: str = 'zeros') -> tuple[Tensor, Tensor]:
 
 
 def sobel_magnitude(x: Tensor, norm: int = 1, padding_mode: str = 'zeros') -> Tensor:
-    """Compute |∇x| of each channel by :func:`sobel`.
+    """Compute |∇x| of each channel of N×C×H×W by :func:`sobel`.
 
-    Args:
-        x: N×C×H×W.
-        norm: 1 for |∂x| + |∂y|, 2 for √(∂x² + ∂y²), whose gradient is 0 where both are.
-        padding_mode: As for :func:`sobel`.
-
-    Returns:
-        N×C×H×W, not negative.
+    ``norm`` is 1 for |∂x| + |∂y|, 2 for √(∂x² + ∂y²), whose gradient is 0 where both are.
 
     Raises:
         ValueError: If the norm is neither 1 nor 2.

@@ -1,4 +1,4 @@
-"""Losses that several fusion methods share; those of a single method are in ``methods``."""
+"""Losses that several methods share; those of one are in ``methods``."""
 
 from .discriminator import Discriminator
 from .pixel import DifferenceCorrelationLoss, MaskedIntensityLoss, MaxIntensityLoss, SSIMLoss, TextureLoss

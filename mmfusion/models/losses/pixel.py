@@ -46,10 +46,9 @@ class SSIMLoss(nn.Module):
 
 @MODELS.register_module()
 class MaskedIntensityLoss(nn.Module):
-    """Intensity loss, OCCO eq. 17: mean((f − vi)²) + mean(M · |f − ir|), M = 1 where ir > vi (eq. 16).
+    """Intensity loss, OCCO eq. 17: mean((f − vi)²) + mean(M · |f − ir|).
 
-    Args:
-        loss_weight: Factor on the loss (ω4).
+    M = 1 where ir > vi (eq. 16); ``loss_weight`` is ω4.
     """
 
     def __init__(self, loss_weight: float = 1.0) -> None:
@@ -64,11 +63,7 @@ class MaskedIntensityLoss(nn.Module):
 
 @MODELS.register_module()
 class MaxIntensityLoss(nn.Module):
-    """Pixel intensity loss ℓ_i of MGFusion (section 3.3): mean |f − max(ir, vi)|.
-
-    Args:
-        loss_weight: Factor on the loss.
-    """
+    """Pixel intensity loss ℓ_i of MGFusion (section 3.3): mean |f − max(ir, vi)|."""
 
     def __init__(self, loss_weight: float = 1.0) -> None:
         super().__init__()
@@ -81,7 +76,7 @@ class MaxIntensityLoss(nn.Module):
 
 @MODELS.register_module()
 class TextureLoss(nn.Module):
-    """Texture or gradient loss: mean | |∇f| − max(|∇vi|, |∇ir|) | with Sobel gradients.
+    """Texture loss: mean | |∇f| − max(|∇vi|, |∇ir|) | with Sobel gradients.
 
     OCCO's eq. 18, the second term of GFFusion's eq. 10 (its factor β is ``loss_weight``), and MGFusion's ℓ_g.
 
@@ -125,12 +120,10 @@ class TextureLoss(nn.Module):
 
 @MODELS.register_module()
 class DifferenceCorrelationLoss(nn.Module):
-    """Let what the fused image takes from one source be what the other lacks: 2 − r(f − ir, vi) − r(f − vi, ir); 0 to 4.
+    """Take from one source what the other lacks; 0 to 4.
 
-    r is the correlation of two images; the sum of both is the metric SCD (Aslantas and Bendes, 2015), image by image.
-
-    Args:
-        loss_weight: Factor on the loss.
+    2 − r(f − ir, vi) − r(f − vi, ir), with r the correlation of two images; the sum of both is the metric SCD (Aslantas and
+    Bendes, 2015), image by image.
     """
 
     def __init__(self, loss_weight: float = 1.0) -> None:
@@ -143,14 +136,9 @@ class DifferenceCorrelationLoss(nn.Module):
 
 
 def correlation(a: torch.Tensor, b: torch.Tensor, eps: float = 1e-6) -> torch.Tensor:
-    """Correlate two images.
+    """Correlate two N×C×H×W images; N values, −1 to 1.
 
-    Args:
-        a, b: N×C×H×W.
-        eps: Added to the product of variances: the gradient of a nearly constant image stays finite.
-
-    Returns:
-        N values, −1 to 1.
+    ``eps`` is added to the product of variances: the gradient of a nearly constant image stays finite.
     """
     a, b = (x.flatten(1) - x.flatten(1).mean(1, keepdim=True) for x in (a, b))
     return (a * b).mean(1) / (a.square().mean(1) * b.square().mean(1) + eps).sqrt()

@@ -8,7 +8,7 @@ from mmfusion.registry import MODELS
 
 @MODELS.register_module()
 class ReconstructionLoss(nn.Module):
-    """Compare an image with what an auto-encoder makes of it: MSE + w (1 − SSIM) / 2.
+    """Compare an image with an auto-encoder's: MSE + w (1 − SSIM) / 2.
 
     Args:
         ssim_weight: w.

@@ -1,4 +1,4 @@
-"""Published fusion methods, each whole in one file or folder: network, private losses, the authors' parameter names.
+"""Published fusion methods, each whole in one file or folder.
 
 Every module here is imported when the registry is first asked for a model, so that a new method costs its file and a
 config, and no entry in a list. A method that needs an optional package imports it when it is built, not on import.

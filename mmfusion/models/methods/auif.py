@@ -1,9 +1,11 @@
-"""AUIF (Zhao, Xu, Zhang, Liang, Zhang, Liu: "Efficient and Model-Based Infrared and Visible Image Fusion via Algorithm
-Unrolling", IEEE TCSVT 32 (3), 2022).
+"""AUIF: two optimisation problems, unrolled, for base and detail.
+
+Zhao, Xu, Zhang, Liang, Zhang, Liu: "Efficient and Model-Based Infrared and Visible Image Fusion via Algorithm Unrolling",
+IEEE TCSVT 32 (3), 2022.
 
 Two optimisation problems split an image into base and detail; each gradient step of theirs is a layer with a learned filter
-and its adjoint, a learned step η and a learned weight θ. Base starts from a box blur, detail from a Laplacian. A convolution
-makes the image from their sum, and the fused image from the sums over both images.
+and its adjoint, a learned step η and a learned weight θ. Base starts from a box blur, detail from a Laplacian. A
+convolution makes the image from their sum, and the fused image from the sums over both images.
 
 The public code (Zhaozixiang1228/IVIF-AUIF-Net, 8f54650) reflects the borders of images and filter responses.
 """
@@ -19,7 +21,7 @@ RULES = {'sum': torch.add, 'average': lambda a, b: (a + b) / 2}
 
 
 class UnrolledStep(nn.Module):
-    """One gradient step: x − η (g(Kᵀ K x) − θ (I − x)), g a BN with PReLU.
+    """One gradient step: x − η (g(Kᵀ K x) − θ (I − x)).
 
     Args:
         channels: Filters of K.

@@ -26,7 +26,7 @@ SOURCES = ('visible', 'infrared', 'average')
 
 @MODELS.register_module()
 class SourceNetwork(nn.Module):
-    """Hand on one of the sources, or the average of both, in colour: the baselines of downstream evaluation.
+    """Hand on a source, or the average of both, in colour.
 
     With ``color=dict(type='mmfusion.RGBColor')`` it stands where a fusion network stands, and learns nothing.
 

@@ -1,4 +1,4 @@
-"""CDDFuse: features that both images share, and those that only one has, kept apart by their correlation.
+"""CDDFuse: common and own features of both images, kept apart.
 
 Zhao, Bai, Zhang, Zhang, Xu, Lin, Timofte, Van Gool: "CDDFuse: Correlation-Driven Dual-Branch Feature Decomposition for
 Multi-Modality Image Fusion", CVPR 2023. https://arxiv.org/abs/2211.14461
@@ -26,7 +26,7 @@ from mmfusion.utils import replace_all
 
 
 class BaseBlock(RestormerBlock):
-    """Restormer block with dense convolutions in its attention and pairs of channels in its feed-forward network."""
+    """Restormer block of dense convolutions and pairs of channels."""
 
     def __init__(self, channels: int, num_heads: int) -> None:
         super().__init__(channels, num_heads, expansion=1.0)
@@ -36,7 +36,7 @@ class BaseBlock(RestormerBlock):
 
 
 def bottleneck(channels: int) -> nn.Sequential:
-    """Make a bottleneck residual block without its residual: the function of a coupling layer."""
+    """Make a bottleneck block without residual, for a coupling layer."""
     hidden = 2 * channels
     return nn.Sequential(
         nn.Conv2d(channels, hidden, 1, bias=False),
@@ -48,7 +48,7 @@ def bottleneck(channels: int) -> nn.Sequential:
 
 
 class Coupling(nn.Module):
-    """Invertible layer on two halves of the channels: a₂ += φ(a₁), then a₁ = a₁ exp(ρ(a₂)) + η(a₂)."""
+    """Invertible: a₂ += φ(a₁), then a₁ = a₁ exp(ρ(a₂)) + η(a₂)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -161,7 +161,9 @@ class CDDFuse(nn.Module):
 
 @MODELS.register_module()
 class CDDFuseReconstructionLoss(nn.Module):
-    """CDDFuse's loss of reconstructions (phase I): Σ_x [‖x̂ − x‖² + λ(1 − SSIM(x̂, x))/2] + γ|∇v̂i − ∇vi|.
+    """CDDFuse's loss of reconstructions (phase I).
+
+    Σ_x [‖x̂ − x‖² + λ(1 − SSIM(x̂, x))/2] + γ|∇v̂i − ∇vi|, with λ the option ``lam``.
 
     Args:
         lam: λ.
@@ -176,7 +178,7 @@ class CDDFuseReconstructionLoss(nn.Module):
     def forward(
         self, reconstructed_vi: Tensor, reconstructed_ir: Tensor, vi: Tensor, ir: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Compare N×1×H×W images of 11×11 pixels or more; also gives the terms for the log."""
+        """Compare N×1×H×W images, 11×11 or more; also gives logged terms."""
         terms = {
             name: F.mse_loss(made, image) + self.lam * ssim_loss(made, image, 11)
             for name, made, image in (('vi', reconstructed_vi, vi), ('ir', reconstructed_ir, ir))

@@ -1,4 +1,4 @@
-"""CoCoNet: a U-Net with features of VGG, tuned by contrast with both sources.
+"""CoCoNet: a U-Net with VGG's features, tuned by contrast.
 
 *CoCoNet: Coupled Contrastive Learning Network with Multi-level Feature Ensemble for Multi-modality Image Fusion*; Liu, Lin,
 Wu, Liu, Luo, Fan; International Journal of Computer Vision, 2024.
@@ -53,7 +53,7 @@ def _pair(cin: int, cout: int) -> nn.Sequential:
 
 
 class ChannelAttention(nn.Module):
-    """v + γ softmax(max E − E) v over channels, E = q kᵀ; q, k and v by 3×3 convolutions."""
+    """v + γ softmax(max E − E) v over channels, E = q kᵀ."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ class ChannelAttention(nn.Module):
 
 
 class GreyVGG(nn.ModuleList):
-    """VGG19's first three stages of convolutions for grey images, frozen, with a pooling after the first convolution.
+    """VGG19's first three stages for grey images, frozen.
 
     Args:
         channels: C; the stages have 2C, 4C and 8C (32 for VGG19).
@@ -104,7 +104,7 @@ class GreyVGG(nn.ModuleList):
 
 @MODELS.register_module()
 class CoCoNet(nn.Module):
-    """Fuse by a U-Net of four levels whose skips are joined with VGG's features of each image.
+    """Fuse by a four-level U-Net, its skips joined with VGG's features.
 
     Height and width must be multiples of 8; the public code pads to multiples of 16, on all sides.
 
@@ -160,7 +160,7 @@ class CoCoNet(nn.Module):
 
     @staticmethod
     def from_authors(state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Rename the parameters of the public code; those of an attention of the first level are never used."""
+        """Rename the public code's parameters; an unused attention is dropped."""
         names = {'conv10': 'head', 'deconv4': 'join.2', 'att_deconv7': 'join.1', 'att_deconv8': 'join.0'}
         names |= {'deconv6': 'up.2', 'deconv7': 'up.1', 'deconv8': 'up.0'}
         levels = {f'{k + 1}': f'encoder.{k}' for k in range(4)} | {f'{9 - k}': f'decoder.{k}' for k in range(3)}
@@ -229,7 +229,7 @@ class CoCoNetLoss(nn.Module):
 
 @MODELS.register_module()
 class CoCoNetContrast(PriorHolder):
-    """Draw objects to the infrared image and away from visible ones, the background the other way round.
+    """Draw objects to the infrared, the background to the visible image.
 
     For both regions Σ_l λ_l d_l(f, p) / Σ_k d_l(f, n_k), d_l the L1 distance of VGG19's features: p the one source, n the
     other one of this pair and of two more of the batch, all within the region.
@@ -263,7 +263,7 @@ class CoCoNetContrast(PriorHolder):
         return self.loss_weight * sum(terms.values()), {name: value.detach() for name, value in terms.items()}
 
     def contrast(self, fused: Tensor, positive: Tensor, negative: Tensor, region: Tensor) -> Tensor:
-        """Compare N×1×H×W images in [-1, 1] within a region; the others of the batch are more negatives."""
+        """Compare images in [-1, 1] within a region, others as negatives."""
         vgg = self.prior('vgg')
         ours = vgg(fused * region)
         with torch.no_grad():

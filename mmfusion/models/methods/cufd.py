@@ -80,7 +80,7 @@ class CUFD(nn.Module):
         return dict(rebuilt_vi=self.decode(self.encode(vi)), rebuilt_ir=self.decode(self.encode(ir)))
 
     def decompose(self, vi: Tensor, ir: Tensor) -> dict[str, Tensor]:
-        """Divide the features of the first level and join them to either source's again: the second phase.
+        """Divide first-level features and join them again: the second phase.
 
         Returns:
             N×C×H×W each: ``features_<source>``, ``common_<source>``, ``joined_<source>``.
@@ -100,7 +100,7 @@ class CUFD(nn.Module):
 
     @staticmethod
     def from_authors(state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Rename the variables of the authors' two TensorFlow checkpoints, kernels from HWIO to OIHW.
+        """Rename two TensorFlow checkpoints' variables, kernels from HWIO to OIHW.
 
         Args:
             state: Names begin with those of the files, ``1part1_model`` and ``part2_model``.
@@ -139,7 +139,7 @@ class CUFD(nn.Module):
 
 
 class _Dense(nn.Module):
-    """5×5 convolution, two dense blocks of three pairs of convolutions, and a last one; the result in [0, 1]."""
+    """5×5 convolution, two dense blocks, a last convolution to [0, 1]."""
 
     def __init__(self, c: int, wide: int, last: nn.Conv2d) -> None:
         super().__init__()
@@ -186,11 +186,9 @@ def _layer(cin: int, cout: int, size: int) -> _ScaledConv:
 
 @MODELS.register_module()
 class CUFDReconstructionLoss(nn.Module):
-    """Compare rebuilt with stretched sources: mean (s' − s)² + λ mean (∇s' − ∇s)², ∇ a quarter of the Laplacian.
+    """Compare rebuilt with stretched sources, in intensity and gradient.
 
-    Args:
-        gradient: λ.
-        loss_weight: Factor on the loss.
+    mean (s' − s)² + λ mean (∇s' − ∇s)², with λ the option ``gradient`` and ∇ a quarter of the Laplacian.
     """
 
     def __init__(self, gradient: float = 40.0, loss_weight: float = 1.0) -> None:
@@ -207,7 +205,7 @@ class CUFDReconstructionLoss(nn.Module):
 
 @MODELS.register_module()
 class CUFDDecompositionLoss(nn.Module):
-    """Hold common features near both sources' and near each other, and joined ones near either source's.
+    """Hold common features near both sources', joined ones near either's.
 
     mean Σ_k min(|c_k − f_vi|, |c_k − f_ir|)² + 4 (c_vi − c_ir)², plus λ times the mean of 7 (f'_vi − f_vi)² +
     3 (f'_ir − f_ir)² + 18 (∇Σf'_vi − 1.5 ∇Σf_vi)² + 25 (∇Σf'_ir − 1.5 ∇Σf_ir)², sums over channels, ∇ the mean of a pixel's
@@ -243,5 +241,5 @@ class CUFDDecompositionLoss(nn.Module):
 
 
 def _neighbours(x: Tensor) -> Tensor:
-    """Mean of a pixel's eight neighbours, zeros around the image, less the pixel."""
+    """Mean of a pixel's eight neighbours, less the pixel; zeros around."""
     return 1.125 * (F.avg_pool2d(x, 3, 1, 1) - x)

@@ -1,4 +1,4 @@
-"""DATFuse: residual attention for what matters, a transformer for context, on both images at once.
+"""DATFuse: residual attention and a transformer on both images.
 
 Tang, He, Liu, Duan, Si: "DATFuse: Infrared and Visible Image Fusion via Dual Attention Transformer", IEEE TCSVT 33 (7),
 2023. https://doi.org/10.1109/TCSVT.2023.3234340
@@ -51,7 +51,7 @@ class DARM(nn.Module):
         )
 
     def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
-        """Weight the features of ``x``, N×C×H×W, and add ``residual``, or the features where there is none."""
+        """Weight features N×C×H×W, and add ``residual`` or themselves."""
         y = self.conv[:2](self.conv(x))
         return y * (self.channel(y) + self.spatial(y)) + (y if residual is None else residual)
 
@@ -79,7 +79,7 @@ class DATFuse(nn.Module):
 
     @staticmethod
     def from_authors(state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Rename the public code's parameters; a norm that it never calls is dropped."""
+        """Rename the public code's parameters; an unused norm is dropped."""
         names = {
             'convolutional.conv.': 'stem.0.',
             'convolutional.bn.': 'stem.1.',
@@ -119,7 +119,7 @@ class DATFuseLoss(nn.Module):
         self.alpha, self.gamma, self.lam, self.loss_weight = alpha, gamma, lam, loss_weight
 
     def forward(self, fused: Tensor, vi: Tensor, ir: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Compare N×1×H×W images in [0, 1] of 11×11 pixels or more; also gives the terms for the log."""
+        """Compare N×1×H×W images, 11×11 or more; also gives logged terms."""
         gradient = self.mean_gradient
         target = torch.maximum(gradient(ir), gradient(vi))
         terms = dict(

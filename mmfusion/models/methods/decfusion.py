@@ -43,7 +43,7 @@ class DECFusion(nn.Module):
         self.illumination, self.reflectance = convolutions(channels, depth), convolutions(channels, depth)
 
     def forward(self, vi: Tensor, ir: Tensor) -> dict[str, Tensor]:
-        """Fuse N×1×H×W images in [0, 1]; ``fused`` in (0, 1), and illumination and reflectance of both images."""
+        """Fuse N×1×H×W images; also gives illumination and reflectance of both."""
         out = {}
         for name, image in (('vi', vi), ('ir', ir)):
             out[f'illumination_{name}'], out[f'reflectance_{name}'] = self.illumination(image), self.reflectance(image)
@@ -66,12 +66,10 @@ class DECFusion(nn.Module):
 
 @MODELS.register_module()
 class RetinexLoss(nn.Module):
-    """DECFusion's loss of decompositions: Σ_x ‖L R − x‖² + ‖R − x/L‖² + ‖L − max_c x‖² + |∂L|.
+    """DECFusion's loss of decompositions into illumination and reflectance.
 
-    L is not learned in the second term; max_c is the maximum over R, G, B; ∂ are differences over two pixels.
-
-    Args:
-        loss_weight: Factor on the loss.
+    Σ_x ‖L R − x‖² + ‖R − x/L‖² + ‖L − max_c x‖² + |∂L|. L is not learned in the second term; max_c is the maximum over R,
+    G, B; ∂ are differences over two pixels.
     """
 
     def __init__(self, loss_weight: float = 1.0) -> None:

@@ -1,11 +1,13 @@
-"""DenseFuse (Li, Wu: "DenseFuse: A Fusion Approach to Infrared and Visible Images", IEEE TIP 28 (5), 2019).
+"""DenseFuse: an auto-encoder with a dense block, fused by rule.
+
+Li, Wu: "DenseFuse: A Fusion Approach to Infrared and Visible Images", IEEE TIP 28 (5), 2019.
 
 An auto-encoder of one convolution, a dense block of three, and a decoder of four, trained on single grey images. A rule
 joins the features of both images when it is tested; nothing of the fusion is learned.
 
-There are two public codes. hli1221/densefuse-pytorch (4394b63) takes the mean of the features, images in 0…255, and cuts the
-result to 8 bits. hli1221/imagefusion_densefuse (TensorFlow 1) takes their sum, and stretches the result to its full range:
-the images that other papers compare with come from there.
+There are two public codes. hli1221/densefuse-pytorch (4394b63) takes the mean of the features, images in 0…255, and cuts
+the result to 8 bits. hli1221/imagefusion_densefuse (TensorFlow 1) takes their sum, and stretches the result to its full
+range: the images that other papers compare with come from there.
 """
 
 from itertools import pairwise
@@ -23,7 +25,7 @@ RULES = {
 
 
 def _by_l1(a: Tensor, b: Tensor) -> Tensor:
-    """Weigh features by the l1 norm over channels, averaged in 3×3 windows (the paper's second strategy)."""
+    """Weigh features by the l1 norm over channels, in 3×3 windows."""
     activity = [
         nn.functional.avg_pool2d(x.abs().sum(1, keepdim=True), 3, 1, 1, count_include_pad=False) for x in (a, b)
     ]
@@ -32,7 +34,7 @@ def _by_l1(a: Tensor, b: Tensor) -> Tensor:
 
 
 def conv(cin: int, cout: int, last: bool = False) -> nn.Sequential:
-    """Build a 3×3 convolution on reflected borders, with ReLU unless it is the last."""
+    """Build a 3×3 convolution on reflected borders, perhaps with ReLU."""
     layers = [nn.Conv2d(cin, cout, 3, padding=1, padding_mode='reflect')]
     return nn.Sequential(*layers) if last else nn.Sequential(*layers, nn.ReLU(inplace=True))
 
@@ -90,7 +92,7 @@ class DenseFuse(nn.Module):
 
 
 def _from_tensorflow(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Turn kernels HWIO into OIHW; there, the newest features come first in a concatenation."""
+    """Turn kernels HWIO into OIHW, the newest features last."""
     names = {'first.0': 'encoder/conv1_1'}
     names.update({f'dense.{k}.0': f'encoder/dense_block_conv{k + 1}' for k in range(3)})
     names.update({f'decoder.{k}.0': f'decoder/conv2_{k + 1}' for k in range(4)})

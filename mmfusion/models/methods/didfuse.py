@@ -1,9 +1,10 @@
-"""DIDFuse (Zhao, Xu, Zhang, Liu, Li, Zhang: "DIDFuse: Deep Image Decomposition for Infrared and Visible Image Fusion", IJCAI
-2020).
+"""DIDFuse: an auto-encoder that takes base and detail apart.
+
+Zhao, Xu, Zhang, Liu, Li, Zhang: "DIDFuse: Deep Image Decomposition for Infrared and Visible Image Fusion", IJCAI 2020.
 
 An auto-encoder takes an image apart into base and detail features: in training, base features of both images are drawn
-together and detail features apart, and each image is made again from its own. When it is tested, the features of both images
-are added, those of the two skip connections too.
+together and detail features apart, and each image is made again from its own. When it is tested, the features of both
+images are added, those of the two skip connections too.
 
 Differences in the public code (Zhaozixiang1228/IVIF-DIDFuse, 5f28730): mean absolute instead of squared differences of the
 features, 0.5 as the weight of the detail term, 5 times kornia's (1 − SSIM) / 2 in the reconstruction.
@@ -63,7 +64,7 @@ class DIDFuse(nn.Module):
         return self.decoder[2](torch.cat([x, first], dim=1))
 
     def decompose(self, vi: Tensor, ir: Tensor) -> dict[str, Tensor]:
-        """Take both images apart and make them again: the phase that is trained."""
+        """Take both images apart and make them again, in training."""
         a, b = self.encode(vi), self.encode(ir)
         names = dict(base_vi=a[2], detail_vi=a[3], base_ir=b[2], detail_ir=b[3])
         return dict(names, vi_hat=self.decode(*a), ir_hat=self.decode(*b))
@@ -115,7 +116,7 @@ class DIDFuseLoss(nn.Module):
         detail_vi: Tensor,
         detail_ir: Tensor,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Compute the loss of N×1×H×W images and N×C×H×W features, and its terms for the log."""
+        """Compute the loss of images and features, and its logged terms."""
         terms = dict(
             base=(base_vi - base_ir).abs().mean().tanh(),
             detail=-self.alpha[0] * (detail_vi - detail_ir).abs().mean().tanh(),

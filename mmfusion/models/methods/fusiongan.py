@@ -70,7 +70,7 @@ class FusionGAN(nn.Module):
 
     @staticmethod
     def from_authors(state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Rename the variables of the authors' TensorFlow checkpoint, kernels from HWIO to OIHW.
+        """Rename the TensorFlow checkpoint's variables, kernels from HWIO to OIHW.
 
         The discriminator's are left out.
         """
@@ -94,11 +94,10 @@ class FusionGAN(nn.Module):
 
 @MODELS.register_module()
 class FusionGANLoss(nn.Module):
-    """Keep infrared intensities and visible gradients: mean (f − ir)² + ξ mean (∇f − ∇vi)², ∇ the Laplacian.
+    """Keep infrared intensities and visible gradients.
 
-    Args:
-        gradient: ξ.
-        loss_weight: Factor on the loss (λ). The public code has 100 on images in [-1, 1], which is 400 on images in [0, 1].
+    mean (f − ir)² + ξ mean (∇f − ∇vi)², with ξ the option ``gradient`` and ∇ the Laplacian. ``loss_weight`` is λ: the
+    public code has 100 on images in [-1, 1], which is 400 on images in [0, 1].
     """
 
     def __init__(self, gradient: float = 5.0, loss_weight: float = 400.0) -> None:
@@ -114,7 +113,7 @@ class FusionGANLoss(nn.Module):
 
 @MODELS.register_module()
 class FusionGANDiscriminator(Discriminator):
-    """Tell visible from fused patches by four convolutions of stride 2 and a linear layer, with spectral norm.
+    """Tell visible from fused patches by four convolutions, spectrally normed.
 
     Least squares with labels drawn for each patch: visible 0.7 to 1.2, fused 0 to 0.3, and 0.7 to 1.2 to fool it.
 

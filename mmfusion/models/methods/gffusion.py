@@ -1,4 +1,4 @@
-"""GFFusion: FuNet, and FINet, which injects multi-level CLIP features into it (section III-B, Fig. 4).
+"""GFFusion: FuNet, and FINet, which injects CLIP features into it.
 
 The third part, SSNet, is a stock segmenter in a cascade. No public code is known; what is stated in the paper and what is
 our reading is told in docs/methods/gffusion.md.
@@ -95,7 +95,7 @@ class GroupConvMerge(nn.Module):
 
 @MODELS.register_module()
 class FINet(nn.Module):
-    """Feature injection network χ: merges CLIP's layers and injects them into z_f (sections III-B.2 to 4).
+    """Feature injection network χ: CLIP's layers into z_f (section III-B).
 
     z_g = z_f ⊗ σ(up(Conv1×1(z_c))) (eq. 7); z = z_g ⊕ up(Linear(z_c)) (eq. 8, whose map must be upsampled, too), and
     z_f is added once more ("residual connections from the z_f to the FINet").

@@ -1,4 +1,4 @@
-"""GIFNet: one network for all kinds of image fusion, by two low-level tasks that learn together.
+"""GIFNet: all kinds of image fusion, by two low-level tasks.
 
 *One Model for ALL: Low-Level Task Interaction Is a Key to Task-Agnostic Image Fusion*; Cheng, Xu, Feng, Wu, Tang, Li, Zhang,
 Atito, Awais, Kittler; CVPR 2025.
@@ -65,7 +65,7 @@ class Branch(nn.Module):
         self.init_weights()
 
     def init_weights(self) -> None:
-        """Start as the public code does: small, so that a block begins close to the identity."""
+        """Start small, so that a block begins close to the identity."""
         for name, module in self.named_modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.xavier_normal_(module.weight, gain=1 if name == 'query_key' else 0.5)
@@ -75,14 +75,14 @@ class Branch(nn.Module):
             nn.init.constant_(module.bias, bias)
 
     def norm(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Normalise N×C×H×W; also give scale and shift for what becomes of it, N×C×1×1."""
+        """Normalise N×C×H×W; also give scale and shift, N×C×1×1."""
         mean = x.mean((1, 2, 3), keepdim=True)
         deviation = (x.var((1, 2, 3), correction=0, keepdim=True) + 1e-5).sqrt()
         return (x - mean) / deviation * self.weight + self.bias, self.rescale(deviation), self.rebias(mean)
 
 
 class TaskBlock(nn.Module):
-    """Let both branches attend within windows; the other one is given the task's queries where ``crossed``.
+    """Let both branches attend within windows, perhaps by crossed queries.
 
     Args:
         channels: C, a multiple of ``num_heads``.
@@ -174,7 +174,7 @@ class GIFNet(nn.Module):
         return self.fuse(features, features, 'focus')
 
     def both_tasks(self, vi: Tensor, ir: Tensor, near: Tensor, far: Tensor) -> dict[str, Tensor]:
-        """Fuse an infrared and visible pair, and one of near and far focus, for training.
+        """Fuse a pair of each task for training: modalities, and focus.
 
         Args:
             vi, ir: N×1×H×W in [0, 1].
@@ -192,7 +192,7 @@ class GIFNet(nn.Module):
         )
 
     def encode(self, first: Tensor, second: Tensor) -> Tensor:
-        """Give the shared features of two N×1×H×W images: the images, and each convolution of all before."""
+        """Give the shared features of two N×1×H×W images, densely joined."""
         features = torch.cat([first, second], 1)
         for conv in self.shared:
             features = torch.cat([features, F.relu(conv(features))], 1)
@@ -217,7 +217,7 @@ class GIFNet(nn.Module):
 
     @staticmethod
     def from_authors(state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Rename the parameters of the public code; the shares of the last block, which it never uses, are dropped."""
+        """Rename the public code's parameters; unused shares are dropped."""
         parts = dict(QK='query_key', V='value', proj='project', conv='local', mlp='mlp', norm1='')
         names = {
             'extractor_multask.SwinTransformerSpecific.': '',
@@ -249,7 +249,7 @@ class GIFNet(nn.Module):
 
 
 class DenseNetInformation(FrozenPrior):
-    """Measure the detail of images by the gradients of a frozen DenseNet121's features.
+    """Measure images' detail by gradients of DenseNet121's features.
 
     The mean of a pixel's eight neighbours less the pixel, summed over the channels of a layer, squared, averaged over
     pixels; the mean over five layers: stem, three dense blocks with their transitions, last dense block.
@@ -290,7 +290,7 @@ class DenseNetInformation(FrozenPrior):
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
-        """Measure N×1×H×W images in [0, 1]: one number for the batch, as the public code has it."""
+        """Measure N×1×H×W images in [0, 1]: one number a batch."""
         x, total = x.expand(-1, 3, -1, -1), 0.0
         for stage in self.stages:
             x = stage(x)

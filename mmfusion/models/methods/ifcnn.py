@@ -1,12 +1,15 @@
-"""IFCNN (Zhang, Liu, Sun, Yan, Zhao, Zhang: "IFCNN: A General Image Fusion Framework Based on Convolutional Neural Network",
-Information Fusion 54, 2020).
+"""IFCNN: a general fusion network from colours to colours.
 
-From colours to colours: the first convolution of a ResNet101, kept as ImageNet taught it, and a second one for each image;
-an element-wise rule (maximum for infrared and visible images); a third convolution and a 1×1 one to colours.
+Zhang, Liu, Sun, Yan, Zhao, Zhang: "IFCNN: A General Image Fusion Framework Based on Convolutional Neural Network",
+Information Fusion 54, 2020.
 
-The public code (uzeful/IFCNN, 8fe59c2) has no training. It builds a ResNet101 and takes its first convolution, whose weights
-are in the published files, too. Its fused images of the paper, and those that others have published, come from images
-normalised by ImageNet's mean and standard deviation; its demo fuses infrared images without, which gives other ones.
+The first convolution of a ResNet101, kept as ImageNet taught it, and a second one for each image; an element-wise rule
+(maximum for infrared and visible images); a third convolution and a 1×1 one to colours.
+
+The public code (uzeful/IFCNN, 8fe59c2) has no training. It builds a ResNet101 and takes its first convolution, whose
+weights are in the published files, too. Its fused images of the paper, and those that others have published, come from
+images normalised by ImageNet's mean and standard deviation; its demo fuses infrared images without, which gives other
+ones.
 """
 
 from collections.abc import Sequence
@@ -84,7 +87,7 @@ class IFCNN(BaseModule):
 
 @MODELS.register_module()
 class IFCNNLoss(nn.Module):
-    """Compare the fused image with a target: MSE of the pixels, the basic loss of the paper.
+    """Compare the fused image with a target: the basic loss, MSE.
 
     Its perceptual loss needs a ResNet101 and is not here. The paper trains on multi-focus pairs with a known target; without
     one the larger of both sources stands for it.

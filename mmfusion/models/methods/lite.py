@@ -1,4 +1,6 @@
-"""Lite: a network of 41 thousand parameters that fuses video on a camera's own processor. It is mmfusion's own.
+"""Lite: a network of 41 thousand parameters, for video on cameras.
+
+It is mmfusion's own.
 
 Both images are folded to half their size (four pixels become four channels), where convolutions are cheap and see twice as
 far; the body works at a quarter of the size. What comes out, unfolded, says of each pixel how the two sources are weighed,
@@ -19,7 +21,7 @@ def _conv(cin: int, cout: int, stride: int = 1) -> nn.Conv2d:
 
 @MODELS.register_module()
 class Lite(nn.Module):
-    """Weigh the sources pixel by pixel and add a residual, by convolutions at a half and a quarter of the size.
+    """Weigh the sources pixel by pixel and add a residual.
 
     Images are extended by reflection on all sides, so that no frame is left by the zeros around the convolutions, and to
     a multiple of 4.
@@ -49,7 +51,10 @@ class Lite(nn.Module):
             self.head.weight.mul_(0.1)
 
     def forward(self, vi: Tensor, ir: Tensor) -> dict[str, Tensor]:
-        """Fuse N×1×H×W images in [0, 1]; ``fused``, about [0, 1], and ``weight`` of the visible image, each N×1×H×W."""
+        """Fuse N×1×H×W images in [0, 1]; also gives ``weight``.
+
+        ``fused`` is about in [0, 1], ``weight`` that of the visible image, N×1×H×W each.
+        """
         height, width = vi.shape[-2:]
         m = self.margin
         sides = (m, m + -width % 4, m, m + -height % 4)

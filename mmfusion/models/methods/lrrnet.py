@@ -28,12 +28,12 @@ def conv(in_channels: int, out_channels: int) -> nn.Conv2d:
 
 
 def shrink(z: Tensor, threshold: Tensor) -> Tensor:
-    """Apply the soft threshold sign(z) max(|z| − θ, 0); a θ that training made negative widens instead."""
+    """Apply the soft threshold sign(z) max(|z| − θ, 0); θ may be negative."""
     return z.sign() * F.relu(z.abs() - threshold)
 
 
 class LLRRBlock(nn.Module):
-    """One step of the unfolded optimisation: Z ← shrink(μ Z + Dᵀ(X − D Z), θ)."""
+    """One unfolded step: Z ← shrink(μ Z + Dᵀ(X − D Z), θ)."""
 
     def __init__(self, channels: int, filters: int) -> None:
         super().__init__()
@@ -93,7 +93,7 @@ class LRRNet(nn.Module):
 
     @staticmethod
     def from_authors(state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Rename the parameters of the public code; x is its infrared image, y the visible one."""
+        """Rename the public code's parameters; its x is infrared, y visible."""
         names = {
             'get_ls1.': 'encoder_ir.',
             'get_ls2.': 'encoder_vi.',

@@ -24,7 +24,7 @@ _BINS = 16
 
 
 class ContextNet(nn.Module):
-    """Give each pixel a context between 0 and 1, from the visible and the infrared image.
+    """Give each pixel a context in (0, 1), from both images.
 
     Args:
         channels: Of its convolutions.
@@ -49,7 +49,7 @@ class ContextNet(nn.Module):
 
 @MODELS.register_module()
 class LUTFuse(nn.Module):
-    """Fuse by a table of 16 bins a dimension, 16 levels wide each: luminance, gradient, context, infrared.
+    """Fuse by a table over luminance, gradient, context and infrared.
 
     It begins as a mix of luminance and infrared, whose share is the context.
 
@@ -109,7 +109,7 @@ class LUTFuse(nn.Module):
 
     @staticmethod
     def from_authors(state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Rename the public code's two files: the table (``.npy``) and the context network.
+        """Rename the public code's files: table (``.npy``) and context network.
 
         Raises:
             ValueError: If there is not one table among them.
@@ -127,7 +127,7 @@ class LUTFuse(nn.Module):
 
 
 def _join(y: Tensor, rgb: Tensor) -> Tensor:
-    """Give a luminance the colours of R, G, B, by JPEG's coefficients; not clipped."""
+    """Give a luminance an image's colours, by JPEG's coefficients; not clipped."""
     red, green, blue = rgb.split(1, dim=1)
     cb = -0.168736 * red - 0.331264 * green + 0.5 * blue
     cr = 0.5 * red - 0.418688 * green - 0.081312 * blue
@@ -136,7 +136,7 @@ def _join(y: Tensor, rgb: Tensor) -> Tensor:
 
 @MODELS.register_module()
 class LUTFuseLoss(nn.Module):
-    """Hold the fused image to a large network's one and to the sources, and the table to a smooth and rising form.
+    """Hold the image to a teacher's and the sources, the table smooth.
 
     ‖f − r‖₁ + (1 − SSIM(f, vi)) + (1 − SSIM(Y(f), ir)) + 10 M + 10⁻⁴ T. T is the mean squared difference of neighbouring
     entries, twice as heavy at both ends of a dimension; M the mean by which an entry is above the next; both summed over

@@ -111,13 +111,13 @@ class MFEIF(nn.Module):
         return self.decode(deep, second, first)
 
     def reconstruct(self, vi: Tensor, ir: Tensor) -> dict[str, Tensor]:
-        """Reconstruct each image from its own features: the phase of training before fusion."""
+        """Reconstruct each image from its own features, before fusion is trained."""
         reconstructed_ir, reconstructed_vi = self.decode(*self.extractor(torch.cat([ir, vi]))).chunk(2)
         return dict(reconstructed_vi=reconstructed_vi, reconstructed_ir=reconstructed_ir)
 
     @staticmethod
     def from_authors(state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Rename the parameters of the public file's three parts ``ext``, ``con`` and ``att``."""
+        """Rename the public file's parts ``ext``, ``con`` and ``att``."""
 
         def rename(name):
             part, rest = name.split('.', 1)

@@ -1,4 +1,4 @@
-"""MGFusion: CLIP embeddings injected into, and guiding the fusion of, Restormer features (section 3, Fig. 1-3).
+"""MGFusion: CLIP embeddings guide the fusion of Restormer features.
 
 The paper's equations are missing from the text at hand; what is stated there and what is our reading is told in
 docs/methods/mgfusion.md. No public code is known.
@@ -20,7 +20,7 @@ def feature_layer(cin, cout):
 
 
 def conv_pair(channels):
-    """What SEP and SAWP are made of: two 3×3 convolutions of stride 1 with one ReLU between (sections 3.2, 3.3)."""
+    """Make SEP's and SAWP's two 3×3 convolutions with one ReLU."""
     return nn.Sequential(
         nn.Conv2d(channels, channels, 3, padding=1),
         nn.ReLU(inplace=True),
@@ -29,7 +29,7 @@ def conv_pair(channels):
 
 
 class Adapter(nn.Sequential):
-    """Two linear layers from a CLIP embedding to the features' channels (Adapter, IRA and VIA).
+    """Two linear layers from a CLIP embedding to channels.
 
     Args:
         embed_dim (int): E.

@@ -1,4 +1,4 @@
-"""MMDRFuse: a network of two convolutions, distilled from a larger one and refreshed by its own best results.
+"""MMDRFuse: two convolutions, distilled from a larger network and refreshed.
 
 Deng, Xu, Cheng, Wu, Kittler: "MMDRFuse: Distilled Mini-Model with Dynamic Refresh for Multi-Modality Image Fusion", ACM
 Multimedia 2024. https://arxiv.org/abs/2408.15641
@@ -34,7 +34,7 @@ def conv(in_channels: int, out_channels: int) -> nn.Conv2d:
 
 @MODELS.register_module()
 class MMDRFuseTeacher(MUFusion):
-    """MUFusion's encoder and decoder, with features of 4 channels and a last convolution to the image.
+    """MUFusion's encoder and decoder, with features of 4 channels.
 
     Height and width must be even: the fuser's ``size_divisor=2``.
 
@@ -91,7 +91,7 @@ class MMDRFuse(nn.Module):
 
 
 def load_teacher(weights: str) -> MMDRFuseTeacher:
-    """Build the teacher with weights of a file in the authors' or our names.
+    """Build the teacher with a file's weights, authors' or ours.
 
     Args:
         weights: File, or ``'random'`` for the same random numbers in every run.
@@ -123,7 +123,7 @@ class TeacherPrior(FrozenPrior):
 
 @MODELS.register_module()
 class MaximumContentLoss(PriorHolder):
-    """MMDRFuse's content loss: intensity, VGG19's features and second derivatives of the maximum of both sources.
+    """MMDRFuse's content loss, against the maximum of both sources.
 
     a|f − m| + b Σ_k‖Φ_k(f) − max(Φ_k(ir), Φ_k(vi))‖²/5 + ‖Δf − Δm‖²/10, m = max(vi, ir), means, Δ the Laplacian of
     eight neighbours, Φ = relu1_2, relu2_2, relu3_4, relu4_4, relu5_4.
@@ -158,7 +158,7 @@ class MaximumContentLoss(PriorHolder):
 
 @MODELS.register_module()
 class DistillationLoss(PriorHolder):
-    """MMDRFuse's distillation loss: Σ ‖s/‖s‖ − t/‖t‖‖²/2 over features and image, summed over channels.
+    """MMDRFuse's distillation loss: Σ ‖s/‖s‖ − t/‖t‖‖²/2 over features and image.
 
     Norms are of the whole batch.
 
@@ -173,7 +173,7 @@ class DistillationLoss(PriorHolder):
         self.loss_weight = loss_weight
 
     def forward(self, fused: Tensor, features: Tensor, vi: Tensor, ir: Tensor) -> Tensor:
-        """Compare the student's ``fused`` and ``features`` with the teacher's of the same images, H and W even."""
+        """Compare the student's ``fused`` and ``features`` with the teacher's."""
         teacher = self.prior('teacher')(vi, ir)
         loss = 0
         for mine, theirs in ((features, teacher['features']), (fused, teacher['fused'])):
@@ -184,7 +184,7 @@ class DistillationLoss(PriorHolder):
 
 @MODELS.register_module()
 class DynamicRefreshLoss(PriorHolder):
-    """MMDRFuse's dynamic refresh: hold on to the best results that the same pairs once had.
+    """MMDRFuse's dynamic refresh: hold on to pairs' best earlier results.
 
     By SSIM with both sources, and by GMSD from both, a batch is better or worse than the remembered results of its
     pairs. If better, it is remembered. If worse by a gap, the loss is 10 · gap times the distance from the remembered
@@ -207,7 +207,7 @@ class DynamicRefreshLoss(PriorHolder):
     def forward(
         self, fused: Tensor, vi: Tensor, ir: Tensor, img_path: Sequence[str] | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Compare N×1×H×W images in [0, 1] of 11×11 pixels or more; also gives both parts for the log."""
+        """Compare N×1×H×W images, 11×11 or more; also gives both parts."""
         terms = {}
         for name, likeness in (('ssim', self.likeness), ('gmsd', lambda *x: -self.deviation(*x))):
             terms[name] = fused.sum() * 0
@@ -243,7 +243,7 @@ class DynamicRefreshLoss(PriorHolder):
         return gmsd(image, ir).mean() + gmsd(image, vi).mean()
 
     def recall(self, name: str, fused: Tensor, names: Sequence[str] | None) -> Tensor | None:
-        """Give the remembered results of a batch, or None where one of them is not known."""
+        """Give a batch's remembered results; None where one is unknown."""
         known = [self.memory[name].get(path) for path in names or ()]
         if not known or any(image is None or image.shape != fused.shape[1:] for image in known):
             return None
@@ -256,14 +256,14 @@ class DynamicRefreshLoss(PriorHolder):
 
 
 def laplacian(x: Tensor) -> Tensor:
-    """Compute the mean of the eight neighbours of each pixel of N×1×H×W less itself; black lies around the image."""
+    """Compute each pixel's eight neighbours' mean less itself; black around."""
     kernel = x.new_full((1, 1, 3, 3), 1 / 8)
     kernel[..., 1, 1] = -1
     return F.conv2d(x, kernel, padding=1)
 
 
 def gmsd(a: Tensor, b: Tensor, c: float = 170.0) -> Tensor:
-    """Compute the gradient magnitude similarity deviation (Xue et al., TIP 2014) of N×1×H×W images in [0, 1]; N numbers."""
+    """Compute the gradient magnitude similarity deviation (Xue et al., 2014); N."""
     kernel = a.new_tensor([[1, 0, -1]] * 3).view(1, 1, 3, 3) / 3
     energies = []
     for x in (a, b):

@@ -1,4 +1,4 @@
-"""MUFusion: one network for all fusion tasks, whose own results of the last epoch help to train it.
+"""MUFusion: one network for all tasks, helped by earlier results.
 
 Cheng, Xu, Wu: "MUFusion: A general unsupervised image fusion network based on memory unit", Information Fusion 92,
 2023. https://doi.org/10.1016/j.inffus.2022.11.010
@@ -32,7 +32,7 @@ def block(in_channels: int, out_channels: int, stride: int = 1, act: type[nn.Mod
 
 @MODELS.register_module()
 class MUFusion(nn.Module):
-    """MUFusion: an encoder with dense connections at half resolution, and a decoder with a connection for each level.
+    """MUFusion: a dense encoder at half resolution, and a decoder.
 
     Height and width must be even: the fuser's ``size_divisor=2``.
 
@@ -84,7 +84,7 @@ class MUFusion(nn.Module):
 
     @staticmethod
     def from_authors(state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Rename the public code's parameters: ``conv3`` is the encoder's third block, ``conv33`` the decoder's."""
+        """Rename the public code's parameters; ``conv33`` is the decoder's block."""
         renamed = {}
         for name, value in state.items():
             block, rest = name.split('.', 1)
@@ -139,7 +139,7 @@ class MUFusionLoss(PriorHolder):
         return self.loss_weight * sum(terms.values()), {k: term.detach() for k, term in terms.items()}
 
     def activity(self, image: Tensor) -> Tensor:
-        """Compute the activity level of each pixel: VGG's features, summed and smoothed over 7×7 pixels."""
+        """Compute pixels' activity: VGG's features, summed and smoothed."""
         total = 0
         for features in self.prior('vgg')(image).values():
             level = features.sum(1, keepdim=True)
@@ -153,7 +153,7 @@ class MUFusionLoss(PriorHolder):
         return F.mse_loss(fused, image) + self.ssim * (1 - ms_ssim(fused, image)) + self.gradient * edges
 
     def recall(self, fused: Tensor, names: Sequence[str] | None) -> Tensor:
-        """Give the remembered results of some pairs, or their present ones where nothing is known."""
+        """Give pairs' remembered results, or present ones where unknown."""
         known = [self.memory.get(name) for name in names or [''] * len(fused)]
         return torch.stack(
             [
@@ -170,13 +170,13 @@ class MUFusionLoss(PriorHolder):
 
 
 def laplacian(x: Tensor) -> Tensor:
-    """Sum the four neighbours of each pixel of N×1×H×W less four times itself; black lies around the image."""
+    """Sum each pixel's four neighbours less four times itself; black around."""
     kernel = x.new_tensor([[0, 1, 0], [1, -4, 1], [0, 1, 0]])
     return F.conv2d(x, kernel.view(1, 1, 3, 3), padding=1)
 
 
 def ms_ssim(a: Tensor, b: Tensor) -> Tensor:
-    """Compute MS-SSIM as the public code does: terms (1 + x)/2, the last level's term to the power of four.
+    """Compute MS-SSIM as public: terms (1 + x)/2, the last to its fourth power.
 
     Args:
         a, b: N×1×H×W in [0, 1], 16×16 or larger: the window shrinks with the image.

@@ -80,7 +80,7 @@ class MURF(nn.Module):
 
     @staticmethod
     def from_authors(state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Rename the variables of the authors' TensorFlow checkpoint, kernels from HWIO to OIHW.
+        """Rename the TensorFlow checkpoint's variables, kernels from HWIO to OIHW.
 
         The moving statistics of batch norm are left out: nothing reads them.
         """
@@ -136,7 +136,7 @@ class _Field(nn.Module):
 
 
 class _Fuse(nn.Module):
-    """Encoders, attention and decoder: moved visible image N×3×H×W and infrared N×1×H×W → luminance N×1×H×W."""
+    """Encoders, attention and decoder, of moved visible and infrared images."""
 
     def __init__(self, channels: tuple[int, int, int]) -> None:
         super().__init__()
@@ -176,7 +176,7 @@ def _lrelu_all(convs: nn.ModuleList, x: Tensor) -> Tensor:
 
 
 def sample(image: Tensor, offset: Tensor) -> Tensor:
-    """Take each pixel from where its offset points, by a sharpened bilinear mean of the four neighbours.
+    """Take each pixel from its offset's place, by a sharpened mean.
 
     Args:
         image: N×C×H×W.
@@ -202,7 +202,7 @@ def sample(image: Tensor, offset: Tensor) -> Tensor:
 
 
 def random_deformation(like: Tensor, bound: float) -> Tensor:
-    """Draw smooth fields of offsets N×2×H×W for images N×C×H×W: uniform noise, smoothed by a box and 20 Gaussians."""
+    """Draw smooth fields of offsets N×2×H×W for images N×C×H×W."""
     n, _, h, w = like.shape
     field = (2 * torch.rand(n, 2, h, w, device=like.device) - 1) * bound
     field = box_blur(field, (15, 15))
@@ -212,7 +212,7 @@ def random_deformation(like: Tensor, bound: float) -> Tensor:
 
 
 def invert(offset: Tensor, steps: int = 5) -> Tensor:
-    """Find the field that undoes a small one, v(p) = -u(p + v(p)), by fixed-point iteration; N×2×H×W each."""
+    """Find the field that undoes a small one, by fixed-point iteration."""
     h, w = offset.shape[2:]
     y, x = torch.meshgrid(*(torch.linspace(-1, 1, s, device=offset.device) for s in (h, w)), indexing='ij')
     grid, inverse = torch.stack([x, y]), -offset
@@ -223,7 +223,7 @@ def invert(offset: Tensor, steps: int = 5) -> Tensor:
 
 
 def _to_ycbcr(rgb: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Y in [0, 1], Cb and Cr around 0, by the coefficients of the public code (JPEG, rounded)."""
+    """Y in [0, 1], Cb and Cr around 0, by JPEG's rounded coefficients."""
     r, g, b = rgb.split(1, 1)
     y = 0.299 * r + 0.587 * g + 0.114 * b
     return y, -0.1687 * r - 0.3313 * g + 0.5 * b, 0.5 * r - 0.4187 * g - 0.0813 * b
@@ -264,7 +264,7 @@ class MURFFusionLoss(nn.Module):
 
 @MODELS.register_module()
 class MURFRegistrationLoss(nn.Module):
-    """Compare the offsets with those that undo the deformation, and keep the fused image sparse.
+    """Compare offsets with those that undo a deformation; sparsely fused.
 
     Mean squared error of the offsets + η mean min(1, f² / 0.01), a smooth count of the pixels above 0.1.
 
@@ -278,7 +278,7 @@ class MURFRegistrationLoss(nn.Module):
         self.sparsity, self.loss_weight = sparsity, loss_weight
 
     def forward(self, offset: Tensor, target_offset: Tensor, fused_y: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the weighted loss of offsets N×2×H×W and an image N×1×H×W in [0, 1], and its terms."""
+        """Give the loss of offsets N×2×H×W and an image, and terms."""
         terms = dict(
             deformation=F.mse_loss(offset, target_offset),
             sparsity=(fused_y / 0.1).square().clamp(max=1).mean(),

@@ -76,7 +76,7 @@ class PMGI(nn.Module):
 
     @staticmethod
     def from_authors(state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Rename the variables of the authors' TensorFlow checkpoint, kernels from HWIO to OIHW."""
+        """Rename the TensorFlow checkpoint's variables, kernels from HWIO to OIHW."""
         last = 'fusion_model/layer5'
         ours = {'fuse.weight': state[f'{last}/w5'].permute(3, 2, 0, 1), 'fuse.bias': state[f'{last}/b5']}
         norm = dict(weight='gamma', bias='beta', running_mean='moving_mean', running_var='moving_variance')

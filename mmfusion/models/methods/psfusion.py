@@ -1,4 +1,4 @@
-"""PSFusion: fusion that is given semantic features step by step, with segmentation heads.
+"""PSFusion: fusion given semantic features step by step, with heads.
 
 *Rethinking the Necessity of Image Fusion in High-Level Vision Tasks: A Practical Infrared and Visible Image Fusion Network
 based on Progressive Semantic Injection and Scene Fidelity*; Tang, Zhang, Xu, Ma; Information Fusion 99, 2023.
@@ -55,7 +55,7 @@ def _upsample(x: Tensor, factor: int) -> Tensor:
 
 
 class FReLU(nn.Module):
-    """max(x, batch norm of a depth-wise convolution of x) (Ma et al., ECCV 2020)."""
+    """max(x, batch norm of a depth-wise convolution) (Ma et al., 2020)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class FReLU(nn.Module):
 
 
 class Encoder(nn.Module):
-    """ResNet with a stem of its own: six levels, of full size to 1/32.
+    """ResNet with an own stem: six levels, full size to 1/32.
 
     Args:
         cin: Channels of the image.
@@ -147,7 +147,7 @@ class DenseUnits(nn.Module):
 
 
 class SemanticFusion(nn.Module):
-    """PSFM: cross attention with one query of both sources; what one source gives is added to the other.
+    """PSFM: cross attention with one query of both sources.
 
     Args:
         cin, cout: Channels of a source, and of the result.
@@ -178,7 +178,7 @@ class SemanticFusion(nn.Module):
 
 
 class SemanticInjection(nn.Module):
-    """SIM: normalise features per image, then scale and shift them by what other features say.
+    """SIM: normalise features, then scale and shift by other features.
 
     Args:
         channels: Of the features, and of the layer between.
@@ -340,7 +340,7 @@ class PSFusion(nn.Module):
 
     @staticmethod
     def from_authors(state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Rename the parameters of the public code; its optimizer's state and unused layers are dropped.
+        """Rename the public code's parameters; optimizer and unused layers are dropped.
 
         Raises:
             KeyError: If the file is of another network.
@@ -388,7 +388,7 @@ class PSFusion(nn.Module):
 
 @MODELS.register_module()
 class PSFusionLoss(nn.Module):
-    """Compute the losses of fusion, of both reconstructions and of the three segmentations.
+    """Compute losses of fusion, both reconstructions and three segmentations.
 
     Fusion: 1 / (r(f, vi) + r(f, ir)) with correlations over the batch, 10 Σ ‖ |∂f| − max(|∂vi|, |∂ir|) ‖₁ over both Sobel
     derivatives, and 10 times the squared error, averaged over 9×9 pixels, to the source with more local contrast (variance
@@ -473,7 +473,7 @@ class PSFusionLoss(nn.Module):
 
 
 def boundaries(labels: Tensor) -> Tensor:
-    """Find pixels of N×H×W labels that have another label among their eight neighbours."""
+    """Find pixels of N×H×W labels with another label beside them."""
     x = F.pad(labels[:, None].float(), (1, 1, 1, 1), mode='replicate')
     return (F.max_pool2d(x, 3, 1) != -F.max_pool2d(-x, 3, 1))[:, 0]
 

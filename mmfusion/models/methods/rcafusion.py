@@ -1,4 +1,4 @@
-"""RCAFusion: images that exchange what differs between them, through attention over channels, pixels and columns.
+"""RCAFusion: images exchange their differences, through attention.
 
 Li, Yin, Wang, Liang, Wang, Bai, Liu: "RCAFusion: Cross Rubik Cube Attention Network for Multi-modal Image Fusion of
 Intelligent Vehicles", IEEE Intelligent Vehicles Symposium 2024. https://doi.org/10.1109/IV55156.2024.10588756
@@ -94,7 +94,7 @@ class RubikCubeAttention(nn.Module):
 
 @MODELS.register_module()
 class RCAFusion(nn.Module):
-    """RCAFusion: for either image a convolution and two blocks, with an exchange after each block; a plain decoder.
+    """RCAFusion: two blocks for either image, an exchange after each.
 
     Args:
         channels: Of the first convolution and the two blocks.
@@ -123,7 +123,7 @@ class RCAFusion(nn.Module):
 
     @staticmethod
     def from_authors(state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Rename the public code's parameters; batch norms and an attention that it never calls are dropped."""
+        """Rename the public code's parameters; what it never calls is dropped."""
         names = {
             'conv_vis.conv.': 'stem_vi.0.',
             'conv_inf.conv.': 'stem_ir.0.',
@@ -159,12 +159,13 @@ class RCAFusion(nn.Module):
 
 @MODELS.register_module()
 class EntropyWeightedSSIMLoss(nn.Module):
-    """RCAFusion's asymmetric structural loss: Σ_x (1 − SSIM(f, x)) E(x) / (E(vi) + E(ir)), E the entropy of a batch.
+    """RCAFusion's asymmetric structural loss, weighted by entropy.
+
+    Σ_x (1 − SSIM(f, x)) E(x) / (E(vi) + E(ir)), E the entropy of a batch.
 
     Args:
-        variant: ``'official'``: SSIM's constants and the histogram are those of images of 0…255, while images are in
-        [0, 1], as
-            in the public code; ``'paper'``: those of images in [0, 1].
+        variant: ``'official'``: SSIM's constants and the histogram are those of images of 0…255, while images are in [0,
+            1], as in the public code; ``'paper'``: those of images in [0, 1].
         loss_weight: Factor on the loss.
 
     Raises:
@@ -179,7 +180,7 @@ class EntropyWeightedSSIMLoss(nn.Module):
         self.loss_weight = loss_weight
 
     def entropy(self, image: Tensor) -> Tensor:
-        """Compute the entropy of the values of a batch over 256 bins; a number."""
+        """Compute a batch's entropy over 256 bins; a number."""
         counts = torch.histc(image, 256, 0, self.range)
         share = counts / counts.sum()
         return -(share * (share + 1e-7).log2()).sum()

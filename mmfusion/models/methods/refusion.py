@@ -1,4 +1,4 @@
-"""ReFusion: a fusion network whose loss is learned by how well it lets the sources be reconstructed.
+"""ReFusion: a network whose loss is learned by reconstruction.
 
 *ReFusion: Learning Image Fusion from Reconstruction with Learnable Loss via Meta-Learning*; Bai, Zhao, Zhang, Wu, Deng,
 Cui, Jiang, Xu; International Journal of Computer Vision, 2024.
@@ -77,7 +77,7 @@ class CrossFusion(nn.Module):
 
 @MODELS.register_module()
 class ReFusion(nn.Module):
-    """Fuse by Restormer blocks for each source, cross attention, and Restormer blocks for both.
+    """Fuse by Restormer blocks and cross attention of both sources.
 
     Args:
         channels: C of a source; 2C after the merge. A multiple of ``num_heads``.
@@ -103,7 +103,7 @@ class ReFusion(nn.Module):
 
     @staticmethod
     def from_authors(state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Rename the parameters of the public code; of a convolution's two names the one that it loads last counts."""
+        """Rename the public code's parameters; of two names the last counts."""
         names = {'.conv.': '.', '.body.': '.', 'attn.project_out': 'attn.project', 'ffn.project_in': 'ffn.expand'}
         names |= {'ffn.project_out': 'ffn.project', 'project_out_0': 'head.0', 'project_out_1': 'head.2'}
         for k, source in (('1', 'ir'), ('2', 'vi')):
@@ -150,7 +150,7 @@ class ReFusionProposal(nn.Module):
 
 @MODELS.register_module()
 class ReFusionReconstructor(nn.Module):
-    """Reconstruct both sources from the fused image: the proposal's form with one input; ours.
+    """Reconstruct both sources from the fused image; the form is ours.
 
     Args:
         channels: C.
@@ -209,7 +209,7 @@ class ReFusionFuser(ImageFuser):
         self.meta_interval, self.meta_lr, self._step = meta_interval, meta_lr, 0
 
     def loss(self, inputs: dict, data_samples: list | None) -> dict[str, Tensor]:
-        """Train the proposal where it is due, and compute the losses of network and reconstructor.
+        """Train the proposal where due; compute network's and reconstructor's losses.
 
         The wrapper of several processes calls this one and no ``train_step``.
         """
@@ -243,7 +243,7 @@ class ReFusionFuser(ImageFuser):
         return error.detach()
 
     def error_after_step(self, vi: Tensor, ir: Tensor) -> Tensor:
-        """Compute the reconstruction error on half a batch after the copies' step on the other; see the class."""
+        """Compute the reconstruction error after the copies' step."""
         half = len(vi) // 2
         if not half:
             raise ValueError(f'ReFusionFuser learns by two halves of a batch; got a batch of {len(vi)}. Use 2 or more.')
@@ -264,7 +264,7 @@ class ReFusionFuser(ImageFuser):
         return {name: p - self.meta_lr * g for (name, p), g in zip(parameters.items(), gradients, strict=True)}
 
     def losses_of(self, batch) -> dict[str, Tensor]:
-        """Compute the loss with the proposed weights, that of the reconstruction, and any others."""
+        """Compute losses with proposed weights, reconstruction, and others."""
         vi, ir, fused = batch['vi'], batch['ir'], batch['fused']
         with torch.no_grad():
             weight = self.proposal(vi, ir)

@@ -1,4 +1,4 @@
-"""Res2Fusion: an auto-encoder of dense Res2Net blocks, and two non-local attentions that fuse its features.
+"""Res2Fusion: dense Res2Net blocks, fused by two non-local attentions.
 
 Wang, Wu, Wang, Xu, Shao: "Res2Fusion: Infrared and Visible Image Fusion Based on Dense Res2net and Double Nonlocal
 Attention Models", IEEE TIM 71, 2022. https://doi.org/10.1109/TIM.2021.3139654
@@ -29,7 +29,7 @@ def conv(in_channels: int, out_channels: int, kernel_size: int = 3) -> nn.Conv2d
 
 
 class Res2Block(nn.Module):
-    """Res2Net block: three of four groups of channels pass a convolution, each with the result of the one before."""
+    """Res2Net block: three of four groups convolved, one upon another."""
 
     def __init__(self, in_channels: int, out_channels: int, width: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""NestFuse and RFN-Nest: an auto-encoder with nested skips; its features are fused by attention or by a learned network.
+"""NestFuse and RFN-Nest: a nested auto-encoder, fused by rule or network.
 
 Li, Wu, Durrani: "NestFuse: An Infrared and Visible Image Fusion Architecture Based on Nest Connection and Spatial/Channel
 Attention Models", IEEE TIM 69 (12), 2020. https://doi.org/10.1109/TIM.2020.3005230
@@ -46,7 +46,7 @@ def block(cin: int, cout: int) -> nn.Sequential:
 
 
 class Encoder(nn.Module):
-    """Encode N×1×H×W to features of four scales, each half the size of the one before."""
+    """Encode N×1×H×W to features of four scales, each half."""
 
     def __init__(self, channels: Sequence[int], stem: int) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Decode features of four scales: each node sees all before it on its scale, and the scale below enlarged."""
+    """Decode four scales: nodes see theirs and the enlarged one below."""
 
     def __init__(self, channels: Sequence[int]) -> None:
         super().__init__()
@@ -95,13 +95,13 @@ class Decoder(nn.Module):
 
 
 def _enlarge(x: Tensor, like: Tensor) -> Tensor:
-    """Double the size; a row or column that an odd size lacks is reflected at the bottom or right."""
+    """Double the size; an odd size's missing row is reflected."""
     x = F.interpolate(x, scale_factor=2)
     return F.pad(x, (0, like.shape[3] - x.shape[3], 0, like.shape[2] - x.shape[2]), mode='reflect')
 
 
 class RFN(nn.Module):
-    """Residual fusion network of one scale: joined features, plus what is learned from each image's own."""
+    """Residual fusion network of a scale: joined features, plus learned ones."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -139,7 +139,7 @@ class NestFuse(nn.Module):
         self.encoder, self.decoder = Encoder(channels, stem), Decoder(channels)
 
     def reconstruct(self, vi: Tensor, ir: Tensor | None = None) -> dict[str, Tensor]:
-        """Give images N×1×H×W of 0…255 back: the phase of training, on single images or on both of a pair."""
+        """Give images of 0…255 back: the phase of training."""
         images = dict(vi_hat=vi) if ir is None else dict(vi_hat=vi, ir_hat=ir)
         return {name: self.decoder(self.encoder(image)) for name, image in images.items()}
 
@@ -184,7 +184,7 @@ class RFNNest(NestFuse):
 
 
 def _ours(name: str) -> str:
-    """Translate a parameter's name; what stands before it, of a file, is left away."""
+    """Translate a parameter's name, without a file's prefix."""
     patterns = (
         (r'conv0', lambda m: 'encoder.stem'),
         (r'conv_out', lambda m: 'decoder.last'),
@@ -203,7 +203,7 @@ def _ours(name: str) -> str:
 
 @MODELS.register_module()
 class RFNLoss(nn.Module):
-    """Keep details of the visible image, and features of both: the loss of the residual fusion network.
+    """Keep details of the visible image, and features of both.
 
     α (1 − S(f, vi)) + Σ_m w₁(m) mean (Φ_f − (w_vi Φ_vi + w_ir Φ_ir))² over scales m; OCCO's eq. 22 and 23 for it. S is SSIM
     in the paper and MS-SSIM, its terms (1 + x) / 2, in the public code; that is taken here, and its numbers.
@@ -234,7 +234,7 @@ class RFNLoss(nn.Module):
         features_vi: Sequence[Tensor],
         features_ir: Sequence[Tensor],
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Compare N×1×H×W images in [0, 1], 16×16 or larger, and features; also gives both terms for the log."""
+        """Compare N×1×H×W images, 16×16 or larger, and features; with terms."""
         w_vi, w_ir = self.weights
         feature = 0.0
         for weight, *maps in zip(self.scales, features, features_vi, features_ir, strict=True):

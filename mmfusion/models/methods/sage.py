@@ -1,4 +1,4 @@
-"""SAGE: a small fusion network, distilled from a large one that uses masks of the Segment Anything Model (SAM).
+"""SAGE: a small fusion network, distilled from one with SAM's masks.
 
 *Every SAM Drop Counts: Embracing Semantic Priors for Multi-Modality Image Fusion and Beyond*; Wu, Liu, Fu, Peng, Liu, Fan,
 Liu; CVPR 2025.
@@ -37,7 +37,7 @@ def _convs(*channels: int, size: int = 3) -> nn.Sequential:
 
 @MODELS.register_module()
 class SAGE(nn.Module):
-    """Fuse by a U of five stages: full, half and quarter size, and back.
+    """Fuse by a U of five stages, down to a quarter.
 
     Args:
         channels: Of every convolution.
@@ -74,7 +74,7 @@ class SAGE(nn.Module):
 
 @MODELS.register_module()
 class SAGEColor(nn.Module):
-    """Join fused luminance and the visible image's chroma as SAGE's public code does.
+    """Join fused luminance and visible chroma as SAGE's public code.
 
     Cb and Cr are OpenCV's, rounded to 8 bits; 0.5 is taken for their middle, which is 128/255.
     """
@@ -82,7 +82,7 @@ class SAGEColor(nn.Module):
     channels = 1
 
     def forward(self, fused: Tensor, vi_rgb: Tensor) -> Tensor:
-        """Join N×1×H×W and the colours of N×3×H×W, R, G, B in [0, 1]; clipped to [0, 1]."""
+        """Join luminance N×1×H×W and N×3×H×W's colours; clipped to [0, 1]."""
         y = (luminance(vi_rgb, 'round').double() * 255).round()
         red, blue = ((vi_rgb[:, k : k + 1].double() * 255).round() for k in (0, 2))
         # OpenCV's integers of 14 bits: 0.713 (R − Y) + 128, 0.564 (B − Y) + 128.
@@ -96,7 +96,7 @@ class SAGEColor(nn.Module):
 
 @MODELS.register_module()
 class SAGEReferenceLoss(nn.Module):
-    """Hold the fused image to both sources and to the large network's image.
+    """Hold the fused image to both sources and the large network's.
 
     3 (3 MSE(f, vi) + 2 MSE(f, ir) + 4 MSE(f, r)) + 3 (9 ‖∇f − max(∇vi, ∇ir)‖₁ + 3 ‖∇f − ∇r‖₁), ∇ = |∂x| + |∂y| by Sobel.
 
@@ -118,7 +118,7 @@ class SAGEReferenceLoss(nn.Module):
 
 
 class SAMFeatures(FrozenPrior):
-    """First features of SAM's ViT-B image encoder, as SAGE's loss sees images: not normalised, without positions.
+    """First features of SAM's ViT-B, as SAGE's loss sees images.
 
     Args:
         weights: SAM's checkpoint (``sam_vit_b_01ec64.pth``), a URL, ``'vit_b'`` to download it, or ``'random'``.
@@ -166,7 +166,7 @@ class SAMFeatures(FrozenPrior):
 
 @MODELS.register_module()
 class SAGESemanticLoss(PriorHolder):
-    """Draw each masked patch of the fused image to the reference and away from the source, by SAM's features.
+    """Draw masked patches to the reference and away from the source.
 
     Σ_m d(f m, r m) / d(f m, s m) over masks m of each source s; d = Σ ‖IN(φ(a)) − IN(φ(b))‖₂ over φ's layers, IN instance
     norm. Masks that are empty in the whole batch are left out.

@@ -63,7 +63,7 @@ class SDNet(nn.Module):
         return out
 
     def path(self, x: Tensor, source: str) -> list[Tensor]:
-        """Return the features of the four layers; the third and fourth get those of all layers before them."""
+        """Return the four layers' features, the last two densely joined."""
         first, second, *dense = self.squeeze[source]
         features = [F.leaky_relu(first(x), 0.2)]
         features.append(F.leaky_relu(second(features[0]), 0.2))
@@ -73,7 +73,7 @@ class SDNet(nn.Module):
 
     @staticmethod
     def from_authors(state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Rename the variables of the authors' TensorFlow checkpoint, kernels from HWIO to OIHW."""
+        """Rename the TensorFlow checkpoint's variables, kernels from HWIO to OIHW."""
         names = {'fuse': '5_fuse', 'expand': '6_sept'}
         for source in ('vi', 'ir'):
             names |= {f'squeeze.{source}.{k}': f'{k + 1}_{source}' for k in range(4)}

@@ -1,5 +1,7 @@
-"""SeAFusion (Tang, Yuan, Ma: "Image fusion in the loop of high-level vision tasks: A semantic-aware real-time infrared and
-visible image fusion network", Information Fusion 82, 2022).
+"""SeAFusion: image fusion in the loop of a segmenter.
+
+Tang, Yuan, Ma: "Image fusion in the loop of high-level vision tasks: A semantic-aware real-time infrared and visible image
+fusion network", Information Fusion 82, 2022.
 
 A convolution and two gradient residual dense blocks for each image, four convolutions for both; trained by a content loss
 and, in rounds, by a segmenter on its images: configs/seafusion, docs/methods/seafusion.md.
@@ -43,7 +45,7 @@ def build_encoders(channels, negative_slope, block=None):
 
 
 def build_decoder(channels, negative_slope, norm=True):
-    """Build the decoder: 3×3 convolutions with BN and LeakyReLU, and a last one with Tanh, mapped to [0, 1].
+    """Build the decoder: 3×3 convolutions, and Tanh mapped to [0, 1].
 
     Args:
         channels (Sequence[int]): Channels of the features and after each convolution but the last.
@@ -115,7 +117,7 @@ class SeAFusion(nn.Module):
 
     @staticmethod
     def from_authors(state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Translate the public names; batch norm, which is never applied there, is left out."""
+        """Translate public names; batch norm, never applied, is left out."""
         parts = {
             'dense.conv1.conv': 'dense.0',
             'dense.conv2.conv': 'dense.1',

@@ -1,4 +1,4 @@
-"""SegMiF: fusion by features of a segmenter, and the segmenter of the fused image.
+"""SegMiF: fusion by a segmenter's features, and that segmenter.
 
 *Multi-interactive Feature Learning and a Full-time Multi-modality Benchmark for Image Fusion and Segmentation*; Liu, Liu,
 Wu, Ma, Liu, Zhong, Luo, Fan; ICCV 2023.
@@ -53,7 +53,7 @@ class DilatedDense(nn.Module):
 
 
 class InteractiveAttention(nn.Module):
-    """Let features of either source and of the segmenter ask each other, by linear attention.
+    """Let sources' and segmenter's features ask each other, linearly.
 
     Of each of the three, one half of a projection goes each way. Sources ask the segmenter's context, and the segmenter asks
     theirs; a context is softmax(Kᵀ V / √d) over keys, d×d for each head.
@@ -127,7 +127,7 @@ class Fusion(nn.Module):
 
 
 class Segmenter(nn.Module):
-    """SegFormer: mmsegmentation's MiT, and a head without the norms and ReLUs that the library's has after each level.
+    """SegFormer: mmsegmentation's MiT, and a plainer head.
 
     Args:
         num_classes: Of the logits.
@@ -161,7 +161,7 @@ class Segmenter(nn.Module):
 
     @torch.no_grad()
     def features(self, guide: Tensor) -> list[Tensor]:
-        """Give the first two stages' features of N×1×H×W, N×C×H×W and N×2C×H×W; in [0, 1] and not normalised."""
+        """Give the first two stages' features of N×1×H×W in [0, 1]."""
         x, levels = guide.expand(-1, 3, -1, -1), []
         for embed, blocks, norm in self.encoder.layers[:2]:
             x, size = embed(x)
@@ -174,7 +174,7 @@ class Segmenter(nn.Module):
 
 @MODELS.register_module()
 class SegMiF(nn.Module):
-    """Fuse by features of a SegFormer, and segment the fused image by the same SegFormer.
+    """Fuse by a SegFormer's features, and segment the result by it.
 
     Args:
         num_classes: Of the segmentation.
@@ -237,7 +237,7 @@ class SegMiF(nn.Module):
 
     @staticmethod
     def from_authors(state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Rename the parameters of the public code's two files, of fusion and of segmentation.
+        """Rename the public code's two files, of fusion and segmentation.
 
         Layers that are never called are dropped: a second attention, and a classifier on the encoder.
 
@@ -279,7 +279,7 @@ class SegMiF(nn.Module):
 
 
 def _mit(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Rename SegFormer's public encoder as mmsegmentation does; queries, keys and values are one matrix there."""
+    """Rename SegFormer's public encoder as mmsegmentation does, with joined matrices."""
     names = {'.attn.proj.': '.attn.attn.out_proj.', '.mlp.fc1.': '.ffn.layers.0.', '.mlp.fc2.': '.ffn.layers.4.'}
     names |= {'.mlp.dwconv.dwconv.': '.ffn.layers.1.'}
     for k in range(4):
@@ -301,7 +301,7 @@ def _mit(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def saliency_mix(vi: Tensor, ir: Tensor) -> Tensor:
-    """Mix N×1×H×W sources by visual saliency S: w ir + (1 − w) vi, w = (1 + S(ir) − S(vi)) / 2."""
+    """Mix sources by saliency: w ir + (1 − w) vi, w = (1 + S(ir) − S(vi)) / 2."""
     saliency_vi, saliency_ir = (visual_saliency(x, stretch=False) for x in (vi, ir))
     return torch.lerp(vi, ir, (1 + saliency_ir - saliency_vi) / 2)
 

@@ -1,4 +1,4 @@
-"""SHIP: interactions of high order between both images, in space and among channels.
+"""SHIP: high-order interactions of both images, in space and channels.
 
 *Probing Synergistic High-Order Interaction in Infrared and Visible Image Fusion*; Zheng, Zhou, Huang, Hou, Li, Xu, Zhao;
 CVPR 2024.
@@ -29,7 +29,7 @@ def _pair(channels: int) -> nn.Sequential:
 
 
 class EdgeBlock(nn.Module):
-    """Convolve, then add a pair of convolutions and an edge filter with skip.
+    """Convolve, then add two convolutions and an edge filter.
 
     The edge filter mixes two central-difference convolutions, whose kernels have five taps: a cross (+) and a diagonal
     one (×). Of each, θ times the sum of its taps is taken off the centre. In one kernel: σ(a) K₊ + (1 − σ(a)) Kₓ + δ.
@@ -81,7 +81,7 @@ class SpatialInteraction(nn.Module):
         self.norms = nn.ModuleList(ChannelLayerNorm(channels) for _ in range(order))
 
     def forward(self, vi: Tensor, ir: Tensor) -> tuple[Tensor, Tensor]:
-        """Give visible features with what was fused, and evolved infrared features, N×C×H×W each."""
+        """Give fused visible and evolved infrared features, N×C×H×W each."""
         spectra = (torch.fft.rfft2(at_least_float32(x)) for x in (vi, ir))
         product = torch.fft.irfft2(next(spectra) * next(spectra), s=vi.shape[2:])
         fused = self.norms[0](product) * ir
@@ -92,7 +92,7 @@ class SpatialInteraction(nn.Module):
 
 
 class ChannelInteraction(nn.Module):
-    """Multiply the features of both sources with weights of their channels, up to the fourth order.
+    """Multiply both sources' features with channel weights, four orders.
 
     w₁ = softmax(A₁(mean(x))), wₙ₊₁ = softmax(Aₙ₊₁(wₙ)), x = [vi, ir]; x is multiplied with w₁, convolved, multiplied with
     w₂, and so on.
@@ -122,7 +122,7 @@ class ChannelInteraction(nn.Module):
 
 
 class InvertibleBlock(nn.Module):
-    """Mix channels by an invertible matrix, then couple two parts of them affinely.
+    """Mix channels invertibly, then couple two parts affinely.
 
     z = PLU x over channels; z = [z₁, z₂]; y₁ = z₁ + F(z₂); y₂ = z₂ ⊙ exp(0.8 (2 σ(H(y₁)) − 1)) + G(y₁).
 
@@ -157,7 +157,7 @@ class InvertibleBlock(nn.Module):
 
 
 class HalfInstanceNormBlock(nn.Module):
-    """Convolve twice, with instance norm of half the channels between, and add a 1×1 convolution of the input."""
+    """Convolve twice, half the channels normed, and add the input."""
 
     def __init__(self, cin: int, cout: int) -> None:
         super().__init__()
@@ -173,7 +173,7 @@ class HalfInstanceNormBlock(nn.Module):
 
 
 class DenseBlock(nn.Module):
-    """Two blocks with half instance norm, and a convolution of the input and both.
+    """Two blocks with half instance norm, and their convolution.
 
     Args:
         cin, cout: Channels in and out.
@@ -197,7 +197,7 @@ class DenseBlock(nn.Module):
 
 
 class ChannelScale(nn.Module):
-    """Add to each channel the mean of its refined features, weighted by attention to the channels."""
+    """Add to channels the mean of refined features, by attention."""
 
     def __init__(self, channels: int, reduction: int = 4) -> None:
         super().__init__()
@@ -272,7 +272,7 @@ class SHIP(nn.Module):
 
 @MODELS.register_module()
 class SHIPSaliencyLoss(nn.Module):
-    """Hold salient pixels to the visible image and the rest to the infrared one.
+    """Hold salient pixels to the visible image, others to infrared.
 
     mean|M vi − f| + mean|[M ≠ 1] ir − f|, as the public code has it: either term draws what it leaves out to black.
 

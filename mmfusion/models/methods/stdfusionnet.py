@@ -1,5 +1,6 @@
-"""STDFusionNet: An Infrared and Visible Image Fusion Network Based on Salient Target Detection.
+"""STDFusionNet: two encoders and a decoder, taught by salient targets.
 
+*An Infrared and Visible Image Fusion Network Based on Salient Target Detection*;
 Ma, Tang, Xu, Zhang, Xiao; IEEE Transactions on Instrumentation and Measurement 70, 2021.
 
 Two encoders of residual blocks, one for each source, and a decoder. In training, masks of salient infrared objects decide
@@ -49,7 +50,7 @@ class STDFusionNet(nn.Module):
 
     @staticmethod
     def from_authors(state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Rename the variables of the authors' TensorFlow checkpoint, kernels from HWIO to OIHW."""
+        """Rename the TensorFlow checkpoint's variables, kernels from HWIO to OIHW."""
         scopes, blocks = {}, {}
         for source in ('vi', 'ir'):
             root = f'STMFusion_model/{source}_extraction_network'

@@ -25,7 +25,7 @@ from mmfusion.utils import replace_all
 
 
 class WindowAttention(nn.Module):
-    """Multi-head attention within windows of tokens, with a bias for each relative position.
+    """Multi-head attention within windows, with biases of relative positions.
 
     Args:
         channels: C.
@@ -75,7 +75,7 @@ class WindowAttention(nn.Module):
         return -100.0 * (region[:, None] != region[:, :, None]).to(self.bias.dtype)
 
     def forward(self, x: Tensor, source: Tensor) -> Tensor:
-        """Let tokens of ``x`` look at those of ``source``, both N×H×W×C, H and W multiples of the window."""
+        """Let tokens ``x`` look at ``source``, both N×H×W×C, in whole windows."""
         n, h, w, _ = x.shape
         q = self.query(self.to_windows(x)).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
         k, v = self.key_value(self.to_windows(source)).unflatten(-1, (2, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
@@ -87,7 +87,7 @@ class WindowAttention(nn.Module):
 
 
 class SwinBlock(nn.Module):
-    """Swin transformer block: attention, then a perceptron, each of normalised tokens and added."""
+    """Swin transformer block: attention and perceptron, each normed and added."""
 
     def __init__(self, channels: int, num_heads: int, window: int, shift: int, expansion: int, drop: float) -> None:
         super().__init__()
@@ -99,7 +99,7 @@ class SwinBlock(nn.Module):
         self.drop = StochasticDepth(drop, 'row')
 
     def forward(self, x: Tensor, normed: Tensor | None = None, source: Tensor | None = None) -> Tensor:
-        """Improve tokens N×H×W×C; ``normed`` are its own normalised ones, ``source`` what they look at (itself)."""
+        """Improve tokens N×H×W×C by those of ``source``, or ``normed``."""
         normed = self.norm1(x) if normed is None else normed
         x = x + self.drop(self.attn(normed, normed if source is None else source))
         return x + self.drop(self.mlp(self.norm2(x)))
@@ -121,7 +121,7 @@ class SwinGroup(nn.ModuleList):
 
 
 class FusionGroup(nn.Module):
-    """Swin blocks within each image, then blocks of both that look at the other image."""
+    """Swin blocks within each image, then across both."""
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__()
@@ -210,7 +210,7 @@ class SwinFusion(nn.Module):
 
     @staticmethod
     def from_authors(state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Rename the public code's parameters; A is its infrared image. Masks and unused convolutions are dropped."""
+        """Rename the public code's parameters, A infrared; unused ones are dropped."""
         names = {
             'conv_first1_A.': 'stem.0.0.',
             'conv_first2_A.': 'stem.1.0.',
@@ -257,12 +257,10 @@ class SwinFusion(nn.Module):
 
 @MODELS.register_module()
 class WeightedSSIMLoss(nn.Module):
-    """SwinFusion's structural loss: 1 − Σ_x w_x SSIM(f, x), w_x the share of x in the mean gradients of both sources.
+    """SwinFusion's structural loss: 1 − Σ_x w_x SSIM(f, x).
 
-    SSIM has an 11×11 window and zeros around the image; the shares are of the whole batch.
-
-    Args:
-        loss_weight: Factor on the loss.
+    w_x is the share of x in the mean gradients of both sources, over the whole batch. SSIM has an 11×11 window and zeros
+    around the image.
     """
 
     def __init__(self, loss_weight: float = 1.0) -> None:

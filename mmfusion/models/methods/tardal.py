@@ -1,4 +1,4 @@
-"""TarDAL: Target-aware Dual Adversarial Learning, fusing infrared and visible images for object detection.
+"""TarDAL: target-aware dual adversarial learning, here without its detector.
 
 *Target-aware Dual Adversarial Learning and a Multi-scenario Multi-Modality Benchmark to Fuse Infrared and Visible for
 Object Detection*; Liu, Fan, Huang, Wu, Liu, Zhong, Luo; CVPR 2022.
@@ -89,7 +89,7 @@ def _layer(cin: int, cout: int, norm: bool = True) -> nn.Sequential:
 
 @MODELS.register_module()
 class TarDALLoss(PriorHolder):
-    """Compare with both sources, each weighted by the information that VGG16 sees in it.
+    """Compare with both sources, weighted by VGG16's information in each.
 
     w_ir L(f, ir) + w_vi L(f, vi) with L the MS-SSIM and L1 loss of Zhao et al. (2015) and w the mean of the features
     before VGG16's five poolings, at most 1.
@@ -122,7 +122,10 @@ class TarDALLoss(PriorHolder):
 
 
 class _DivergenceDiscriminator(Discriminator):
-    """Wasserstein divergence: mean f − mean r + k mean ‖∇‖^p between real r and fake f; −mean f to fool it."""
+    """Wasserstein divergence: mean f − mean r + k mean ‖∇‖^p.
+
+    r and f are real and fake scores, between which ∇ is taken; −mean f fools it.
+    """
 
     def __init__(
         self,
@@ -180,7 +183,7 @@ class TarDALTargetDiscriminator(_DivergenceDiscriminator):
 
 @MODELS.register_module()
 class TarDALDetailDiscriminator(_DivergenceDiscriminator):
-    """Tell gradients of the visible image from those of the fused one, by the Sobel magnitude.
+    """Tell visible from fused gradients, by the Sobel magnitude.
 
     Args:
         size: Height and width of the training images.

@@ -1,4 +1,4 @@
-"""TIMFusion: searched architectures, a first fused image and its refinement with each source.
+"""TIMFusion: searched architectures, and refinement with each source.
 
 *A Task-guided, Implicitly-searched and Meta-initialized Deep Model for Image Fusion*; Liu, Liu, Liu, Fan, Luo; IEEE
 Transactions on Pattern Analysis and Machine Intelligence, 2024.
@@ -90,7 +90,7 @@ class Spatial(nn.Conv2d):
 
 
 class Channels(nn.Module):
-    """Weight channels by their means and those of both neighbours (ECA), then convolve."""
+    """Weight channels by their neighbours' means (ECA), then convolve."""
 
     def __init__(self, c: int) -> None:
         super().__init__()
@@ -127,7 +127,7 @@ class Blur(nn.Module):
 
 
 class Resize(nn.Module):
-    """Sum of a long and a short way to another size: half of it and twice the channels, or the reverse."""
+    """Sum of two ways to half or twice the size."""
 
     def __init__(self, cin: int, down: bool) -> None:
         super().__init__()
@@ -144,7 +144,7 @@ class Resize(nn.Module):
 
 
 class Scales(nn.Module):
-    """A cell of three scales: the same operations at each, brought back and mixed by weights for each channel (SKFF)."""
+    """A cell of three scales, mixed by channels' weights (SKFF)."""
 
     def __init__(self, c: int, operations: tuple[str, ...]) -> None:
         super().__init__()
@@ -214,7 +214,7 @@ class Refinement(nn.Module):
 
 @MODELS.register_module()
 class TIMFusion(nn.Module):
-    """Fuse by searched cells. Height and width must be multiples of 4, but for ``light``.
+    """Fuse by searched cells; sides are multiples of 4, unless ``light``.
 
     Args:
         channels: C, even.
@@ -245,7 +245,7 @@ class TIMFusion(nn.Module):
 
     @staticmethod
     def from_authors(state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Rename the parameters of the public code: of both its files, or of the light architecture's one.
+        """Rename the public code's parameters, of both files or one.
 
         The images of either source that the second part can give besides are left out.
         """

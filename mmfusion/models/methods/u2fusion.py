@@ -59,7 +59,7 @@ class U2Fusion(nn.Module):
 
     @staticmethod
     def from_authors(state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Rename the variables of the authors' TensorFlow checkpoint, kernels from HWIO to OIHW."""
+        """Rename the TensorFlow checkpoint's variables, kernels from HWIO to OIHW."""
         scopes = ['Generator/encoder/conv1_1', *(f'Generator/encoder/dense_block_conv{k}' for k in range(1, 6))]
         ours = {f'encoder.{k}': scope for k, scope in enumerate(scopes)}
         ours |= {f'decoder.{k}': f'Generator_1/decoder/conv2_{k + 1}' for k in range(4)}

@@ -26,7 +26,7 @@ def _conv(cin: int, cout: int) -> nn.Conv2d:
 
 
 class ResidualDenseBlock(nn.Module):
-    """Three convolutions, each of all before; a 1×1 convolution of all, added to the input."""
+    """Three dense convolutions, and a 1×1 one of all; added."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -42,7 +42,10 @@ class ResidualDenseBlock(nn.Module):
 
 
 class InteractiveFusion(nn.Module):
-    """Gate both sources' features by A = σ(Q ir ⊙ K vi): each becomes γ₀ x + γ₁ (A ⊙ x), γ from both forms of x."""
+    """Gate both sources' features by A = σ(Q ir ⊙ K vi).
+
+    Each becomes γ₀ x + γ₁ (A ⊙ x), γ from both forms of x.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -102,7 +105,7 @@ class UMFCMGR(nn.Module):
 
 @MODELS.register_module()
 class UMFCMGRLoss(nn.Module):
-    """Hold the fused image to a mix of the sources by their saliency, and to the larger Laplacian.
+    """Hold the image to the sources' mix, and the larger Laplacian.
 
     20 ‖f − (w ir + (1 − w) vi)‖₁ + 5 ‖ |Δf| − max(|Δir|, |Δvi|) ‖₁, w = (1 + S(ir) − S(vi)) / 2, S the visual saliency over
     its largest value.

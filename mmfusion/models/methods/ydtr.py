@@ -1,4 +1,4 @@
-"""YDTR: a Y-shaped network of dynamic transformer modules, one for both images and once more on their sum.
+"""YDTR: dynamic transformers on both images and their sum.
 
 Tang, He, Liu: "YDTR: Infrared and Visible Image Fusion via Y-Shape Dynamic Transformer", IEEE Transactions on
 Multimedia 25, 2023. https://doi.org/10.1109/TMM.2022.3192661
@@ -32,7 +32,7 @@ def conv_bn_relu(in_channels: int, out_channels: int, kernel_size: int) -> nn.Se
 
 
 class TokenBlock(nn.Module):
-    """Transformer block on tokens M×C, each its own window; see the module's docstring."""
+    """Transformer block on tokens M×C, each its own window."""
 
     def __init__(self, channels: int, expansion: int = 4) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class TokenTransformer(nn.Sequential):
 
     @staticmethod
     def rename(name: str, value: Tensor) -> tuple[str, Tensor]:
-        """Rename a parameter of the public code's ``basicLayer.blocks``; only the values are left of ``qkv``."""
+        """Rename a parameter of ``basicLayer.blocks``; of ``qkv`` values are left."""
         if '.attn.qkv.' in name:
             value = value.chunk(3)[2]
         for theirs, ours in {
@@ -75,7 +75,7 @@ class TokenTransformer(nn.Sequential):
 
 
 class DynamicConv(nn.Module):
-    """Weight features by a factor for each channel and one for each pixel: x·c + x·s."""
+    """Weight features by channel and by pixel: x·c + x·s."""
 
     def __init__(self, channels: int, reduction: int = 8) -> None:
         super().__init__()
@@ -92,7 +92,7 @@ class DynamicConv(nn.Module):
 
 @MODELS.register_module()
 class YDTR(nn.Module):
-    """YDTR: stem and DTRM on either image, their sum through the DTRM again, a 1×1 convolution and Tanh.
+    """YDTR: stem and DTRM on either image, DTRM on their sum.
 
     Args:
         channels: Width; a multiple of 8 as published (64).
@@ -117,7 +117,7 @@ class YDTR(nn.Module):
 
     @staticmethod
     def from_authors(state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Rename the public code's parameters; two convolutions and a norm that it never calls are dropped."""
+        """Rename the public code's parameters; what it never calls is dropped."""
         unused = ('conv64.', 'conv.', 'patch_embed.', 'relative_position')
         names = {
             'convInput.conv.': 'stem.0.',
@@ -139,7 +139,7 @@ class YDTR(nn.Module):
 
 @MODELS.register_module()
 class YDTRLoss(nn.Module):
-    """YDTR's loss: structure and spatial frequency of both sources, each with its weight.
+    """YDTR's loss: weighted structure and spatial frequency of both sources.
 
     Σ_x α_x(1 − SSIM(f, x)) + β_x‖SF(f) − SF(x)‖₂ for x = ir, vi. SSIM has an 11×11 window and no padding. SF is the sum
     of squared differences with the left and upper neighbour over 11×11 pixels; its norm is of the whole batch, so that
@@ -161,7 +161,7 @@ class YDTRLoss(nn.Module):
         self.ssim, self.frequency, self.loss_weight = ssim, frequency, loss_weight
 
     def forward(self, fused: Tensor, vi: Tensor, ir: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Compare N×1×H×W images in [0, 1] of 11×11 pixels or more; also gives the terms for the log."""
+        """Compare N×1×H×W images, 11×11 or more; also gives logged terms."""
         terms = {}
         frequency = spatial_frequency(fused)
         for name, x, alpha, beta in zip(('ir', 'vi'), (ir, vi), self.ssim, self.frequency, strict=True):
@@ -171,7 +171,7 @@ class YDTRLoss(nn.Module):
 
 
 def spatial_frequency(x: Tensor, size: int = 11) -> Tensor:
-    """Sum squared differences with the left and upper neighbour over windows; black lies around the image."""
+    """Sum squared differences with neighbours over windows; black around."""
     padded = F.pad(x, (1, 0, 1, 0))
     energy = (x - padded[..., 1:, :-1]).square() + (x - padded[..., :-1, 1:]).square()
     return F.conv2d(energy, torch.ones(1, 1, size, size, dtype=x.dtype, device=x.device), padding=size // 2)

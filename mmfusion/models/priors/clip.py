@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from mmfusion.registry import MODELS
 from mmfusion.utils.checkpoint import reason_of
+from mmfusion.utils.log import log_warning
 
 from .features import FeaturePrior, PriorFeatures, TextPrior, resize
 from .frozen import load_exactly, seeded
@@ -175,7 +175,7 @@ def _activation(tower: nn.Module) -> str:
 def _from_folder(
     name: str, pretrained: str | Path | None, size: tuple[int, int] | None, cache_dir: str | None
 ) -> _Tower:
-    """Image tower and normalisation of a model of the hub or of a folder, which has config and weights together."""
+    """Image tower and normalisation of a hub's or a folder's model."""
     import open_clip
 
     if pretrained not in (None, RANDOM):
@@ -204,7 +204,7 @@ def _from_folder(
 def _from_config(
     model: str | dict, pretrained: str | Path | None, size: tuple[int, int] | None, cache_dir: str | None
 ) -> _Tower:
-    """Image tower and normalisation of a named model or a config, with weights by tag, from a file, or random."""
+    """Image tower and normalisation of a named model or a config."""
     import open_clip
     from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 
@@ -224,7 +224,7 @@ def _from_config(
 
 
 def _config(model: str | dict) -> tuple[str, dict]:
-    """Name and config of a model; refuse an unknown name or an incomplete config."""
+    """Name and config of a model; refuse unknown or incomplete ones."""
     import open_clip
 
     if not isinstance(model, str):
@@ -248,7 +248,7 @@ def _config(model: str | dict) -> tuple[str, dict]:
 def _find_weights(
     name: str, pretrained: str | Path | None, quick: bool, cache_dir: str | None
 ) -> tuple[str | None, dict | None]:
-    """Where the weights are: file (None for random weights), and open_clip's entry of the tag if it is one."""
+    """Where the weights are, and open_clip's entry of a tag."""
     from open_clip.pretrained import get_pretrained_cfg
 
     if pretrained == RANDOM:
@@ -269,7 +269,7 @@ def _find(pretrained: str | Path, name: str) -> str | None:
 
 
 def _unknown_tag(name: str, tag: str) -> str:
-    """What to say about a tag that open_clip does not have for a model."""
+    """Say what open_clip has in place of an unknown tag."""
     from open_clip.pretrained import list_pretrained, list_pretrained_tags_by_model
 
     tags = list_pretrained_tags_by_model(name)
@@ -286,7 +286,7 @@ def _unknown_tag(name: str, tag: str) -> str:
 
 
 def _check_activation(name: str, quick: bool, wanted: bool, source: str) -> None:
-    """Refuse weights trained with the other GELU: nothing would fail, and all features would be wrong."""
+    """Refuse weights trained with the other GELU, silently wrong otherwise."""
     import open_clip
 
     if quick == wanted:
@@ -325,7 +325,7 @@ def _download(name: str, pretrained: str | Path | None, tag: dict, cache_dir: st
 
 
 def _load(model: nn.Module, path: str, name: str, quick: bool, local: bool) -> None:
-    """Load a file into a model; of a local one, find out whose it is first."""
+    """Load a file into a model; check whose a local one is."""
     from open_clip.convert import convert_state_dict
     from open_clip.model import resize_pos_embed
 
@@ -346,7 +346,7 @@ def _load(model: nn.Module, path: str, name: str, quick: bool, local: bool) -> N
 
 
 def _read(path: str) -> tuple[dict[str, Tensor], bool]:
-    """State dict of a file, and whether the file is a TorchScript archive, as OpenAI's are."""
+    """A file's state dict, and whether it is a TorchScript archive."""
     archive = False
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as z:
@@ -364,7 +364,7 @@ def _read(path: str) -> tuple[dict[str, Tensor], bool]:
 
 
 def _check_file(path: str, state: Mapping[str, Tensor], archive: bool, name: str, quick: bool) -> None:
-    """Refuse a local file with weights for the other activation, as far as it can be told; say so where it cannot.
+    """Refuse a local file for the other activation, or warn.
 
     State dicts do not hold the activation. OpenAI's files, all with quick-GELU, show by one of: a TorchScript archive;
     sizes kept beside the weights; half precision but for norms and embeddings; the file's name. open_clip's own files may
@@ -389,9 +389,7 @@ def _check_file(path: str, state: Mapping[str, Tensor], archive: bool, name: str
     if seen:
         _check_activation(name, quick, True, f"{path}, which is OpenAI's ({', '.join(seen)}),")
     elif not quick and f'{name}-quickgelu' in open_clip.list_models():
-        print_log(
+        log_warning(
             f"{path}: a state dict does not tell its activation. {name} takes plain GELU; if the weights are OpenAI's, or "
-            f"others trained with quick-GELU, all features are wrong: use model='{name}-quickgelu' then.",
-            logger='current',
-            level=30,
+            f"others trained with quick-GELU, all features are wrong: use model='{name}-quickgelu' then."
         )

@@ -1,4 +1,4 @@
-"""DINOv2 by mmpretrain's VisionTransformer: as a prior, and as the frozen backbone of a stock segmenter."""
+"""DINOv2 by mmpretrain's VisionTransformer, as a prior and a backbone."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -98,7 +98,7 @@ def _rename(name: str, old: str, new: str, top: Mapping[str, str], block: Mappin
 
 
 def _check_complete(state: Mapping[str, Tensor]) -> None:
-    """Make sure that a state dict in mmpretrain's names is a whole DINOv2; another ViT lacks the layer scales."""
+    """Make sure that a state dict is a whole DINOv2."""
     depth = 1 + max((int(n.split('.')[1]) for n in state if n.startswith('layers.')), default=-1)
     blocks = [f'layers.{i}.' for i in range(depth)]
     feed = ('ffn.w12', 'ffn.w3') if 'layers.0.ffn.w12.weight' in state else ('ffn.layers.0.0', 'ffn.layers.1')

@@ -1,4 +1,4 @@
-"""Frozen networks that guide training and are no part of what is trained."""
+"""Frozen networks that guide training and are not trained."""
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -30,7 +30,7 @@ class FrozenPrior(nn.Module):
         return super().train(False)
 
     def __deepcopy__(self, memo: dict) -> 'FrozenPrior':
-        """A copy of a model (EMA) shares the prior: it is the same for all of them."""
+        """Share the prior with a copy of a model (EMA)."""
         return self
 
     def _apply(self, fn: Callable[[Tensor], Tensor], *args, **kwargs) -> 'FrozenPrior':

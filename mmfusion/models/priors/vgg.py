@@ -111,7 +111,7 @@ class VGGPrior(FrozenPrior):
         return self.features_of(self.normalize(x), layers)
 
     def normalize(self, x: Tensor) -> Tensor:
-        """Take off the mean and divide by the deviation; N×1×H×W or N×3×H×W → N×3×H×W."""
+        """Normalise N×1×H×W or N×3×H×W by mean and deviation, to N×3×H×W."""
         return (x - self.mean) / self.std  # broadcasting repeats a single channel
 
     def features_of(self, x: Tensor, layers: Sequence[str] | None = None) -> dict[str, Tensor]:

@@ -1,13 +1,13 @@
-"""Weights of frozen networks: by a published name, from a file or a URL, or random."""
+"""Weights of frozen networks: published, from a file, or random."""
 
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from mmengine.logging import print_log
 from torch import Tensor
 
 from mmfusion.utils.checkpoint import CheckpointError, fetch, read_checkpoint
+from mmfusion.utils.log import log_warning
 
 RANDOM = 'random'
 SAM_URLS = {
@@ -38,11 +38,9 @@ def find_weights(
     """
     urls = dict(urls or {})
     if random and weights == RANDOM:
-        print_log(
+        log_warning(
             f'{what} has RANDOM weights: what is trained on its features runs, but means little. For results, give real '
-            f'ones by {option}.',
-            logger='current',
-            level=30,
+            f'ones by {option}.'
         )
         return None
     url = urls.get(str(weights), str(weights) if '://' in str(weights) else None)

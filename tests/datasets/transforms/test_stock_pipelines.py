@@ -13,7 +13,7 @@ from mmengine import Config
 from mmengine.registry import DefaultScope
 
 from mmfusion.datasets import FusionDataset, render_scene
-from mmfusion.datasets.transforms import ForEachModality, VisibleOnly, adapt_pipeline
+from mmfusion.datasets.transforms import ForEachModality, LoadSaliencyMasks, VisibleOnly, adapt_pipeline
 from mmfusion.datasets.transforms import stock as tables
 from mmfusion.registry import TRANSFORMS
 from mmfusion.utils import write_image
@@ -402,6 +402,13 @@ def test_masks_that_would_be_left_behind():
     with pytest.raises(ValueError, match=r'mmdet\.RandomFlip moves the image and not the masks.*mmseg\.RandomFlip'):
         adapt_pipeline(stock, load=load, scope='mmdet')
     adapt_pipeline(stock, load=load, scope='mmseg')
+
+    @TRANSFORMS.register_module(force=True)
+    class OwnMasksOfATest(LoadSaliencyMasks):
+        """A user's subclass."""
+
+    with pytest.raises(ValueError, match=r'take mmfusion\.OwnMasksOfATest out of this pipeline'):
+        adapt_pipeline(stock, load=[load[0], dict(type='mmfusion.OwnMasksOfATest')], scope='mmdet')
     synthetic = dict(type='mmfusion.RenderSyntheticPair')
     with pytest.raises(
         ValueError, match=r'and not the masks of .*: give mmfusion.RenderSyntheticPair with_masks=False'

@@ -130,7 +130,7 @@ def test_batch_equals_single():
 
 def test_random_weights_repeat_are_told_and_leave_the_generator_alone(monkeypatch):
     lines = []
-    monkeypatch.setattr('mmfusion.models.priors.weights.print_log', lambda text, **kwargs: lines.append(text))
+    monkeypatch.setattr('mmfusion.utils.log.print_log', lambda text, *_: lines.append(text))
     before = torch.get_rng_state()
     a = tiny()
     assert torch.equal(torch.get_rng_state(), before)
@@ -317,7 +317,7 @@ def test_named_model_gets_the_right_name():
 
 def test_file_that_does_not_tell_is_warned_about(tmp_path, monkeypatch):
     lines = []
-    monkeypatch.setattr(module, 'print_log', lambda text, **kwargs: lines.append(text))
+    monkeypatch.setattr('mmfusion.utils.log.print_log', lambda text, *_: lines.append(text))
     state = whole_model().state_dict()
     module._check_file(tmp_path / 'a.pt', state, False, 'ViT-B-16', False)
     assert "use model='ViT-B-16-quickgelu' then" in lines.pop()

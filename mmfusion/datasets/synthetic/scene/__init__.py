@@ -1,4 +1,4 @@
-"""Procedural street scenes seen by a visible and an infrared camera: the parts behind ``render``.
+"""Procedural street scenes seen by two cameras: parts of ``render``.
 
 ``canvas`` holds the maps that are painted, ``surfaces`` paints sky, ground, buildings and plants, ``objects`` persons,
 cars and lamps, ``sensors`` turns the painted maps into the two images, ``layout`` decides what stands where.

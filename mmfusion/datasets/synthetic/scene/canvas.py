@@ -1,4 +1,4 @@
-"""The camera of a synthetic scene and the maps that are painted, back to front."""
+"""The camera of a synthetic scene, and its painted maps."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ class Camera:
 
 
 class Canvas:
-    """Maps of a scene, each H×W (colours H×W×3 in B, G, R order, linear light).
+    """Maps of a scene, H×W; colours H×W×3, B, G, R, linear.
 
     - ``albedo``: reflectance in [0, 1]; ``emission``: light of its own, of any height.
     - ``temp``: temperature above the surrounding air in kelvin.
@@ -72,7 +72,7 @@ class Canvas:
         self.tile = _tile()
 
     def remember_backdrop(self) -> None:
-        """Keep the maps as they are, before persons and cars hide parts of them, in ``backdrop``."""
+        """Keep maps in ``backdrop`` before persons and cars hide them."""
         self.backdrop = {name: getattr(self, name).copy() for name in ('albedo', 'emission', 'temp', 'distance')}
 
     def fill(
@@ -83,7 +83,7 @@ class Canvas:
         emission: ArrayLike | None = None,
         **maps,
     ) -> None:
-        """Fill polygons (a list of K×2 pixel coordinates) in the maps that are given a value.
+        """Fill polygons (K×2 pixel coordinates each) in the given maps.
 
         ``maps`` are names of further maps (``label``, ``instance``, ``distance``, ``ground``) and their values.
         """
@@ -119,21 +119,24 @@ class Canvas:
         temp: float,
         **maps,
     ) -> None:
-        """Draw a limb: a thick line with round ends, from ``start`` to ``end`` (x, y) and ``width`` pixels wide."""
+        """Draw a limb: a thick line with round ends.
+
+        It goes from ``start`` to ``end`` (x, y) and is ``width`` pixels wide.
+        """
         ends = [tuple(round(float(v) * (1 << _SHIFT)) for v in p) for p in (start, end)]
         thickness = max(1, round(width))
         for name, value in dict(albedo=albedo, temp=temp, **maps).items():
             cv2.line(getattr(self, name), *ends, _scalar(value), thickness, shift=_SHIFT)
 
     def window(self, rows: int, cols: int, side: int = 160) -> np.ndarray:
-        """A random window of the noise tile, ``side`` cells wide, resized to rows×cols; in [-1, 1]."""
+        """A window of the noise tile, resized to rows×cols; in [-1, 1]."""
         y, x = self.rng.integers(0, len(self.tile) - side + 1, 2)
         return cv2.resize(self.tile[y : y + side, x : x + side], (cols, rows), interpolation=cv2.INTER_LINEAR)
 
 
 @cache
 def _tile():
-    """A noise tile that wraps around. Every texture of every scene is some window of it, at some scale."""
+    """A noise tile that wraps around, of all scenes' textures."""
     tile = noise((256, 256), np.random.default_rng(0), octaves=6, base=4, wrap=True)
     tile.flags.writeable = False
     return tile
@@ -185,5 +188,5 @@ def noise(
 
 
 def linear(r: float, g: float, b: float) -> np.ndarray:
-    """A colour given as display R, G, B in 0–255, as linear B, G, R (display gamma 2)."""
+    """A display colour, 0–255, as linear B, G, R (gamma 2)."""
     return np.square(np.array([b, g, r], np.float32) / 255)

@@ -68,7 +68,7 @@ def compose_scene(seed: int, index: int, size: tuple[int, int]) -> tuple[Canvas,
 
 
 def _weather(rng: np.random.Generator, night: bool) -> SimpleNamespace:
-    """Light, heat and haze: ``body_heat``, ``sun_heat`` in kelvins above the air; for ``contrast`` see `passive_heat`."""
+    """Light, heat and haze, in kelvins above the air; see `passive_heat`."""
     hot = not night and rng.random() < 0.3
     return SimpleNamespace(
         night=night,
@@ -154,7 +154,7 @@ def _props(rng: np.random.Generator, street: SimpleNamespace) -> list[SimpleName
 
 
 def _cars(rng: np.random.Generator, street: SimpleNamespace, weather: SimpleNamespace) -> list[SimpleNamespace]:
-    """Parked cars at the kerbs and driven ones in the lanes; none overlaps another."""
+    """Cars parked at kerbs or driven in lanes; none overlaps another."""
     cars = []
     for _ in range(int(rng.integers(2, 7))):
         parked = rng.random() < 0.65
@@ -190,7 +190,7 @@ def _cars(rng: np.random.Generator, street: SimpleNamespace, weather: SimpleName
 def _persons(
     rng: np.random.Generator, street: SimpleNamespace, weather: SimpleNamespace, cars: list[SimpleNamespace]
 ) -> list[SimpleNamespace]:
-    """Walkers on the pavements and some on the road, clear of the cars and of each other."""
+    """Walkers on pavements and road, clear of cars and each other."""
     persons = []
     for _ in range(int(rng.integers(2, 8))):
         on_road = rng.random() < 0.35

@@ -26,7 +26,7 @@ _PAINT = [(185, 188, 190), (40, 42, 46), (150, 30, 28), (35, 60, 120), (225, 225
 def paint_person(
     canvas: Canvas, camera: Camera, person: SimpleNamespace, weather: SimpleNamespace, number: int
 ) -> None:
-    """An articulated walking figure: head, neck, torso, arms and legs of two segments each.
+    """Paint a walking figure with limbs of two segments each.
 
     ``person`` has ``x``, ``z`` (place, metres), ``tall`` (metres), ``phase`` (of the step), ``facing`` (−1, 0, 1: how
     far the stride is seen from the side), ``dark`` (clothes), ``kind``, ``bag``, ``insulation`` (share of the body's
@@ -43,7 +43,10 @@ def paint_person(
     cloth = warm * person.insulation
 
     def at(x: float, y: float):
-        """Pixel of a body point: x to the right and y up from the feet, in metres of a 1.75 m figure."""
+        """Pixel of a body point, in metres of a 1.75 m figure.
+
+        x is to the right and y up from the feet.
+        """
         return fx + x * scale, fy - y * scale
 
     def limb(
@@ -96,7 +99,7 @@ def _box(x: float, y: float, half_x: float, half_y: float) -> list[tuple[float, 
 
 
 def paint_car(canvas: Canvas, camera: Camera, car: SimpleNamespace, weather: SimpleNamespace, number: int) -> None:
-    """A car from two prisms (body and cabin) in perspective, with windows, wheels and lights.
+    """Paint a car from two prisms in perspective, with details.
 
     ``car`` has ``x`` (middle), ``z`` (near end), ``width``, ``length``, ``roof`` (metres), ``oncoming`` (front towards
     the camera), ``warm`` (has been driven), ``lights`` (switched on), ``sheen`` (light of the street that the upward
@@ -162,7 +165,7 @@ def _paint_cabin(
     hot: float,
     sheen: np.ndarray,
 ) -> None:
-    """The upper part of a car: slanted windows on each visible side, and the roof."""
+    """A car's upper part: slanted windows on visible sides, and roof."""
     x0, x1, z0, z1 = car.x - car.width / 2 + 0.06, car.x + car.width / 2 - 0.06, car.z, car.z + car.length
     # Bonnet (towards the camera when oncoming) and boot lengths; a tall car has neither slope nor boot to speak of.
     van = car.roof > 1.7
@@ -193,7 +196,7 @@ def _paint_details(
     hot: float,
     weather: SimpleNamespace,
 ) -> None:
-    """Lights, number plate, grille and bumper on the end of a car that faces the camera."""
+    """Lights, plate, grille and bumper on an end that is seen."""
 
     def plate(xa: float, xb: float, ya: float, yb: float, colour: np.ndarray, temp: float, **more):
         face([(xa, ya, z0), (xb, ya, z0), (xb, yb, z0), (xa, yb, z0)], colour, temp, **more)
@@ -214,7 +217,7 @@ def _paint_details(
 
 
 def paint_lamp(canvas: Canvas, camera: Camera, lamp: SimpleNamespace, weather: SimpleNamespace) -> np.ndarray:
-    """A street lamp: pole, arm over the road and a head that glows at night. Its head is hardly warm."""
+    """A street lamp whose head glows at night, and is hardly warm."""
     maps = dict(label=LAMP, distance=lamp.z, ground=0, instance=0)
     grey = linear(95, 100, 105)
     scale = camera.scale(lamp.z)

@@ -1,4 +1,4 @@
-"""From the painted maps of a synthetic scene to what the two cameras record."""
+"""What two cameras record of a synthetic scene's painted maps."""
 
 from statistics import NormalDist
 from types import SimpleNamespace
@@ -12,7 +12,7 @@ _QUANTILES = np.array([NormalDist().inv_cdf((k + 0.5) / 256) for k in range(256)
 
 
 def smoke_map(canvas: Canvas, camera: Camera, scene: SimpleNamespace, rng: np.random.Generator) -> np.ndarray:
-    """Opacity in [0, 1] of the drifting smoke in front of some of the objects (H×W float32)."""
+    """Opacity in [0, 1] of smoke before some objects (H×W float32)."""
     h, w = canvas.size
     size = (max(2, h // 4), max(2, w // 4))
     opacity = np.zeros(size, np.float32)
@@ -38,7 +38,10 @@ def smoke_map(canvas: Canvas, camera: Camera, scene: SimpleNamespace, rng: np.ra
 
 
 def _illumination(canvas: Canvas, camera: Camera, scene: SimpleNamespace) -> np.ndarray:
-    """Light that falls on the scene at a quarter of its size: daylight, or a dim sky, lamps and headlights."""
+    """Light on the scene, at a quarter of its size.
+
+    It is daylight, or a dim sky, lamps and headlights.
+    """
     h, w = canvas.size
     size = (max(2, h // 4), max(2, w // 4))
     weather = scene.weather
@@ -90,7 +93,7 @@ def _shadows(canvas: Canvas, camera: Camera, scene: SimpleNamespace) -> np.ndarr
 
 
 def _glare(emission: np.ndarray, smoke: np.ndarray) -> np.ndarray:
-    """Light scattered in the lens: wide halos around what is brighter than the sensor's range."""
+    """Light scattered in the lens: halos around what is too bright."""
     h, w = emission.shape[:2]
     size = (max(2, w // 4), max(2, h // 4))
     small = cv2.resize(np.maximum(emission, 0.8), size, interpolation=cv2.INTER_AREA) - 0.8
@@ -158,7 +161,10 @@ def _behind(
     glare: np.ndarray | None,
     pixels: np.ndarray,
 ) -> np.ndarray:
-    """What the visible camera would show at some pixels (flat indices) without persons and cars: N×3 in [0, 1]."""
+    """Some pixels of the visible image without persons and cars: N×3.
+
+    ``pixels`` are flat indices; values are in [0, 1].
+    """
 
     def take(image: np.ndarray):
         return image.reshape(-1, 3)[pixels]
@@ -172,12 +178,12 @@ def _behind(
 
 
 def _clearness(distance: np.ndarray, weather: SimpleNamespace) -> np.ndarray:
-    """Share of the light that comes through the haze; the sky, itself the brightest haze, keeps a tenth."""
+    """Share of light that haze lets through; of the sky a tenth."""
     return np.exp(np.maximum(distance / np.float32(-weather.fog), np.float32(np.log(0.1))))
 
 
 def _digitise(image: np.ndarray, scale: float, sigma: float, rng: np.random.Generator) -> np.ndarray:
-    """Multiply ``image`` by ``scale``, add Gaussian noise of ``sigma`` grey levels and round to uint8; overwrites it."""
+    """Scale ``image``, add Gaussian noise, round to uint8; overwrites it."""
     # Random bytes through a table of 256 quantiles are many times faster than normal numbers.
     grains = rng.integers(0, 256, image.shape, np.uint8)
     image *= scale
@@ -188,7 +194,7 @@ def _digitise(image: np.ndarray, scale: float, sigma: float, rng: np.random.Gene
 def sense_infrared(
     canvas: Canvas, scene: SimpleNamespace, smoke: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What the infrared camera records: the temperatures, blurred, hardly dimmed by smoke, with its own noise.
+    """Record temperatures, blurred, hardly dimmed by smoke, with noise.
 
     Returns:
         The image, H×W uint8, and the contrast as :func:`sense_visible` gives it.

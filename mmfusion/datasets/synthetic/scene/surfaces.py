@@ -14,7 +14,9 @@ _LEAVES = [(70, 105, 45), (85, 115, 50), (55, 90, 50), (110, 115, 45)]
 def passive_heat(
     weather: SimpleNamespace, own: float | np.ndarray, sun_share: float | np.ndarray
 ) -> float | np.ndarray:
-    """Temperature in kelvins above the air of a surface that has no heat of its own.
+    """Compute the temperature of a surface without heat of its own.
+
+    It is in kelvins above the air.
 
     With ``contrast`` 1 that is ``own`` plus its share of the sun's heat; the smaller the contrast, the more all surfaces
     have one temperature. It is small twice a day, under clouds and in rain, and the infrared image is then empty but for
@@ -25,7 +27,7 @@ def passive_heat(
 
 
 def paint_sky(canvas: Canvas, camera: Camera, weather: SimpleNamespace) -> None:
-    """Sky with clouds down to the horizon; cold in the infrared, coldest at the zenith."""
+    """Sky with clouds down to the horizon, coldest at the zenith."""
     h, w = canvas.size
     rows = int(np.clip(np.ceil(camera.horizon) + 1, 1, h))
     t = np.linspace(0, 1, rows, dtype=np.float32)[:, None]  # 0 at the zenith, 1 at the horizon
@@ -75,7 +77,7 @@ def paint_ground(canvas: Canvas, camera: Camera, street: SimpleNamespace, weathe
     region = np.s_[first:]
 
     def cover(distance_inside: np.ndarray):
-        """Share of the pixel inside, from the signed distance to an edge in metres."""
+        """Share of the pixel inside, from the distance to an edge."""
         return np.clip(distance_inside * ppm + 0.5, 0, 1)
 
     # The texture repeats every 256 cells; 37 cells a metre for the grain, 4 for the patches.
@@ -122,14 +124,14 @@ def _modulo(values: np.ndarray, period: float) -> np.ndarray:
 
 
 def _wrapped(tile: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """The tile, repeated without end, at columns ``x`` and rows ``y`` (positive, float32)."""
+    """The tile, repeated without end, at columns ``x``, rows ``y``."""
     n = len(tile)
     tile = np.pad(tile, ((0, 1), (0, 1)), mode='wrap')
     return cv2.remap(tile, _modulo(x, n), _modulo(y, n), interpolation=cv2.INTER_LINEAR)
 
 
 def paint_building(canvas: Canvas, camera: Camera, building: SimpleNamespace, weather: SimpleNamespace) -> None:
-    """A block with a wall along the street and a wall towards the camera, each with rows of windows.
+    """Paint a block with two walls in sight and their windows.
 
     ``building`` has ``side`` (−1 left, 1 right), ``x`` (distance of the wall from the middle of the road), ``near``,
     ``far`` (metres), ``height`` and ``kind`` (a number that picks colours).
@@ -156,7 +158,10 @@ def paint_building(canvas: Canvas, camera: Camera, building: SimpleNamespace, we
 def _paint_windows(
     canvas: Canvas, camera: Camera, wall: np.ndarray, wall_colour: np.ndarray, temp: float, weather: SimpleNamespace
 ) -> None:
-    """Rows of windows on a wall given by its corners (low near, low far, high far, high near)."""
+    """Rows of windows on a wall given by its four corners.
+
+    They are low near, low far, high far, high near.
+    """
     rng = canvas.rng
     length = np.linalg.norm(wall[1] - wall[0])
     columns, floors = int(length // 2.4), int((wall[2, 1] - 1.2) // 3)
@@ -189,7 +194,7 @@ def _paint_windows(
 
 
 def paint_plant(canvas: Canvas, camera: Camera, plant: SimpleNamespace, weather: SimpleNamespace) -> None:
-    """A tree (``trunk`` metres high before its crown) or, with ``trunk`` 0, a bush; ``x``, ``z`` give its place.
+    """Paint a tree, or with ``trunk`` 0 a bush, at ``x``, ``z``.
 
     The crown is an ellipse of ``radius`` × ``tall`` metres (half axes) whose edge and leaves come from noise.
     """

@@ -1,1 +1,4 @@
-"""Loops compiled for a CPU. Nothing is imported here: numba takes a second, which only those pay who compute metrics."""
+"""Loops compiled for a CPU.
+
+Nothing is imported here: numba takes a second, which only those pay who compute metrics.
+"""

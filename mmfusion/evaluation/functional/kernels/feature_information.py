@@ -1,4 +1,6 @@
-"""FMI's windows on a CPU: the formulas of ``feature_information``, compiled, a few hundred windows at a time.
+"""FMI's windows on a CPU, compiled, some hundred at a time.
+
+The formulas are those of ``feature_information``.
 
 Every loop over the windows at hand is one that the compiler turns to vector instructions; see ``compiled``.
 """
@@ -33,14 +35,14 @@ def _log2(x):
 
 @inlined
 def _value(maps, source, row, left, n, k):
-    """The ``k``-th values, column by column, of ``n`` windows from (row, left) on."""
+    """Values ``k``, column by column, of ``n`` windows from (row, left)."""
     start = left + k // 3
     return maps[source, row + k % 3, start : start + n]
 
 
 @inlined
 def _distribute(maps, source, row, left, n, low, p, flat, mean, second, entropy, energy, total):
-    """Distributions ``p`` (9×n) of ``n`` windows, where they are flat, their positions' moments, entropy and energy."""
+    """Distributions ``p`` (9×n) of ``n`` windows, with moments, entropy and energy."""
     first = _value(maps, source, row, left, n, 0)
     for x in range(n):
         low[x] = first[x]
@@ -86,9 +88,10 @@ def _correlate(p, q, energy_p, energy_q, n, correlation):
 
 @inlined
 def _merge(p, q, correlation, n, bits, sum_p, sum_q):
-    """Merged steps of both distributions, the second reversed where the windows are negatively correlated.
+    """Merge the steps of both distributions.
 
-    ``bits`` is 16×n: floats from 0 on, in the order of their bits; the last bit tells whose step it is.
+    The second is reversed where the windows are negatively correlated. ``bits`` is 16×n: floats from 0 on, in the order of
+    their bits; the last bit tells whose step it is.
     """
     for x in range(n):
         sum_p[x] = sum_q[x] = _ZERO
@@ -114,7 +117,7 @@ def _merge(p, q, correlation, n, bits, sum_p, sum_q):
 
 @inlined
 def _cells(steps, bits, n, mass, same, before, product, minima):
-    """Masses of the 17 cells of ``U``, products ``p_i q_j`` there, and the sum of ``Σ (n − k) t_k`` of the steps.
+    """Masses, products ``p_i q_j`` and minima of the 17 cells of ``U``.
 
     As ``feature_information._cells`` and ``_covariance`` have it.
     """
@@ -145,7 +148,7 @@ def _cells(steps, bits, n, mass, same, before, product, minima):
 
 @inlined
 def _shares(mean, second, source, n, correlation, minima, share):
-    """φ of each pair of windows: Pearson's correlation in units of the positions' under ``U``; 0 where that is 0."""
+    """φ of each pair of windows, 0 where correlation is."""
     for x in range(n):
         total_p, total_q = np.float32(4) - mean[0, x], np.float32(4) - mean[source, x]
         weighted_p = np.float32(28) - (second[0, x] + _SEVEN * mean[0, x] + np.float32(12)) / np.float32(2)
@@ -163,7 +166,7 @@ def _shares(mean, second, source, n, correlation, minima, share):
 
 @compiled
 def _sum_rows(maps, top, bottom):
-    """Sum of the values of all windows whose upper row is in ``top … bottom − 1``, over the sources: S×H×W maps."""
+    """Sum the windows whose upper row is in ``top … bottom − 1``."""
     count, width = maps.shape[0], maps.shape[2] - 2
     # Names of the scratch memory: what a window has for each image, and what a pair of windows has.
     p = np.empty((count, _CELLS, _LANES), np.float32)

@@ -1,4 +1,4 @@
-"""Separable correlation of images in one pass, every row in the processor's nearest cache."""
+"""Separable correlation in one pass, rows in the nearest cache."""
 
 import numpy as np
 
@@ -40,7 +40,7 @@ def _weighted_neighbours(row, taps, out):
 
 @compiled
 def _padded(taps):
-    """Taps with zeros behind them, so that their number is a multiple of four: whole passes, and no rest."""
+    """Taps with zeros behind them, to a multiple of four."""
     padded = np.zeros(len(taps) + -len(taps) % 4, taps.dtype)
     padded[: len(taps)] = taps
     return padded
@@ -48,7 +48,7 @@ def _padded(taps):
 
 @compiled
 def correlate(image: np.ndarray, factor: np.ndarray | None, taps: np.ndarray, step: int, out: np.ndarray) -> None:
-    """Correlate ``image`` (H×W) with the outer product of ``taps`` into ``out``, every ``step``-th pixel each way.
+    """Correlate ``image`` with the outer product of ``taps`` into ``out``.
 
     ``factor`` is None, or an image of the same size that ``image`` is first multiplied with.
     """

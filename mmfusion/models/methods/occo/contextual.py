@@ -15,20 +15,20 @@ def _points(x):
 
 
 def _similarity(distance, relative):
-    """CX of each row: exp(1 − d̃) normalised over the row, d̃ = d / (min d + ε) (relative) or d."""
+    """CX of each row: exp(1 − d̃), normalised, d̃ perhaps relative."""
     if relative:
         distance = distance / (distance.amin(-1, keepdim=True) + _EPS)
     return (1 - distance).softmax(-1)
 
 
 def _squared(a, b):
-    """Squared Euclidean distances of the points of ``a`` and ``b``; N×P×C, N×Q×C → N×P×Q."""
+    """Squared distances of points: N×P×C, N×Q×C → N×P×Q."""
     squared = a.square().sum(-1, keepdim=True) - 2 * (a @ b.transpose(1, 2)) + b.square().sum(-1)[:, None]
     return squared.clamp_min(0)
 
 
 def _row_maxima(x, y, rows, mean, omega3, relative):
-    """max_j of the mixed similarity in some rows of the matrix over the points; N×P×C twice → N×rows."""
+    """max_j of the mixed similarity in some rows; N×P×C twice → N×rows."""
     similarity = 0.0
     if omega3 < 1:
         xc, yc = F.normalize(x[:, rows] - mean, dim=-1), F.normalize(y - mean, dim=-1)
@@ -39,7 +39,7 @@ def _row_maxima(x, y, rows, mean, omega3, relative):
 
 
 def _mean_maxima(x, y, mean, omega3, relative, chunk):
-    """Mean of :func:`_row_maxima` over the points, N×P×C → N, ``chunk`` rows at a time, recomputed backward."""
+    """Mean of :func:`_row_maxima` over points, in chunks, recomputed backward."""
     points = x.shape[1]
     if points <= chunk:
         return _row_maxima(x, y, slice(None), mean, omega3, relative).mean(1)
@@ -53,7 +53,7 @@ def _mean_maxima(x, y, mean, omega3, relative, chunk):
 
 
 def _sample(x, y, max_points):
-    """The same random points of both maps, where there are more than ``max_points``."""
+    """Random points of both maps, the same, at most ``max_points``."""
     points = x.shape[1]
     if max_points is None or points <= max_points:
         return x, y

@@ -182,7 +182,7 @@ class ContextualContrastiveLoss(PriorHolder):
         return contextual_distance(x, y, self.variant, self.omega[2], groups=groups, **self.options)
 
     def _background(self, anchors, sources, region, n):
-        """Eq. 8 with eq. 14: l2 on the first layer, over all images of a group whether or not a background is empty."""
+        """Eq. 8 with eq. 14: l2 on the first layer, group by group."""
         shallow = self.regions.shallow
         x = shallow(anchors * region[:n])
         with torch.no_grad():
@@ -198,5 +198,5 @@ class ContextualContrastiveLoss(PriorHolder):
 
 
 def _ratio(numerator, denominator):
-    """Quotient that is 0, not NaN as in the public code, where anchor and all samples are black: 0 / 0."""
+    """Quotient that is 0, not NaN, where all is black: 0 / 0."""
     return numerator / torch.where(denominator == 0, torch.finfo(denominator.dtype).tiny, denominator)

@@ -1,4 +1,4 @@
-"""FIFB computed fast: the parameters and results of :mod:`.fifb`, with less work and memory.
+"""FIFB computed fast: parameters and results of :mod:`.fifb`.
 
 With channels-last memory tokens N×(HW)×C are a view of the feature map, and every projection is one matrix product. Three
 identities keep the work linear in the pixels and the memory low; none changes a result beyond rounding:
@@ -30,14 +30,14 @@ def to_map(tokens: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def gram(tokens: Tensor) -> Tensor:
-    """tᵀ t of N×L×C tokens, N×C×C, at least in float32: sums over 10⁵ tokens overflow and cancel in half precision."""
+    """Compute tᵀ t of N×L×C tokens, N×C×C, at least in float32."""
     with torch.autocast(tokens.device.type, enabled=False):
         tokens = at_least_float32(tokens)
         return tokens.transpose(1, 2) @ tokens
 
 
 def fold_norm(weight: Tensor, bias: Tensor, norm: nn.Module) -> tuple[Tensor, Tensor]:
-    """Fold a batch norm with fixed statistics into the convolution or linear map before it.
+    """Fold a batch norm's fixed statistics into the map before it.
 
     ``torch.nn.utils.fusion`` returns new parameters, which cuts the gradient of the weights.
 
@@ -55,7 +55,7 @@ def fold_norm(weight: Tensor, bias: Tensor, norm: nn.Module) -> tuple[Tensor, Te
 
 
 def _add_linear(out, x, weight):
-    """out + x weightᵀ for N×L×D and N×L×C, accumulated by the matrix product itself."""
+    """out + x weightᵀ for N×L×D and N×L×C, by one product."""
     if torch.is_autocast_enabled(x.device.type):
         return out + F.linear(x, weight)  # in-place products are not cast by autocast
     return out.flatten(0, 1).addmm_(x.flatten(0, 1), weight.t()).view_as(out)
@@ -72,11 +72,11 @@ class FastFIFB(FIFB):
     """FIFB computed fast; arguments, parameters and results are those of :class:`FIFB`."""
 
     def channel_weights(self, mean: Tensor, peak: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        """Compute channel weights of both modalities, or (None, None) without the cross channel part."""
+        """Compute channel weights of both modalities, or (None, None) without them."""
         return (None, None) if self.channel is None else self.channel(mean, peak)
 
     def attention_tokens(self, vi: Tensor, ir: Tensor, weights: tuple) -> tuple[Tensor, Tensor]:
-        """Compute what the attention reads: ReLU(Linear(w ⊙ x)) (public code) or w ⊙ x (paper), N×L×C tokens each."""
+        """Compute what the attention reads, N×L×C tokens of each modality."""
         return tuple(self._tokens(m, x, w) for m, x, w in zip(('vi', 'ir'), (vi, ir), weights, strict=True))
 
     def _tokens(self, name, x, channel_weight):
@@ -89,7 +89,7 @@ class FastFIFB(FIFB):
         return F.relu(torch.baddbmm(layer.bias.to(x.dtype), x, weight.transpose(1, 2)), inplace=True)
 
     def context(self, name: str, gram_matrix: Tensor) -> Tensor:
-        """Compute the official attention's context of one modality, one block-diagonal N×C×C float32 matrix.
+        """Compute the official attention's context of one modality, N×C×C.
 
         Args:
             name: ``'vi'`` or ``'ir'``.
@@ -156,7 +156,7 @@ class FastFIFB(FIFB):
         return self.normalize(own, out)
 
     def _attend(self, out, own, other, t, contexts, weight):
-        """Add the attention branch of one modality to ``out``, already projected to the merged C channels."""
+        """Add one modality's attention to ``out``, already projected."""
         if self.paper:
             return out + F.linear(self.attention.attend_paper(own, other, t), weight)
         context = contexts[0 if other == 'vi' else 1]
@@ -167,7 +167,7 @@ class FastFIFB(FIFB):
         return out.baddbmm_(t[own], folded)
 
     def _refine(self, vi, ir, size):
-        """Eq. 4 of tokens of both modalities, N×HW×C each; the concatenation is never formed."""
+        """Eq. 4 of both modalities' tokens, never concatenated."""
         refine = self.refine
         x = to_map(_linear_of_pair(vi, ir, refine.reduce.weight, refine.reduce.bias), size)
         x = to_tokens(F.relu(refine.depthwise(x), inplace=True))

@@ -1,4 +1,4 @@
-"""FIFB, the feature interaction fusion block, as the paper prints it (OCCO, section 3.1, Fig. 3, eq. 1-4).
+"""FIFB, the feature interaction fusion block, as the paper prints it.
 
 To be read beside the paper. :mod:`.fast` computes the same with less work and memory, and is what FIFN runs.
 φ are the features of a modality, N×HW×C tokens. ``paper`` follows the text, otherwise the public code counts.
@@ -13,13 +13,13 @@ from mmfusion.registry import MODELS
 
 
 class BatchNorm(nn.BatchNorm2d):
-    """Batch norm that can take each image's own statistics in tests, as the public code does."""
+    """Batch norm that can take each image's own statistics."""
 
     image_statistics = False
 
     @property
     def is_affine(self) -> bool:
-        """Whether it is an affine map with fixed numbers, which the map before it can take up."""
+        """Tell whether it is an affine map with fixed numbers."""
         return not (self.training or self.image_statistics)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -30,7 +30,7 @@ class BatchNorm(nn.BatchNorm2d):
 
 
 class ChannelWeights(nn.Module):
-    """Cross channel part (eq. 1): pooled vectors of both modalities → MLP → sigmoid → one weight a channel."""
+    """Cross channel part (eq. 1): one weight a channel of both modalities."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class ChannelWeights(nn.Module):
 
 
 class SpatialWeights(nn.Module):
-    """Spatial enhancement part (eq. 2): two 1×1 convolutions over the channels of each token; a sigmoid or softmax.
+    """Spatial enhancement part (eq. 2): two 1×1 convolutions, sigmoid or softmax.
 
     The paper's softmax over HW tokens averages 1 / HW and would all but remove the branch: it is multiplied by HW.
     """
@@ -64,7 +64,7 @@ class SpatialWeights(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Cross attention part: the channel-enhanced features ϱ of both modalities → tokens ν → φ̂.
+    """Cross attention part: channel-enhanced features ϱ → tokens ν → φ̂.
 
     Public code: a modality's context is softmax(Kᵀ V · C_head^-½), C_head×C_head in each head, the softmax over K's
     channels; the other modality's tokens, not projected, are its queries.
@@ -98,7 +98,7 @@ class CrossAttention(nn.Module):
         return (q @ context).transpose(1, 2).flatten(2)
 
     def attend_paper(self, own: str, other: str, tokens: dict[str, Tensor]) -> Tensor:
-        """φ̂ of one modality: the other's queries with its own keys and values."""
+        """φ̂ of one modality: the other's queries, own keys and values."""
         q = self.kv[other](tokens[other]).chunk(self.parts, dim=-1)[0]
         _, k, v = self.kv[own](tokens[own]).chunk(self.parts, dim=-1)
         with torch.autocast(q.device.type, enabled=False):  # sums over 10⁵ tokens overflow and cancel in half precision

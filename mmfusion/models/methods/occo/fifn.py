@@ -44,7 +44,7 @@ class ConvUnits(nn.Sequential):
 
 
 def reflect_to(x, size):
-    """Pad at the right and bottom to ``size`` by reflection: the row or column that an odd size lost in pooling."""
+    """Pad to ``size`` by reflecting what an odd size lost."""
     dy, dx = size[0] - x.shape[2], size[1] - x.shape[3]
     if exporting():
         return gather_reflected(x, (0, 0), (dy, dx))
@@ -52,12 +52,12 @@ def reflect_to(x, size):
 
 
 def upsample(x, level):
-    """Double the size of a whole map; ``level`` is that of the result."""
+    """Double a whole map's size; ``level`` is that of the result."""
     return F.interpolate(x, scale_factor=2, mode='bilinear', align_corners=True)
 
 
 class UpConv(nn.Module):
-    """Upconv block of the decoder after its doubling of the size: concatenate to the skip feature, two conv units.
+    """Upconv block of the decoder: concatenate the skip, two conv units.
 
     Args:
         cin (int): Channels from below.
@@ -196,7 +196,7 @@ class FIFN(nn.Module):
         return min_max_normalize(self.raw(vi, ir), per_image=not self.training or self.stretch == 'image')
 
     def fuse_tiled(self, vi, ir, tile):
-        """As :meth:`forward` in eval mode, tile by tile: the whole image's result in the memory of a tile.
+        """As :meth:`forward` in eval mode, in the memory of a tile.
 
         Args:
             vi, ir (Tensor): N×1×H×W in [0, 1].

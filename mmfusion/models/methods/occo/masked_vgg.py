@@ -1,4 +1,4 @@
-"""VGG features of masked images, computed only where the mask can be seen.
+"""VGG features of masked images, where the mask can be seen.
 
 Outside its mask a masked image is black, and so are, layer by layer, its features those of a black image: the response of
 a black image is computed once for each size, and of each masked image only the window that its mask's bounding box, grown
@@ -23,7 +23,7 @@ class Window(NamedTuple):
     right: int
 
     def grown(self, margin, size):
-        """Larger by ``margin`` on each side, within a map of ``size`` (height, width)."""
+        """Larger by ``margin`` on each side, within a map of ``size``."""
         return Window(
             max(0, self.top - margin),
             min(size[0], self.bottom + margin),
@@ -32,7 +32,7 @@ class Window(NamedTuple):
         )
 
     def pooled(self, size):
-        """The cells of a 2×2 pooled map that it touches; ``size`` is the pooled map's."""
+        """The cells that it touches of a 2×2 pooled map of ``size``."""
         return Window(
             self.top // 2, min(-(-self.bottom // 2), size[0]), self.left // 2, min(-(-self.right // 2), size[1])
         )
@@ -42,7 +42,7 @@ class Window(NamedTuple):
         return Window(*(2 * v for v in self))
 
     def within(self, other=None):
-        """Index of this window in a map, or in the piece of a map cut out by ``other``."""
+        """Index of this window in a map, or in ``other``'s piece."""
         top, left = (other.top, other.left) if other else (0, 0)
         return (..., slice(self.top - top, self.bottom - top), slice(self.left - left, self.right - left))
 
@@ -96,7 +96,7 @@ class MaskedFeatures:
 
     @torch.no_grad()
     def _black_response(self, black):
-        """Input and output of every stage for a black image, kept for the last size; ``black`` is 1×3×H×W, normalised."""
+        """Every stage's response to a black image of the last size."""
         key = (tuple(black.shape), black.device, black.dtype)
         if self._black[0] != key:
             x, inputs, outputs = black, [], []
@@ -139,7 +139,7 @@ class MaskedFeatures:
 
 
 class RegionFeatures:
-    """VGG features of regions of grey images, and of the first layer alone.
+    """VGG features of grey images' regions, and of the first layer.
 
     Args:
         prior (VGGPrior): The network and its layers.
@@ -155,7 +155,7 @@ class RegionFeatures:
         self._grey_weight = (weight * weight.new_tensor(_LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
 
     def __deepcopy__(self, memo):
-        """Return the same object: a copy of a model (EMA) shares the prior."""
+        """Return the same object: a copy (EMA) shares the prior."""
         return self
 
     def masked(self, images, regions, batch=8):
@@ -192,7 +192,7 @@ class RegionFeatures:
         return x * torch.tensor(_LUMA, dtype=x.dtype, device=x.device).view(1, 3, 1, 1)
 
     def shallow(self, x):
-        """Compute relu1_1 of grey images through the first convolution folded to one channel by BT.601.
+        """Compute relu1_1 of grey images by a folded convolution (BT.601).
 
         Args:
             x (Tensor): N×1×H×W in [0, 1], not normalised.
@@ -206,7 +206,7 @@ class RegionFeatures:
 
 
 def _paste(background, piece, value, window, n):
-    """The piece of a 1×C×H×W background, N times, with ``value``, which lies at ``window``, pasted in."""
+    """Paste ``value``, at ``window``, into N copies of a background's piece."""
     shared = window.overlap(piece)
     if shared == piece:
         return value[piece.within(window)]

@@ -7,7 +7,7 @@ from mmfusion.registry import MODELS
 
 @MODELS.register_module()
 class MaskedRegionLoss(nn.Module):
-    """OCCO's ablation Model-4 (eq. 21), in place of the contrastive and the intensity loss.
+    """OCCO's ablation Model-4 (eq. 21), in place of two losses.
 
     ω1 ‖(f − vi) ū_vi‖₂ + ω2 ‖(f − x) ū_ir‖₂ + ‖(f − vi) b̄g‖₂, with the regions of :func:`split_masks`. The norms are root
     mean squares over the batch, so that the value does not depend on the size of the image.

@@ -1,4 +1,4 @@
-"""FIFN on images too large for the memory: tile by tile, with the result of the whole image.
+"""FIFN on too large images: tiles with the whole's result.
 
 What FIFN takes from the whole image are sums and maxima: the pooled features of the channel weights, the Gram matrices of
 the attention, and the extrema of the output. They are gathered over the tiles in passes of their own; each tile is read
@@ -24,7 +24,10 @@ MARGIN = 88
 
 
 class Span(NamedTuple):
-    """A stretch of rows or columns: ``core`` is what a tile answers for, ``outer`` what it reads; both half-open."""
+    """A tile's stretch: what it answers for, and what it reads.
+
+    ``core`` and ``outer`` are rows or columns, half-open.
+    """
 
     core: tuple
     outer: tuple
@@ -40,7 +43,7 @@ class Span(NamedTuple):
 
 
 def spans(size, tile, margin):
-    """Cut ``size`` pixels into spans of about ``tile``; borders lie on multiples of STEP."""
+    """Cut ``size`` pixels into spans of ``tile``, borders at STEP's multiples."""
     tile = max(STEP, tile // STEP * STEP)
     # A last tile of fewer than STEP pixels would vanish on the coarsest level; the one before takes it.
     starts = [s for s in range(0, size, tile) if s == 0 or size - s >= STEP]
@@ -49,7 +52,7 @@ def spans(size, tile, margin):
 
 
 def upsample_at(x, row, column, size, level):
-    """Bilinear ×2 with ``align_corners=True`` of a piece of a map of level ``level + 1``, at its place.
+    """Enlarge a piece of a map of ``level + 1`` at its place.
 
     Args:
         x (Tensor): N×C×h×w, the outer part of the tile on level ``level + 1``.
