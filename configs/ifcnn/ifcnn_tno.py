@@ -1,4 +1,4 @@
-"""IFCNN-MAX on TNO as its published images were made: images normalised as ImageNet's, the fused one cut to 8 bits.
+"""IFCNN-MAX on TNO: images normalised as ImageNet's, as VIFB's published ones were, the fused one cut to 8 bits.
 
 Of a grey visible image comes a grey one. The authors' demo leaves out the normalisation: ifcnn-demo_tno.py.
 """

@@ -7,9 +7,8 @@ The first convolution of a ResNet101, kept as ImageNet taught it, and a second o
 (maximum for infrared and visible images); a third convolution and a 1×1 one to colours.
 
 The public code (uzeful/IFCNN, 8fe59c2) has no training. It builds a ResNet101 and takes its first convolution, whose
-weights are in the published files, too. Its fused images of the paper, and those that others have published, come from
-images normalised by ImageNet's mean and standard deviation; its demo fuses infrared images without, which gives other
-ones.
+weights are in the published files, too. Its demo normalises by ImageNet's mean and standard deviation, but not infrared
+and visible images; those that the VIFB benchmark published are normalised, which is the default of the configs.
 """
 
 from collections.abc import Sequence

@@ -4,10 +4,12 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from mmfusion.registry import MODELS
+from mmfusion.utils.checkpoint import read_checkpoint
 
-from .zoo import ROOT, PublishedMethod, build, stand_in
+from .zoo import ROOT, PublishedMethod, build, stand_in, to_tensor
 
 
 class TestDenseFuse(PublishedMethod):
@@ -29,7 +31,7 @@ class TestDenseFuseTensorFlow(PublishedMethod):
 
 
 class TestIFCNN(PublishedMethod):
-    """Its published fused images are those of images normalised as ImageNet's."""
+    """VIFB's images of it are those of images normalised as ImageNet's."""
 
     name = 'ifcnn'
     config = 'ifcnn/ifcnn_tno.py'
@@ -42,6 +44,22 @@ class TestIFCNNDemo(PublishedMethod):
     name = 'ifcnn_demo'
     config = 'ifcnn/ifcnn-demo_tno.py'
     weights = 'IFCNN/IFCNN-MAX.pth'
+
+
+@pytest.mark.data
+def test_ifcnn_gives_the_images_that_vifb_published(data_dir):
+    """To what JPEG leaves of them; without normalisation they are 10 and 15 grey levels away."""
+    state = read_checkpoint(data_dir / 'zoo/IFCNN/IFCNN-MAX.pth')[0]
+    fuser = TestIFCNN().fuser(state)
+    for scene in ('fight', 'walking2'):
+        vi, ir, expected = (
+            Image.open(data_dir / 'reference_fusions/VIFB' / part / f'{scene}.jpg').convert(mode)
+            for part, mode in (('vi', 'RGB'), ('ir', 'L'), ('IFCNN', 'RGB'))
+        )
+        with torch.no_grad():
+            fused = fuser.run(to_tensor(np.asarray(vi)), to_tensor(np.asarray(ir)))['fused_rgb'][0] * 255
+        difference = np.abs(fused.permute(1, 2, 0).numpy() - np.asarray(expected)).mean()
+        assert difference < 2.5, f'{scene}: mean difference {difference:.2f}'
 
 
 def test_ifcnn_gives_grey_for_grey():
