@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 import tempfile
 from pathlib import Path
 
@@ -43,7 +44,7 @@ def write_bytes(path: str | Path, data: bytes) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # Names end at 255 bytes, and the temporary one is longer.
-        stem = os.fsencode(path.stem)[:200].decode(errors='ignore')
+        stem = os.fsencode(path.stem)[:200].decode(sys.getfilesystemencoding(), errors='ignore')
         fd, tmp = tempfile.mkstemp(dir=path.parent, prefix=f'.{stem}{path.suffix}.', suffix='.tmp')
         with os.fdopen(fd, 'wb') as f:
             f.write(data)

@@ -1,6 +1,8 @@
 """Writing of images and files, which leaves no half of one."""
 
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -55,3 +57,14 @@ def test_written_files_have_ordinary_permissions(tmp_path):
     write_bytes(tmp_path / 'a', b'')
     (tmp_path / 'b').touch()
     assert (tmp_path / 'a').stat().st_mode == (tmp_path / 'b').stat().st_mode
+
+
+def test_names_where_the_system_says_ascii(tmp_path):
+    """As of containers without a locale, where Python's UTF-8 mode is off."""
+    code = (
+        'import sys\nfrom pathlib import Path\nfrom mmfusion.utils.writing import write_bytes\n'
+        "write_bytes(Path(sys.argv[1]) / sys.argv[2], b'1')"
+    )
+    env = dict(os.environ, LC_ALL='C', PYTHONUTF8='0', PYTHONCOERCECLOCALE='0')
+    subprocess.run([sys.executable, '-c', code, str(tmp_path), '红外 é.png'], env=env, check=True)
+    assert [file.name for file in tmp_path.iterdir()] == ['红外 é.png']
