@@ -23,15 +23,16 @@ from mmfusion.utils import CameraPair
 from mmfusion.utils.alignment_search import MIN_CONFIDENCE, find_shift, search
 
 FALSE = 10  # pixels beyond which a confident estimate is a false one
+SPLITS = Path(__file__).resolve().parents[1] / 'configs/_base_/datasets/splits'
 
 
 def find_sets(data, split):
     """Name → files (visible, infrared) of each pair, in order."""
-    road = sorted((data / 'RoadScene/crop_LR_visible').glob('*'))
+    names = set((SPLITS / f'roadscene_{"val" if split == "test" else "train"}.txt').read_text().split())
+    road = [vi for vi in sorted((data / 'RoadScene/crop_LR_visible').glob('*')) if vi.stem in names]
     folders = {'MSRS': data / f'MSRS/{split}', 'LLVIP': data / f'samples/LLVIP/{split}'}
     sets = {name: [(vi, f / 'ir' / vi.name) for vi in sorted((f / 'vi').glob('*'))] for name, f in folders.items()}
-    chosen = [vi for k, vi in enumerate(road) if (k % 10 == 0) == (split == 'test')]
-    return {**sets, 'RoadScene': [(vi, data / 'RoadScene/cropinfrared' / vi.name) for vi in chosen]}
+    return {**sets, 'RoadScene': [(vi, data / 'RoadScene/cropinfrared' / vi.name) for vi in road]}
 
 
 @lru_cache(maxsize=64)
