@@ -2,10 +2,13 @@
 
 import contextlib
 import io
+import os
 import re
 import runpy
+import signal
 import subprocess
 import sys
+import time
 from importlib import import_module
 from pathlib import Path
 
@@ -117,6 +120,32 @@ def test_how_tools_end(error, code, text, capsys):
 
     assert errors.report(run, None) == code
     assert text in capsys.readouterr().err
+
+
+def test_told_to_end(tmp_path, capsys):
+    """By `kill`, `timeout` or Docker: as by Ctrl-C, with the code of SIGTERM; workers end without a word."""
+    before = signal.getsignal(signal.SIGTERM)
+
+    def run():
+        ready, begun = os.pipe()
+        worker = os.fork()
+        if not worker:
+            os.write(begun, b'.')
+            time.sleep(60)
+            os._exit(0)
+        os.read(ready, 1)
+        os.kill(worker, signal.SIGTERM)
+        assert os.WTERMSIG(os.waitpid(worker, 0)[1]) == signal.SIGTERM
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(60)
+        finally:
+            (tmp_path / 'cleaned').touch()
+
+    assert errors.report(run) == errors.report_own(run) == 143
+    assert capsys.readouterr().err == 'terminated\n' * 2
+    assert (tmp_path / 'cleaned').exists()
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_output_that_nobody_reads():

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
@@ -22,6 +23,7 @@ from mmfusion.utils import (
     check_reading,
     list_images,
     natural_key,
+    only_writer,
     read_pair,
     read_shown,
     refuse_equal,
@@ -276,6 +278,18 @@ def evaluate_folders(
     images, files, missing = pair_folders(ir_dir, vi_dir, fused_dirs, allow_missing, images, patterns)
     results = Results(protocol, list(fused_dirs), images, names, reading=plain(check_reading(**reading)))
     results.files = {n: {i: str(files[n][i]) for i in images if i in files[n]} for n in ('ir', 'vi', *fused_dirs)}
+    with only_writer(out_dir) if out_dir is not None and is_main_process() else nullcontext():
+        _evaluate(results, workers, out_dir, progress)
+    return results, missing
+
+
+def _evaluate(
+    results: Results,
+    workers: int,
+    out_dir: str | Path | None,
+    progress: Callable[[int, int, str], object] | None,
+) -> None:
+    """Fill in the values that are not in ``out_dir``, and save all."""
     if out_dir is not None and is_main_process():
         remove_unfinished(out_dir)
     earlier = _load_earlier(out_dir, results)
@@ -285,15 +299,14 @@ def evaluate_folders(
         for image in results.files[method]:
             paths = [results.files[n][image] for n in (method, 'ir', 'vi')]
             results.signatures[method][image] = signature(paths)
-            todo = [n for n in names if not _take_over(earlier, results, method, image, n)]
+            todo = [n for n in results.metrics if not _take_over(earlier, results, method, image, n)]
             if todo:
-                jobs.append((method, image, paths, todo, protocol, results.reading))
+                jobs.append((method, image, paths, todo, results.protocol, results.reading))
     try:
         _run(jobs, workers, results, out_dir, progress)
     finally:
         if out_dir is not None and is_main_process():
             save(results, out_dir)
-    return results, missing
 
 
 def _run(
