@@ -4,10 +4,11 @@ import csv
 import io
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
@@ -337,8 +338,10 @@ def _run(
             keep(done, _work(job))
         return
     with ProcessPoolExecutor(workers, mp_context=get_context('spawn'), initializer=_one_thread) as pool:
-        futures = [pool.submit(_work, job) for job in jobs]
+        futures = []
         try:
+            with _without_interrupts():  # which workers inherit: this process ends them
+                futures += [pool.submit(_work, job) for job in jobs]
             for done, future in enumerate(as_completed(futures), 1):
                 keep(done, future.result())
         except BrokenProcessPool as e:
@@ -350,6 +353,19 @@ def _run(
             for future in futures:
                 future.cancel()
             raise
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Put Ctrl-C off, here and for good in processes that start meanwhile."""
+    if not hasattr(signal, 'pthread_sigmask'):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _run_shares(jobs: Sequence[_Job]) -> list[_Outcome]:
