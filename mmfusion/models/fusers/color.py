@@ -7,6 +7,16 @@ from torch import Tensor, nn
 from mmfusion.models.layers import at_least_float32, min_max_normalize
 from mmfusion.registry import MODELS
 
+from .output import ROUNDINGS, to_levels
+
+# How Y may become one of 256 levels; see luminance.
+LUMINANCES = ('round', 'truncate', 'ycbcr')
+
+
+def grey_everywhere(rgb: Tensor) -> Tensor:
+    """Find images whose three channels are equal, N×3×H×W → N×1×1×1."""
+    return (rgb == rgb[:, :1]).all(dim=(1, 2, 3), keepdim=True)
+
 
 def luminance(rgb: Tensor, levels: str | None = None) -> Tensor:
     """Compute Y of BT.601, N×3×H×W → N×1×H×W.
@@ -14,19 +24,33 @@ def luminance(rgb: Tensor, levels: str | None = None) -> Tensor:
     Args:
         rgb: In [0, 1].
         levels: None; or how Y becomes one of 256 levels, in public code that computes it at 8 bits. ``'round'``: as OpenCV
-            does in cvtColor and ``imread(…, 0)``. ``'truncate'``: 0.299 R + 0.587 G + 0.114 B cut to the level below;
-            images that are grey everywhere keep their levels.
+            does in cvtColor and ``imread(…, 0)``. ``'truncate'``: 0.299 R + 0.587 G + 0.114 B cut to the level below.
+            ``'ycbcr'``: as SciPy's ``imread(…, flatten=True, mode='YCbCr')`` does by Pillow, to YCbCr and back at 8 bits,
+            and from R, G and B of these in float. By the last two, images that are grey everywhere keep their levels.
     """
     if levels is None:
         return rgb_to_y(rgb)
-    red, green, blue = (rgb.double() * 255).round().split(1, dim=1)
+    red, green, blue = given = (rgb.double() * 255).round().split(1, dim=1)
     if levels == 'round':
         y = ((4899 * red + 9617 * green + 1868 * blue + 8192) / 16384).floor()  # OpenCV's integers of 14 bits
     else:
-        y = (0.299 * red + 0.587 * green + 0.114 * blue).floor()
-        grey = ((red == green) & (green == blue)).all(dim=(1, 2, 3), keepdim=True)
-        y = torch.where(grey, red, y)
+        red, green, blue = _by_ycbcr(*given) if levels == 'ycbcr' else given
+        y = 0.299 * red + 0.587 * green + 0.114 * blue
+        y = torch.where(grey_everywhere(rgb), given[0], y.floor() if levels == 'truncate' else y)
     return (y / 255).to(rgb.dtype)
+
+
+def _by_ycbcr(red: Tensor, green: Tensor, blue: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Bring levels to YCbCr of 8 bits and back by Pillow's tables of whole 64ths, whose sums are cut to the level below."""
+
+    def level(*terms: Tensor) -> Tensor:
+        return (sum((64 * term + 0.5).long() for term in terms).double() / 64).floor()
+
+    y = level(0.299 * red, 0.587 * green, 0.114 * blue)
+    cb = level(-0.16874 * red, -0.33126 * green, 0.5 * blue)
+    cr = level(0.5 * red, -0.41869 * green, -0.08131 * blue)
+    colours = y + level(1.402 * cr), y + level(-0.34414 * cb, -0.71414 * cr), y + level(1.772 * cb)
+    return tuple(colour.clamp(0, 255) for colour in colours)
 
 
 # Shares of Cr in R and G, and of Cb in G and B. Older versions of kornia have the rounded ones alone.
@@ -73,13 +97,31 @@ class LuminanceColor(nn.Module):
 
 @MODELS.register_module()
 class RGBColor(nn.Module):
-    """Take the fused image as it is: the network gives colours, N×3×H×W."""
+    """Take the fused image as it is: the network gives colours, N×3×H×W.
+
+    Args:
+        keep_grey: In tests, a grey visible image gives a grey one: the fused colours, brought to 256 levels by this rounding
+            (``'round'`` or ``'truncate'``), become OpenCV's grey, as in public code that is told of grey pairs. None leaves
+            the colours that the network gives them.
+
+    Raises:
+        ValueError: If ``keep_grey`` is unknown.
+    """
 
     channels = 3
 
-    def forward(self, fused: Tensor) -> Tensor:
-        """Give back the fused image, R, G, B in [0, 1]."""
-        return fused
+    def __init__(self, keep_grey: str | None = None) -> None:
+        super().__init__()
+        if keep_grey not in (None, *ROUNDINGS):
+            raise ValueError(f'keep_grey must be one of {", ".join(ROUNDINGS)}, or None, got {keep_grey!r}')
+        self.keep_grey = keep_grey
+
+    def forward(self, fused: Tensor, vi_rgb: Tensor) -> Tensor:
+        """Give the fused image, R, G, B in [0, 1]."""
+        if self.keep_grey is None or self.training:
+            return fused
+        grey = luminance(to_levels(at_least_float32(fused), self.keep_grey), 'round')
+        return torch.where(grey_everywhere(vi_rgb), grey.expand_as(fused), fused)
 
 
 @MODELS.register_module()

@@ -18,7 +18,7 @@ from mmfusion.structures import FusionDataSample
 from mmfusion.utils import camera_pair
 
 from .batch import SOURCES, Batch, by_size, check_finite, take
-from .color import luminance
+from .color import LUMINANCES, luminance
 from .output import (
     PADDINGS,
     ROUNDINGS,
@@ -63,8 +63,9 @@ class ImageFuser(PriorHolder, BaseModel):
         test_cfg: ``mode='whole'`` (default), or ``mode='slide'`` with ``crop_size`` and ``stride`` (height, width) as in
             mmseg, ``blend`` (see :func:`slide`), and ``exact`` (default True): use the network's own ``fuse_tiled`` where it
             has one, which gives the whole image's result but for rounding. ``output``: further steps in tests.
-            ``rounding``: ``'round'``, or ``'truncate'`` to 8 bits. ``luminance``: ``'round'`` or ``'truncate'`` gives the
-            network Y at 8 bits; see :func:`luminance`. ``padding``: how tests pad; see :func:`pad_to_multiple`.
+            ``rounding``: ``'round'``, or ``'truncate'`` to 8 bits. ``luminance``: ``'round'``, ``'truncate'`` or
+            ``'ycbcr'`` gives the network Y at 8 bits; see :func:`luminance`. ``padding``: how tests pad; see
+            :func:`pad_to_multiple`.
             ``resize``: height and width at which the network sees images, as some public code does; the fused image is
             brought back to their size.
         data_preprocessor: Default :class:`FusionDataPreprocessor`.
@@ -123,9 +124,9 @@ class ImageFuser(PriorHolder, BaseModel):
         if self.rounding not in ROUNDINGS:
             raise ValueError(f'test_cfg.rounding must be one of {", ".join(ROUNDINGS)}, got {self.rounding!r}')
         self.luminance_levels = self.test_cfg.pop('luminance', None)
-        if self.luminance_levels not in (None, *ROUNDINGS):
+        if self.luminance_levels not in (None, *LUMINANCES):
             raise ValueError(
-                f'test_cfg.luminance must be one of {", ".join(ROUNDINGS)}, or None, got {self.luminance_levels!r}'
+                f'test_cfg.luminance must be one of {", ".join(LUMINANCES)}, or None, got {self.luminance_levels!r}'
             )
         self.padding = self.test_cfg.pop('padding', 'reflect')
         if self.padding not in PADDINGS:

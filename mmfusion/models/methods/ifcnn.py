@@ -7,8 +7,11 @@ The first convolution of a ResNet101, kept as ImageNet taught it, and a second o
 (maximum for infrared and visible images); a third convolution and a 1×1 one to colours.
 
 The public code (uzeful/IFCNN, 8fe59c2) has no training. It builds a ResNet101 and takes its first convolution, whose
-weights are in the published files, too.
+weights are in the published files, too. Its demo normalises by ImageNet's mean and standard deviation, but not infrared
+and visible images; those that the VIFB benchmark published are normalised, which is the default of the configs.
 """
+
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -33,17 +36,30 @@ class IFCNN(BaseModule):
     Args:
         rule: ``'max'``, ``'sum'`` or ``'mean'``: each has its own published weights.
         channels: Channels of the features; ResNet's 64.
+        mean, std: Of R, G and B in [0, 1]: both images are normalised by them, and the fused one brought back. By default
+            they stay as they are.
         init_cfg: As in mmengine.
 
     Raises:
-        ValueError: If the rule is unknown.
+        ValueError: If the rule is unknown, or ``mean`` and ``std`` are not three numbers each.
     """
 
-    def __init__(self, rule: str = 'max', channels: int = 64, init_cfg: dict | None = None) -> None:
+    def __init__(
+        self,
+        rule: str = 'max',
+        channels: int = 64,
+        mean: Sequence[float] = (0, 0, 0),
+        std: Sequence[float] = (1, 1, 1),
+        init_cfg: dict | None = None,
+    ) -> None:
         super().__init__(init_cfg)
         if rule not in RULES:
             raise ValueError(f'rule must be one of {", ".join(RULES)}, got {rule!r}')
+        if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
+            raise ValueError(f'mean and std: expected three numbers each, std above 0, got {mean} and {std}')
         self.rule = rule
+        self.register_buffer('mean', torch.tensor(mean, dtype=torch.float32).view(3, 1, 1), persistent=False)
+        self.register_buffer('std', torch.tensor(std, dtype=torch.float32).view(3, 1, 1), persistent=False)
         self.first = nn.Conv2d(3, channels, 7, padding=3, padding_mode='replicate', bias=False)
         self.first.requires_grad_(False)  # fixed, as ImageNet taught it
         self.second, self.third = block(channels), block(channels)
@@ -51,8 +67,9 @@ class IFCNN(BaseModule):
 
     def forward(self, vi_rgb: Tensor, ir: Tensor) -> Tensor:
         """Fuse N×3×H×W colours and N×1×H×W infrared images, repeated to three channels; N×3×H×W."""
-        a, b = (self.second(self.first(x)) for x in (vi_rgb, ir.expand(-1, 3, -1, -1)))
-        return self.last(self.third(RULES[self.rule](a, b)))
+        images = ((x - self.mean) / self.std for x in (vi_rgb, ir.expand(-1, 3, -1, -1)))
+        a, b = (self.second(self.first(x)) for x in images)
+        return self.last(self.third(RULES[self.rule](a, b))) * self.std + self.mean
 
     @staticmethod
     def from_authors(state: dict[str, Tensor]) -> dict[str, Tensor]:

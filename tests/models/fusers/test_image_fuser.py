@@ -277,7 +277,9 @@ def test_option_errors():
             fuser(output=wrong)
     with pytest.raises(ValueError, match=r'test_cfg.rounding must be one of round, truncate'):
         fuser(test_cfg=dict(rounding='floor'))
-    with pytest.raises(ValueError, match=r"test_cfg.luminance must be one of round, truncate, or None, got 'floor'"):
+    with pytest.raises(
+        ValueError, match=r"test_cfg.luminance must be one of round, truncate, ycbcr, or None, got 'floor'"
+    ):
         fuser(test_cfg=dict(luminance='floor'))
     for wrong in ((1, 0), 5):
         with pytest.raises(ValueError, match='input_range: expected two rising numbers'):
@@ -343,15 +345,19 @@ def test_luminance_at_8_bits():
     vi = torch.from_numpy(rgb).permute(2, 0, 1)[None].float() / 255
     opencv = torch.from_numpy(cv2.cvtColor(rgb, cv2.COLOR_RGB2YCrCb)[..., 0])
     truncated = torch.from_numpy((rgb @ np.array([0.299, 0.587, 0.114])).astype(np.uint8))
-    for levels, expected in dict(round=opencv, truncate=truncated).items():
+    # SciPy's imread(path, flatten=True, mode='YCbCr').
+    pillow = torch.from_numpy(np.array(Image.fromarray(rgb).convert('YCbCr').convert('RGB').convert('F')))
+    for levels, expected in dict(round=opencv, truncate=truncated, ycbcr=pillow).items():
         model = fuser(test_cfg=dict(luminance=levels)).eval()
         y = model.batch(vi, None, None)['vi'][0, 0] * 255
-        assert (y - y.round()).abs().max() < 1e-4
+        if levels != 'ycbcr':
+            assert (y - y.round()).abs().max() < 1e-4
         # Sums that are whole numbers but for rounding are floored either way.
-        assert ((y.round() - expected).abs() > 0).float().mean() <= (0.001 if levels == 'truncate' else 0)
+        assert ((y - expected).abs() > 1e-4).float().mean() <= (0.001 if levels == 'truncate' else 0)
         torch.testing.assert_close(model.train().batch(vi, None, None)['vi'], luminance(vi))
     grey = torch.arange(256).view(1, 1, 16, 16).expand(-1, 3, -1, -1) / 255
-    torch.testing.assert_close(luminance(grey, 'truncate'), grey[:, :1])
+    for levels in ('truncate', 'ycbcr'):
+        torch.testing.assert_close(luminance(grey, levels), grey[:, :1])
 
 
 @pytest.mark.parametrize(('size', 'padded'), [((16, 20), (24, 24)), ((5, 8), (8, 16)), ((3, 9), (8, 16))])

@@ -1,12 +1,15 @@
 """DenseFuse, IFCNN, DIDFuse, AUIF: the first of their kinds."""
 
+import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from mmfusion.registry import MODELS
+from mmfusion.utils.checkpoint import read_checkpoint
 
-from .zoo import ROOT, PublishedMethod, build, stand_in
+from .zoo import ROOT, PublishedMethod, build, stand_in, to_tensor
 
 
 class TestDenseFuse(PublishedMethod):
@@ -28,11 +31,56 @@ class TestDenseFuseTensorFlow(PublishedMethod):
 
 
 class TestIFCNN(PublishedMethod):
+    """VIFB's images of it are those of images normalised as ImageNet's."""
+
     name = 'ifcnn'
     config = 'ifcnn/ifcnn_tno.py'
     train = 'ifcnn/ifcnn_roadscene.py'
     weights = 'IFCNN/IFCNN-MAX.pth'
     narrow = {'network.channels': 8}
+
+
+class TestIFCNNDemo(PublishedMethod):
+    name = 'ifcnn_demo'
+    config = 'ifcnn/ifcnn-demo_tno.py'
+    weights = 'IFCNN/IFCNN-MAX.pth'
+
+
+@pytest.mark.data
+def test_ifcnn_gives_the_images_that_vifb_published(data_dir):
+    """To what JPEG leaves of them; without normalisation they are 10 and 15 grey levels away."""
+    state = read_checkpoint(data_dir / 'zoo/IFCNN/IFCNN-MAX.pth')[0]
+    fuser = TestIFCNN().fuser(state)
+    for scene in ('fight', 'walking2'):
+        vi, ir, expected = (
+            Image.open(data_dir / 'reference_fusions/VIFB' / part / f'{scene}.jpg').convert(mode)
+            for part, mode in (('vi', 'RGB'), ('ir', 'L'), ('IFCNN', 'RGB'))
+        )
+        with torch.no_grad():
+            fused = fuser.run(to_tensor(np.asarray(vi)), to_tensor(np.asarray(ir)))['fused_rgb'][0] * 255
+        difference = np.abs(fused.permute(1, 2, 0).numpy() - np.asarray(expected)).mean()
+        assert difference < 2.5, f'{scene}: mean difference {difference:.2f}'
+
+
+def test_ifcnn_gives_grey_for_grey():
+    """As its authors' script does with grey pairs: OpenCV's grey of colours cut to 8 bits; one image of a batch alone."""
+    fuser, _ = build('ifcnn/ifcnn_tno.py')
+    vi, ir = torch.rand(2, 3, 12, 10), torch.rand(2, 1, 12, 10)
+    vi[0] = vi[0, :1]
+    with torch.no_grad():
+        fused = fuser.eval().run(vi, ir)['fused_rgb']
+        colours = build('ifcnn/ifcnn_tno.py', **{'color.keep_grey': None})[0].eval()
+        colours.load_state_dict(fuser.state_dict())
+        colours = colours.run(vi, ir)['fused_rgb']
+    levels = (colours[0].permute(1, 2, 0) * 255).round().byte().numpy()
+    expected = torch.from_numpy(cv2.cvtColor(levels, cv2.COLOR_RGB2GRAY)).float() / 255
+    torch.testing.assert_close(fused[0], expected.expand(3, -1, -1))
+    torch.testing.assert_close(fused[1], colours[1], rtol=0, atol=0)
+    assert (colours[0] != colours[0, :1]).any()
+    with pytest.raises(ValueError, match=r"keep_grey must be one of round, truncate, or None, got 'yes'"):
+        build('ifcnn/ifcnn_tno.py', **{'color.keep_grey': 'yes'})
+    with pytest.raises(ValueError, match=r'mean and std: expected three numbers each, std above 0'):
+        build('ifcnn/ifcnn_tno.py', **{'network.std': (1, 0, 1)})
 
 
 class TestDIDFuse(PublishedMethod):
@@ -74,6 +122,6 @@ def test_both_public_codes_of_densefuse_give_one_network():
 
 
 def test_grey_method_in_a_colour_place_is_refused():
-    fuser, _ = build('ifcnn/ifcnn_tno.py', color=dict(type='mmfusion.LuminanceColor'))
+    fuser, _ = build('ifcnn/ifcnn_tno.py', color=dict(_delete_=True, type='mmfusion.LuminanceColor'))
     with pytest.raises(ValueError, match=r'IFCNN gave a fused image of 3 channels.*RGBColor'):
         fuser.eval().run(torch.rand(1, 3, 16, 16), torch.rand(1, 1, 16, 16))

@@ -2,12 +2,16 @@
 
 import pytest
 import torch
+from small_training import shrink, shrink_datasets
 
+from mmfusion.cli import train
 from mmfusion.models import hub
 from mmfusion.models.cost import count_parameters
 from mmfusion.models.methods.lite import Lite
 from mmfusion.registry import MODELS
 from mmfusion.utils.configs import shipped
+
+from .zoo import WatchGradients
 
 
 @pytest.mark.parametrize('size', [(24, 24), (25, 31), (50, 33), (64, 64)])
@@ -62,6 +66,28 @@ def test_a_step_reaches_every_parameter():
     sum(losses.values()).backward()
     dead = [name for name, p in fuser.named_parameters() if p.grad is None or not p.grad.any()]
     assert dead == []
+
+
+@pytest.mark.parametrize('name', ['lite', 'seafusion_public-pairs'])
+def test_training_by_its_own_config(name, small_data, tmp_path, monkeypatch):
+    """Two steps and a validation by the pipeline, optimizer and schedule of the config that made the shipped weights."""
+    monkeypatch.setenv('MMFUSION_DATA', str(small_data))
+    cfg = hub.read_config(hub.find_config(name))
+    for part in ('train', 'val'):
+        loader = cfg[f'{part}_dataloader']
+        shrink(loader)
+        shrink_datasets(loader, part)
+        loader.update(batch_size=2, num_workers=0, persistent_workers=False)
+    cfg.train_cfg.update(max_iters=2, val_interval=2)
+    cfg.val_evaluator.metric = ['EN']
+    cfg.default_hooks.checkpoint.interval = 2
+    cfg.custom_hooks = [dict(type='mmfusion.WatchGradients')]
+    cfg.merge_from_dict(dict(log_level='ERROR', randomness=dict(seed=1)))
+    cfg.dump(tmp_path / 'small.py')
+    assert train.main([str(tmp_path / 'small.py'), '--work-dir', str(tmp_path / 'run')]) == 0
+    assert (tmp_path / 'run/iter_2.pth').is_file()
+    assert WatchGradients.steps == 2
+    assert WatchGradients.learning == WatchGradients.reached
 
 
 @pytest.fixture(scope='module', params=['lite', 'seafusion_public-pairs'])
