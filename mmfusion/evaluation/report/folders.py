@@ -350,8 +350,7 @@ def _run(
                 '--metrics at a time. Values that are there already are kept.'
             ) from e
         except BaseException:
-            for future in futures:
-                future.cancel()
+            pool.shutdown(cancel_futures=True)  # one by one, they would upset a pool whose processes end, too
             raise
 
 
