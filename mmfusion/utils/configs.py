@@ -96,7 +96,9 @@ def find_config(model: str | Path) -> Path:
         if entries:
             return config_folder().parent / entries[0]['Config']
         names = {name.lower(): name for name in (*models, *(e['In Collection'] for e in published().values()))}
-        near = [names[n] for n in difflib.get_close_matches(text.lower(), names, n=3, cutoff=0.5)]
+        longer = sorted((n for n in names if text and n.startswith(text.lower())), key=len)[:1]
+        close = difflib.get_close_matches(text.lower(), names, n=3, cutoff=0.5)
+        near = [names[n] for n in dict.fromkeys([*longer, *close])][:3]
         raise FileNotFoundError(
             f'{text!r} is no config of mmfusion. '
             + (f'Did you mean {" or ".join(near)}? ' if near else '')

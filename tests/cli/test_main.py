@@ -191,6 +191,8 @@ def test_table_of_methods(monkeypatch, tmp_path, capsys):
     assert 'u2fusion_roadscene' in out
     assert models.main(['']) == 1
     assert "'' is no config of mmfusion" in capsys.readouterr().err
+    assert models.main(['muf']) == 1  # a beginning, which other names resemble more
+    assert "'muf' is no config of mmfusion. Did you mean MUFusion or " in capsys.readouterr().err
 
 
 def test_one_method(monkeypatch, tmp_path, capsys):
@@ -200,7 +202,7 @@ def test_one_method(monkeypatch, tmp_path, capsys):
     out = capsys.readouterr().out
     assert 'configs     u2fusion_tno, u2fusion_roadscene\n' in out
     assert 'weights     fetched on first use\n' in out
-    assert 'licence     none stated\n' in out
+    assert 'licence     none stated: the weights may not be passed on, and are no part of mmfusion\n' in out
     assert 'file        model.ckpt.index, 905 bytes' in out
     assert models.main(['u3fusion']) == 1
     assert 'Did you mean U2Fusion' in capsys.readouterr().err
