@@ -7,7 +7,7 @@ model = dict(
     network=dict(type='mmfusion.DenseFuse', rule='mean'),
     input_range=(0, 255),
     output=('range', 0, 255),
-    test_cfg=dict(output=('clamp',), luminance='round', rounding='truncate'),
+    test_cfg=dict(output=('clamp',), luminance='pillow', rounding='truncate'),
 )
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')

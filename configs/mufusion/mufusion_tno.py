@@ -1,7 +1,6 @@
 """MUFusion on TNO as its authors test grey images: windows of 128×128, averaged, and the image stretched to its full range.
 
-Where height or width is 252, 376, … (128 + 124 k), the public code has the last window twice: its overlap with the one
-before, 4 pixels, is weighted 1:2 there, and 1:1 here.
+Where height or width is 252, 376, … (128 + 124 k), the public code has the last window twice (``blend='mean_border'``).
 """
 
 _base_ = ['../_base_/datasets/tno.py', '../_base_/default_runtime.py']
@@ -12,7 +11,12 @@ model = dict(
     size_divisor=2,  # images smaller than a window; the public code refuses them
     # scipy.misc.imsave stretches grey images; in training the loss compares Tanh's output as it is.
     test_cfg=dict(
-        luminance='round', mode='slide', crop_size=(128, 128), stride=(124, 124), blend='mean', output=('min_max',)
+        luminance='pillow',
+        mode='slide',
+        crop_size=(128, 128),
+        stride=(124, 124),
+        blend='mean_border',
+        output=('min_max',),
     ),
 )
 val_cfg = dict(type='ValLoop')

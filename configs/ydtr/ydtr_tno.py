@@ -6,7 +6,7 @@ model = dict(
     type='mmfusion.ImageFuser',
     network=dict(type='mmfusion.YDTR'),
     output=('clamp',),  # the public code casts as it is, and a value below 0 would become a bright one
-    test_cfg=dict(luminance='round', rounding='truncate'),
+    test_cfg=dict(luminance='pillow', rounding='truncate'),
 )
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')

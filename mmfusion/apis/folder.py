@@ -1,12 +1,13 @@
 """Fusing pairs of files into a folder, going on after interruptions."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from mmengine.dataset import DefaultSampler
 from mmengine.dist import barrier, is_main_process
 
-from mmfusion.utils import remove_unfinished, write_image
+from mmfusion.utils import only_writer, remove_unfinished, write_image
 from mmfusion.utils.pairing import images_below
 from mmfusion.utils.run_record import CURE, RECORD, changed_sources, check_record, read_record, signature, write_record
 
@@ -41,9 +42,22 @@ def fuse_folder(
         Images fused, by all processes, and images that were there.
 
     Raises:
-        ValueError: If images of other settings are there, or a pair cannot be fused.
+        ValueError: If images of other settings are there, another process writes there, or a pair cannot be fused.
     """
-    out = Path(out)
+    with only_writer(out) if is_main_process() else nullcontext():
+        return _fuse_folder(pairs, Path(out), settings, build, suffix, batch_size, overwrite)
+
+
+def _fuse_folder(
+    pairs: Sequence[tuple[str, Path, Path | None]],
+    out: Path,
+    settings: Mapping,
+    build: Callable[[], FusionInferencer],
+    suffix: str,
+    batch_size: int,
+    overwrite: bool,
+) -> tuple[int, int]:
+    """Fuse, in a folder into which nobody else writes."""
     targets = [out / f'{stem}{suffix}' for stem, *_ in pairs]
     sources = {stem: signature(files) for stem, *files in pairs}
     before = None if overwrite else read_record(out / RECORD, CURE)

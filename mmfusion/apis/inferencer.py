@@ -310,10 +310,8 @@ class FusionInferencer:
 
     def _keep_visible(self, pair: np.ndarray, sample: FusionDataSample) -> None:
         """Keep the visible image where the infrared camera does not see."""
-        outside = torch.from_numpy(~self.align.seen(pair.shape[:2]))
         visible = torch.from_numpy(np.ascontiguousarray(pair[..., 2::-1].transpose(2, 0, 1)))
-        fused = sample.fused.data
-        sample.fused.data = torch.where(outside.to(fused.device), visible.to(fused) / 255, fused)
+        sample.fused.data = self.align.keep_visible(sample.fused.data, visible.to(sample.fused.data) / 255)
 
     @contextmanager
     def _memory(self, names: Sequence[str], size: str = '') -> Iterator[None]:

@@ -2,6 +2,7 @@
 
 import math
 import re
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count, islice, zip_longest
@@ -275,20 +276,32 @@ def fuse_video(
 
 @contextmanager
 def named_frames(names: Sequence[tuple[str, str]]) -> Iterator[None]:
-    """Name frames in an inferencer's errors, which knows their places alone.
+    """Name frames in an inferencer's errors and warnings.
 
-    ``pair 0`` and ``infrared array 0`` become the names of the visible and the infrared frame of that pair of the batch.
+    It knows their places alone: ``pair 0`` and ``infrared array 0`` become the names of the visible and the infrared frame
+    of that pair of the batch.
     """
+
+    def named(text: str) -> str:
+        return re.sub(
+            r'\b(pair|visible array|infrared array) (\d+)',
+            lambda found: names[int(found[2])][found[1] == 'infrared array'],
+            text,
+        )
+
+    def show(message: Warning | str, category: type[Warning], *place) -> None:
+        before(category(named(str(message))), category, *place)
+
+    # Named when it is shown: a warning of all frames is still told once.
+    before, warnings.showwarning = warnings.showwarning, show
     try:
         yield
     except (ValueError, RuntimeError) as e:
-        text = re.sub(
-            r'\b(pair|visible array|infrared array) (\d+)',
-            lambda found: names[int(found[2])][found[1] == 'infrared array'],
-            str(e),
-        )
+        text = named(str(e))
         kind = ValueError if isinstance(e, ValueError) else RuntimeError
         raise kind(text if text != str(e) else f'{names[0][0]}: {text}') from e
+    finally:
+        warnings.showwarning = before
 
 
 def _together(frames: tuple[Frames, Frames]) -> Iterator[_Pair]:

@@ -13,9 +13,10 @@ Without the two dashes torchrun would take --vi for an abbreviation of an option
 """
 
 import argparse
+from contextlib import nullcontext
 
 from mmfusion.comparison.entrants import DEFAULT_METRICS, open_data, parse_entrants
-from mmfusion.utils import check_writable, follow, track
+from mmfusion.utils import check_writable, follow, only_writer, track
 
 from .arguments import (
     add_entrants_arguments,
@@ -87,10 +88,11 @@ def compare(args: argparse.Namespace) -> None:
     comparison = Comparison(
         entrants, pairs, args.out, args.device, lambda text: print(text, flush=True), args.fused_pattern, **reading
     )
-    comparison.fuse(None if args.no_cost else tuple(args.shape), args.batch_size)
-    with track(desc='evaluating', unit='image', show=is_main_process()) as bar:
-        results = comparison.evaluate(args.metrics, args.protocol, workers=args.workers, progress=follow(bar))
-    files = comparison.write(results, args.gallery)
+    with only_writer(args.out) if is_main_process() else nullcontext():
+        comparison.fuse(None if args.no_cost else tuple(args.shape), args.batch_size)
+        with track(desc='evaluating', unit='image', show=is_main_process()) as bar:
+            results = comparison.evaluate(args.metrics, args.protocol, workers=args.workers, progress=follow(bar))
+        files = comparison.write(results, args.gallery)
     if is_main_process():
         comparison.table(results).print()
         print('written:', *files)

@@ -3,9 +3,12 @@
 import argparse
 import os
 import re
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from mmfusion.utils.configs import OPTION_ERRORS, OptionError
@@ -15,11 +18,16 @@ from .setup_errors import setup_message
 
 # What a user can mend.
 ERRORS = (ValueError, OSError, RuntimeError, KeyError, MemoryError, ImportError)
-# Exit code of a shell for a program that Ctrl-C ended, and one whose reader ended, such as ``head``.
-_INTERRUPTED, _READER_ENDED = 130, 141
+# Exit code of a shell for a program that Ctrl-C ended, one that was told to end, and one whose reader ended, such as
+# ``head``.
+_INTERRUPTED, _TERMINATED, _READER_ENDED = 130, 143, 141
 # What a class raises that a config gives a value of another type.
 _OF_VALUES = (TypeError, AttributeError, AssertionError, IndexError, ArithmeticError)
 _PACKAGE = Path(__file__).resolve().parents[1]
+
+
+class Terminated(KeyboardInterrupt):
+    """The signal SIGTERM, of ``kill``, ``timeout``, Docker and Slurm: ended as Ctrl-C ends."""
 
 
 def print_any_text() -> None:
@@ -40,16 +48,17 @@ def report(run: Callable[..., str | None], *args) -> int:
         *args: What it takes.
 
     Returns:
-        The exit code: 1 after an error that a user can mend, 130 after Ctrl-C.
+        The exit code: 1 after an error that a user can mend, 130 after Ctrl-C, 143 after SIGTERM.
     """
     print_any_text()
     _expand_home(args)
     try:
-        text = run(*args)
+        with _terminable(args):
+            text = run(*args)
         if text is not None:
             print(text, flush=True)
-    except KeyboardInterrupt:
-        return _interrupted()
+    except KeyboardInterrupt as e:
+        return _interrupted(e)
     except BrokenPipeError:
         return _reader_ended()
     except ERRORS as e:
@@ -69,9 +78,10 @@ def report_own(run: Callable[..., object], *args) -> int:
     print_any_text()
     _expand_home(args)
     try:
-        run(*args)
-    except KeyboardInterrupt:
-        return _interrupted()
+        with _terminable(args):
+            run(*args)
+    except KeyboardInterrupt as e:
+        return _interrupted(e)
     except Exception as e:
         chain = list(_chain(e))
         own = next((message_of(error) for error in chain if is_write_error(error)), None)
@@ -125,9 +135,36 @@ def _with_home(value: object) -> object:
     return type(value)(map(_with_home, value)) if type(value) in (list, tuple) else value
 
 
-def _interrupted() -> int:
-    print('interrupted', file=sys.stderr)
-    return _INTERRUPTED
+@contextmanager
+def _terminable(args: tuple) -> Iterator[None]:
+    """Raise :class:`Terminated` at SIGTERM, so that nothing half-written stays.
+
+    A second one ends the process at once. Processes of a launcher end as it tells them.
+    """
+    launched = getattr(args[0], 'launcher', 'none') != 'none' if args else False
+    if launched or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    owner = os.getpid()
+
+    def end(number: int, frame: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if os.getpid() != owner:  # a worker, which inherits this
+            os.kill(os.getpid(), signal.SIGTERM)
+            return
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
+
+
+def _interrupted(error: KeyboardInterrupt) -> int:
+    terminated = isinstance(error, Terminated)
+    print('terminated' if terminated else 'interrupted', file=sys.stderr)
+    return _TERMINATED if terminated else _INTERRUPTED
 
 
 def _reader_ended() -> int:

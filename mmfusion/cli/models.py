@@ -132,7 +132,7 @@ def describe(method: str) -> str:
             'shipped': shipped(entry),
             '–': 'none published',
         }.get(state, state),
-        'licence': (authors or entry).get('License'),
+        'licence': _licence((authors or entry).get('License')),
         'page': ', '.join(authors[key] for key in ('Page', 'Note') if key in authors),
     }
     text = [f'{key:<11} {value}' for key, value in lines.items() if value]
@@ -145,6 +145,12 @@ def describe(method: str) -> str:
             f'{"file":<11} {item["Name"]}{size}{", " + str(here[item["Name"]]) if item["Name"] in here else ""}'
         )
     return '\n'.join(text)
+
+
+def _licence(name: str | None) -> str | None:
+    if name != 'none stated':
+        return name
+    return 'none stated: the weights may not be passed on, and are no part of mmfusion'
 
 
 def run(args: argparse.Namespace) -> str:

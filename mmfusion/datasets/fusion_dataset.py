@@ -3,6 +3,7 @@
 import json
 import os
 import random
+from collections import Counter
 from collections.abc import Container, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,8 @@ from mmengine.logging import print_log
 
 from mmfusion.registry import DATASETS
 from mmfusion.utils import IMG_SUFFIXES, NamePattern, list_images, pair_images, read_mask, read_names, read_text
-from mmfusion.utils.pairing import with_prefix
+from mmfusion.utils.log import log_warning
+from mmfusion.utils.pairing import shorten, with_prefix
 from mmfusion.utils.text import composed
 
 # Folders of annotations that have transforms of their own.
@@ -110,6 +112,20 @@ class FusionDataset(BaseDataset):
         with _seeded(*self._epoch.tolist(), int(idx), *([repetition] if repetition else [])):
             return super().__getitem__(idx)
 
+    def full_init(self) -> None:
+        """Find the pairs, and keep those of ``indices``."""
+        if self._indices is not None and not self._indices:
+            raise ValueError(
+                f'{type(self).__name__}: indices={self._indices!r} leaves no image; expected how many of the first, or a '
+                'list of numbers, or None for all.'
+            )
+        try:
+            super().full_init()
+        except IndexError as e:
+            raise ValueError(
+                f'{type(self).__name__}: indices={self._indices!r} has a number beyond the {len(self.data_list)} images.'
+            ) from e
+
     def load_data_list(self) -> list[dict]:
         """Find the pairs and what belongs to them."""
         try:
@@ -190,7 +206,14 @@ class FusionDataset(BaseDataset):
         if not file.is_file():
             raise FileNotFoundError(f'{file}: no such list of names (ann_file of {type(self).__name__})')
         by_stem = {pair[0]: pair for pair in pairs}
-        names = [self._known(name, by_stem) for name in self._names(file)]
+        lines = [self._known(name, by_stem) for name in self._names(file)]
+        names = list(dict.fromkeys(lines))
+        if len(names) < len(lines):
+            twice = [name for name, count in Counter(lines).items() if count > 1]
+            log_warning(
+                f'{file}: {len(twice)} names stand there several times ({shorten(twice, 5)}); each image counts once. '
+                'Images are repeated by RepeatDataset.'
+            )
         if not names:
             raise ValueError(f'{file}: an empty list (ann_file of {type(self).__name__}); expected a name a line.')
         missing = [n for n in names if n not in by_stem]

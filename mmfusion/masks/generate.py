@@ -6,6 +6,7 @@
 :mod:`mmfusion.masks.contrast` (no weights).
 """
 
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -13,7 +14,16 @@ import numpy as np
 from mmengine.logging import print_log
 
 from mmfusion.datasets.transforms.loading import stack_pair
-from mmfusion.utils import ImageReadError, check_reading, pair_images, read_mask, read_pair, track, write_image
+from mmfusion.utils import (
+    ImageReadError,
+    check_reading,
+    only_writer,
+    pair_images,
+    read_mask,
+    read_pair,
+    track,
+    write_image,
+)
 from mmfusion.utils.log import log_warning
 from mmfusion.utils.pairing import with_prefix
 from mmfusion.utils.run_record import changed_sources, check_record, read_record, signature, write_record
@@ -99,6 +109,14 @@ def generate_masks(
     """
     pairs = pair_images(vi_dir, ir_dir, vi_pattern, ir_pattern)
     mask_dirs, records = _folders(out, mask_dirs)
+    with ExitStack() as stack:
+        for record in records:
+            stack.enter_context(only_writer(record.parent))
+        return _generate(pairs, backend, mask_dirs, records, overwrite, progress, reading)
+
+
+def _generate(pairs, backend, mask_dirs, records, overwrite, progress, reading):
+    """Make masks in folders into which nobody else writes."""
     targets = {stem: tuple(d / f'{with_prefix("mask_", stem)}.png' for d in mask_dirs) for stem, _, _ in pairs}
     reading = check_reading(**reading)
     settings = backend.settings | {key: value for key, value in reading.items() if value != 'full'}

@@ -20,11 +20,11 @@ from mmfusion.utils.checkpoint import CheckpointError, Source, State, files_of, 
 from mmfusion.utils.log import log_warning
 from mmfusion.version import __version__
 
-from .likeness import by_authors, resembling
+from .likeness import by_authors, method_name, resembling
 from .priors.frozen import held_priors
 
 # What lay here before, and where it is.
-_MOVED = dict(check_start='resuming', for_runner='resuming', latest_checkpoint='resuming', method_name='likeness')
+_MOVED = dict(check_start='resuming', for_runner='resuming', latest_checkpoint='resuming')
 
 
 def __getattr__(name: str) -> Any:
@@ -287,6 +287,18 @@ def misfit(model: nn.Module, state: State, meta: Mapping, source: Source, fit: F
     return f'{describe(model, state, fit)}. {_advice(model, state, meta, source, fit)}'
 
 
+def _expected(model: nn.Module) -> str:
+    model = unwrap(model)
+    network = getattr(getattr(model, 'fuser', model), 'network', None)
+    if network is None:
+        return 'Give weights of this model, or take the config that these belong to.'
+    owner = type(network)
+    return (
+        f'Expected are weights of {method_name(owner)} ({owner.__name__}): give all files of those, or take the method that '
+        'these belong to.'
+    )
+
+
 def _advice(model: nn.Module, state: State, meta: Mapping, source: Source, fit: Fit) -> str:
     for side in getattr(unwrap(model), 'sides', ()):
         if fit.missing and not fit.unexpected and all(name.startswith(f'{side}.') for name in fit.missing):
@@ -296,7 +308,7 @@ def _advice(model: nn.Module, state: State, meta: Mapping, source: Source, fit: 
                 'task_checkpoint).'
             )
     if fit.missing and fit.unexpected and (found := resembling(state, source)):
-        return f'It looks like {found}.'
+        return f'It looks like {found}. {_expected(model)}'
     run = meta.get('experiment_name')
     saved = f' It was saved by the run {run!r}.' if run else ''
     return f'Use the config that it was trained with, with the same --cfg-options.{saved}'

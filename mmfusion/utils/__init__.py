@@ -10,7 +10,7 @@ from .progress import follow, track
 from .reading import four_values, read_four_channels, read_label_map, read_mask, read_pair, read_shown, read_visible
 from .scaling import DEPTH16, ImageReadError, check_reading, given_reading, to_8bit, to_bgr, to_uint8, values_reading
 from .text import near_files, read_names, read_text, replace_all
-from .writing import WRITE_SUFFIXES, remove_unfinished, write_bytes, write_image
+from .writing import WRITE_SUFFIXES, only_writer, remove_unfinished, write_bytes, write_image
 
 __all__ = [
     'DEPTH16',
@@ -33,6 +33,7 @@ __all__ = [
     'list_images',
     'natural_key',
     'near_files',
+    'only_writer',
     'pair_images',
     'read_array',
     'read_four_channels',

@@ -5,11 +5,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
 from .writing import write_bytes
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _KEYS = ('homography', 'visible_size', 'infrared_size')
 _EXPECTED = 'expected a file of `mmfusion align`'
@@ -186,6 +190,16 @@ class CameraPair:
             # A pixel that is mixed with what is outside is not of the picture.
             self._maps[key] = (x >= 0) & (y >= 0) & (x <= width - 1) & (y <= height - 1)
         return self._maps[key]
+
+    def keep_visible(self, fused: 'Tensor', visible: 'Tensor') -> 'Tensor':
+        """Keep the visible image where the infrared camera does not see.
+
+        Both are 3×H×W (R, G, B) in [0, 1].
+        """
+        import torch  # here, since reading of files does without it
+
+        seen = torch.from_numpy(self.seen(tuple(visible.shape[-2:])))
+        return torch.where(seen.to(fused.device), fused, visible.to(fused))
 
     def bring(self, vi: np.ndarray, ir: np.ndarray, name: str = 'the infrared image') -> np.ndarray:
         """Warp an infrared image into a visible one, and fill the rest.

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 from mmengine.config import Config, DictAction
 from mmengine.logging import MMLogger
+from mmengine.utils import import_modules_from_strings
 
 from .text import near_files, read_text
 
@@ -95,7 +96,9 @@ def find_config(model: str | Path) -> Path:
         if entries:
             return config_folder().parent / entries[0]['Config']
         names = {name.lower(): name for name in (*models, *(e['In Collection'] for e in published().values()))}
-        near = [names[n] for n in difflib.get_close_matches(text.lower(), names, n=3, cutoff=0.5)]
+        longer = sorted((n for n in names if text and n.startswith(text.lower())), key=len)[:1]
+        close = difflib.get_close_matches(text.lower(), names, n=3, cutoff=0.5)
+        near = [names[n] for n in dict.fromkeys([*longer, *close])][:3]
         raise FileNotFoundError(
             f'{text!r} is no config of mmfusion. '
             + (f'Did you mean {" or ".join(near)}? ' if near else '')
@@ -167,6 +170,19 @@ def override(cfg: Config, options: dict | None) -> None:
             f'--cfg-options {" ".join(options)}: do not fit {cfg.filename} ({e}). Items of a list are named by number, such '
             'as test_evaluator.0.type=…'
         ) from e
+    if any(name.partition('.')[0] == 'custom_imports' for name in options or {}):
+        _import_again(cfg)
+
+
+def _import_again(cfg):
+    """Import what overrides ask for: a config's own are imported as it is read."""
+    try:
+        import_modules_from_strings(**cfg.custom_imports)
+    except (ImportError, TypeError) as e:
+        raise ValueError(
+            f'--cfg-options custom_imports: {e}. Expected modules that can be imported, such as '
+            'custom_imports.imports=[mmfusion,my_package].'
+        ) from e
 
 
 def _refuse_unread(cfg, name):
@@ -175,6 +191,8 @@ def _refuse_unread(cfg, name):
     It is of no key, or of a variable from which values were built already.
     """
     key = name.partition('.')[0]
+    if key == 'launcher':
+        raise ValueError('--cfg-options launcher: it would change nothing. Say --launcher pytorch, slurm or mpi.')
     if key in RUN_KEYS:
         return
     if key not in cfg:

@@ -1,9 +1,12 @@
 """Writing of files under a temporary name, renamed when they are whole."""
 
+import errno
 import os
 import re
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import cv2
@@ -11,6 +14,7 @@ import numpy as np
 
 from .outputs import WriteError, system_sentence
 
+_HELD = set()
 # Files that can be written, and all that can be read.
 WRITE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp')
 
@@ -59,6 +63,50 @@ def write_bytes(path: str | Path, data: bytes) -> None:
         if isinstance(e, OSError) and e.strerror:
             raise WriteError(system_sentence(e, path)) from e
         raise
+
+
+@contextmanager
+def only_writer(folder: str | Path) -> Iterator[None]:
+    """Refuse a folder that another process is writing into.
+
+    Two runs in one folder would mix images of two methods, or lose the values of one. The folder is made, and taken away
+    again if nothing was written. What a killed process held is free. Where a system cannot lock folders (Windows, some
+    network disks), none is refused.
+
+    Raises:
+        ValueError: If another process holds it.
+        WriteError: If it cannot be made.
+    """
+    folder = Path(folder).resolve()
+    try:
+        import fcntl
+    except ImportError:
+        fcntl = None
+    if fcntl is None or folder in _HELD:
+        yield
+        return
+    made = [part for part in (folder, *folder.parents) if not part.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        held = os.open(folder, os.O_RDONLY)
+    except OSError as e:
+        raise WriteError(system_sentence(e, folder)) from e
+    try:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as e:
+            if e.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                raise ValueError(
+                    f'{folder}: another process is writing into it. Wait until it has ended, or choose another folder.'
+                ) from e
+        _HELD.add(folder)
+        yield
+    finally:
+        _HELD.discard(folder)
+        os.close(held)
+        for part in made:
+            with suppress(OSError):  # something was written
+                part.rmdir()
 
 
 def remove_unfinished(folder: str | Path) -> None:

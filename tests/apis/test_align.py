@@ -5,13 +5,15 @@ import re
 import cv2
 import numpy as np
 import pytest
+from mmengine.dataset import pseudo_collate
 
 from mmfusion.apis import FusionInferencer
 from mmfusion.apis.video import fuse_video
 from mmfusion.cli import main
 from mmfusion.datasets.synthetic.render import render_scene
-from mmfusion.datasets.transforms import LoadImagePair, PackFusionInputs, WarpInfrared
-from mmfusion.utils import CameraPair, ImageReadError, read_pair, write_image
+from mmfusion.datasets.transforms import FuseImages, LoadImagePair, PackFusionInputs, WarpInfrared
+from mmfusion.models.hub import find_weights
+from mmfusion.utils import CameraPair, ImageReadError, read_pair, to_bgr, write_image
 
 # The infrared image, 32×24, covers the middle of the visible one, 64×48.
 PAIR = CameraPair(np.array([[1.5, 0, 8.0], [0, 1.5, 6.0], [0, 0, 1]]), (48, 64), (24, 32))
@@ -57,6 +59,21 @@ def test_video_frames_of_two_sizes(unaligned):
     assert fuse_video(inferencer, unaligned / 'vi', unaligned / 'ir', out, show_progress=False) == 2
     stacked = np.concatenate([np.zeros((48, 64, 3), np.uint8), np.full((48, 64, 1), 90, np.uint8)], 2)
     assert not inferencer.fuse_stacked(stacked)[~PAIR.seen((48, 64))].any()
+
+
+def test_the_same_image_by_every_way(unaligned):
+    """Where the infrared camera does not see, tests and FuseImages gave the network's image, not the visible one."""
+    align = str(unaligned / 'pair.json')
+    files = dict(img_path=str(unaligned / 'vi/a.png'), ir_path=str(unaligned / 'ir/a.png'))
+    inferencer = FusionInferencer('lite', device='cpu', align=align, show_progress=False)
+    expected = inferencer(*files.values())
+    load = LoadImagePair(align=align)
+    weights = str(find_weights(inferencer.cfg))
+    assert np.array_equal(FuseImages('lite', weights)(load(dict(files)))['img'], expected)
+    packed = PackFusionInputs()(load(dict(files)))
+    assert np.array_equal(to_bgr(inferencer.model.test_step(pseudo_collate([packed]))[0].fused.data), expected)
+    flipped = PackFusionInputs()(load(dict(files)) | dict(flip=True))  # of which the file says nothing
+    assert not np.array_equal(to_bgr(inferencer.model.test_step(pseudo_collate([flipped]))[0].fused.data), expected)
 
 
 def test_datasets(unaligned):

@@ -1,5 +1,7 @@
 """Videos and folders of frames in, a video out."""
 
+import warnings
+
 import cv2
 import numpy as np
 import pytest
@@ -246,6 +248,20 @@ def test_frames_that_cannot_be_fused_are_named(sources, given, text, message):
 
     with pytest.raises(RuntimeError, match=message):
         run(sources, *given, inferencer=failing, batch_size=2)
+
+
+def test_warnings_name_frames_and_come_once(sources):
+    """They said `infrared array 0`."""
+
+    def warning(vi, ir, batch_size):
+        for k in range(len(ir)):
+            warnings.warn(f'infrared array {k}: will be very dark', stacklevel=1)
+        return average(vi, ir, batch_size)
+
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter('default')
+        run(sources, 'vi', 'ir', inferencer=warning, batch_size=2)
+    assert [str(w.message).split('/')[-1] for w in told] == [f'00{k}.png: will be very dark' for k in (0, 1)]
 
 
 def test_errors(sources):

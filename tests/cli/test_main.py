@@ -2,10 +2,13 @@
 
 import contextlib
 import io
+import os
 import re
 import runpy
+import signal
 import subprocess
 import sys
+import time
 from importlib import import_module
 from pathlib import Path
 
@@ -119,6 +122,32 @@ def test_how_tools_end(error, code, text, capsys):
     assert text in capsys.readouterr().err
 
 
+def test_told_to_end(tmp_path, capsys):
+    """By `kill`, `timeout` or Docker: as by Ctrl-C, with the code of SIGTERM; workers end without a word."""
+    before = signal.getsignal(signal.SIGTERM)
+
+    def run():
+        ready, begun = os.pipe()
+        worker = os.fork()
+        if not worker:
+            os.write(begun, b'.')
+            time.sleep(60)
+            os._exit(0)
+        os.read(ready, 1)
+        os.kill(worker, signal.SIGTERM)
+        assert os.WTERMSIG(os.waitpid(worker, 0)[1]) == signal.SIGTERM
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(60)
+        finally:
+            (tmp_path / 'cleaned').touch()
+
+    assert errors.report(run) == errors.report_own(run) == 143
+    assert capsys.readouterr().err == 'terminated\n' * 2
+    assert (tmp_path / 'cleaned').exists()
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
 def test_output_that_nobody_reads():
     """As of `mmfusion models | head -1`."""
     command = f'set -o pipefail; {sys.executable} -m mmfusion models u2fusion | true'
@@ -162,6 +191,8 @@ def test_table_of_methods(monkeypatch, tmp_path, capsys):
     assert 'u2fusion_roadscene' in out
     assert models.main(['']) == 1
     assert "'' is no config of mmfusion" in capsys.readouterr().err
+    assert models.main(['muf']) == 1  # a beginning, which other names resemble more
+    assert "'muf' is no config of mmfusion. Did you mean MUFusion or " in capsys.readouterr().err
 
 
 def test_one_method(monkeypatch, tmp_path, capsys):
@@ -171,7 +202,7 @@ def test_one_method(monkeypatch, tmp_path, capsys):
     out = capsys.readouterr().out
     assert 'configs     u2fusion_tno, u2fusion_roadscene\n' in out
     assert 'weights     fetched on first use\n' in out
-    assert 'licence     none stated\n' in out
+    assert 'licence     none stated: the weights may not be passed on, and are no part of mmfusion\n' in out
     assert 'file        model.ckpt.index, 905 bytes' in out
     assert models.main(['u3fusion']) == 1
     assert 'Did you mean U2Fusion' in capsys.readouterr().err

@@ -276,6 +276,24 @@ def test_pairs_in_four_channels(tmp_path, dtype):
         FusionDataset(data_root=str(tmp_path), data_prefix=prefix, ann_file='names.txt')
 
 
+def test_lists_and_indices_count_each_image_once(tmp_path, monkeypatch):
+    """A name that stood twice in a list counted twice, and `indices` that leave nothing gave an empty table."""
+    for name in 'abc':
+        for kind in ('vi', 'ir'):
+            write_image(tmp_path / kind / f'{name}.png', np.zeros((8, 8), np.uint8))
+    (tmp_path / 'names.txt').write_text('b\na.png\nb\na\nb\nc')
+    told = []
+    monkeypatch.setattr('mmfusion.datasets.fusion_dataset.log_warning', told.append)
+    dataset = FusionDataset(data_root=str(tmp_path), ann_file='names.txt', pipeline=LOAD)
+    assert [dataset.get_data_info(k)['img_id'] for k in range(len(dataset))] == ['b', 'a', 'c']
+    assert len(told) == 1
+    assert 'names.txt: 2 names stand there several times (b, a); each image counts once' in told[0]
+    assert len(FusionDataset(data_root=str(tmp_path), indices=[2, 0], pipeline=LOAD)) == 2
+    for indices, message in ((0, 'indices=0 leaves no image'), ([], 'leaves no image'), ([3], 'beyond the 3 images')):
+        with pytest.raises(ValueError, match=re.escape(message)):
+            FusionDataset(data_root=str(tmp_path), indices=indices, pipeline=LOAD)
+
+
 def test_mfnet_refuses_three_channels(tmp_path):
     write_image(tmp_path / 'a.png', np.zeros((8, 8, 3), np.uint8))
     with pytest.raises(ImageReadError, match=r'a\.png: expected four channels'):

@@ -3,6 +3,9 @@
 import csv
 import json
 import math
+import multiprocessing
+import os
+import signal
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
@@ -81,9 +84,15 @@ def test_resumes_where_it_stopped(fused_folders):
 
 
 def test_processes_give_the_same(fused_folders):
+    """Ctrl-C, which a terminal sends to all processes, is the first one's to answer: others printed tracebacks."""
     single, _ = _run(fused_folders)
     (fused_folders / 'out' / 'metrics.json').unlink()
-    parallel, _ = _run(fused_folders, workers=2)
+
+    def interrupt(done, total, text):
+        for child in multiprocessing.active_children():
+            os.kill(child.pid, signal.SIGINT)
+
+    parallel, _ = _run(fused_folders, workers=2, progress=interrupt)
     assert parallel.values == single.values
 
 

@@ -15,7 +15,9 @@ def test_weights_of_another_method(tmp_path):
     """Said by their names: in the authors' form, and in ours, alone or within a fuser."""
     model = fuser('U2Fusion')
     path = authors_file(tmp_path / 'a.pth')
-    with pytest.raises(CheckpointError, match=r"It looks like the authors' weights of Toned \(Toned\)"):
+    with pytest.raises(
+        CheckpointError, match=r"It looks like the authors' weights of Toned \(Toned\)\. Expected are .* u2fusion \(U2F"
+    ):
         load_weights(model, path)
     with pytest.raises(CheckpointError, match=r'It looks like weights of u2fusion \(U2Fusion\)'):
         load_weights(fuser('Toned'), save(tmp_path / 'b.pth', model.state_dict()))

@@ -1,6 +1,7 @@
 """Overrides of configs, as --cfg-options gives them."""
 
 import inspect
+import sys
 
 import pytest
 from mmengine.config import Config
@@ -36,18 +37,28 @@ def test_run_keys_are_those_of_the_runner():
         ('steps.0.type', r'Set them: train_dataloader\.dataset\.pipeline\.0\.type=…'),
         ('train_cgf.max_epochs', r'has no train_cgf, and no run reads one\. Did you mean train_cfg\.max_epochs\?'),
         ('nonsense', 'has no nonsense, and no run reads one'),
+        ('launcher', 'would change nothing. Say --launcher'),
+        ('custom_imports', 'Failed to import nowhere'),
     ],
 )
 def test_overrides_that_would_change_nothing(name, message):
     cfg = make()
     with pytest.raises(ValueError, match=f'--cfg-options {name}: .*{message}'):
-        override(cfg, {name: 1})
+        override(cfg, {name: dict(imports=['nowhere'])})
 
 
 def test_overrides_that_a_run_reads():
     cfg = make()
     override(cfg, {'train_cfg.max_epochs': 1, 'load_from': 'x.pth', 'randomness.seed': 2, 'mine': 5})
     assert (cfg.train_cfg.max_epochs, cfg.load_from, cfg.randomness.seed, cfg.mine) == (1, 'x.pth', 2, 5)
+
+
+def test_imports_of_overrides(tmp_path, monkeypatch):
+    """They came too late, and were left aside."""
+    (tmp_path / 'only_of_an_override.py').write_text('')
+    monkeypatch.syspath_prepend(tmp_path)
+    override(make(), {'custom_imports.imports': ['only_of_an_override']})
+    assert 'only_of_an_override' in sys.modules
 
 
 def test_variables_of_files_are_not_in_what_a_run_dumps(tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mmfusion.utils import (
+    only_writer,
     read_visible,
     write_bytes,
     write_image,
@@ -68,3 +69,14 @@ def test_names_where_the_system_says_ascii(tmp_path):
     env = dict(os.environ, LC_ALL='C', PYTHONUTF8='0', PYTHONCOERCECLOCALE='0')
     subprocess.run([sys.executable, '-c', code, str(tmp_path), '红外 é.png'], env=env, check=True)
     assert [file.name for file in tmp_path.iterdir()] == ['红外 é.png']
+
+
+def test_one_process_writes_into_a_folder(tmp_path):
+    """Two would mix images of two methods, and take each other's unfinished files away."""
+    pytest.importorskip('fcntl', reason='this system cannot lock folders')
+    code = f"from mmfusion.utils import only_writer\nwith only_writer({str(tmp_path / 'out')!r}): print('wrote')"
+    with only_writer(tmp_path / 'out'), only_writer(tmp_path / 'out'):  # which a run may hold for its parts
+        ended = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=False)
+        assert 'out: another process is writing into it. Wait until it has ended' in ended.stderr
+    assert not (tmp_path / 'out').exists()
+    assert subprocess.run([sys.executable, '-c', code], capture_output=True, check=True).stdout == b'wrote\n'

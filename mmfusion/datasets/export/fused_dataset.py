@@ -10,7 +10,7 @@ import numpy as np
 from mmfusion.datasets import to_coco
 from mmfusion.datasets.fusion_dataset import FusionDataset
 from mmfusion.datasets.transforms import LoadSegLabels
-from mmfusion.utils import IMG_SUFFIXES, remove_unfinished, track, write_bytes, write_image
+from mmfusion.utils import IMG_SUFFIXES, only_writer, remove_unfinished, track, write_bytes, write_image
 from mmfusion.utils.run_record import (
     CURE,
     RECORD,
@@ -118,6 +118,11 @@ class FusedDataset:
 
         ``make`` turns a pair, H×W×4 uint8, and its name into H×W×3 uint8.
         """
+        with only_writer(self.out):
+            self._refuse_others()  # another process may have written there since
+            return self._write(make, show_progress)
+
+    def _write(self, make: Callable[[np.ndarray, str], np.ndarray], show_progress: bool) -> tuple[int, int]:
         todo = self.todo()
         if todo:
             (self.out / SNIPPETS[self.task]).unlink(missing_ok=True)  # it comes back when all is there

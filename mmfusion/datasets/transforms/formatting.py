@@ -28,6 +28,7 @@ META_KEYS = (
     'instances',
     'text',
     'value_range',
+    'align',
 )
 
 _MAPS = ('gt_seg_map', 'gt_edge_map', 'gt_mask_vi', 'gt_mask_ir')

@@ -9,7 +9,7 @@ from mmcv.transforms import BaseTransform
 from torch.utils.data import get_worker_info
 
 from mmfusion.registry import INFERENCERS, TRANSFORMS
-from mmfusion.utils import read_visible, write_image
+from mmfusion.utils import camera_pair, read_visible, write_image
 from mmfusion.utils.run_record import model_settings, plain
 
 SOURCES = ('fused', 'visible', 'infrared', 'average')
@@ -46,7 +46,8 @@ class FuseImages(BaseTransform):
     ``tools/fuse_dataset.py`` writes it as a fused one.
 
     Required keys: ``img`` (H×W×4 uint8: B, G, R, IR). Changed keys: ``img`` (H×W×3 uint8: B, G, R). All others stay, so
-    that ``img_path`` and ``ir_path`` still tell which files were fused.
+    that ``img_path`` and ``ir_path`` still tell which files were fused. Where ``LoadImagePair(align=…)`` found that the
+    infrared camera does not see, the image is the visible one.
 
     Args:
         model: As :class:`~mmfusion.apis.FusionInferencer` takes it: ``'occo_fmb'``, or the path of a config.
@@ -98,6 +99,9 @@ class FuseImages(BaseTransform):
                 'it right after mmfusion.LoadImagePair.'
             )
         results['img'] = self._fuse(pair, name) if self.source == 'fused' else plain_image(pair, self.source)
+        if self.source == 'fused' and results.get('align') and results.get('ori_shape') == pair.shape[:2]:
+            seen = camera_pair(results['align']).seen(pair.shape[:2])[..., None]
+            results['img'] = np.where(seen, results['img'], pair[..., :3])
         return results
 
     def _fuse(self, pair: np.ndarray, name: str) -> np.ndarray:

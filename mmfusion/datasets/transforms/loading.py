@@ -30,7 +30,8 @@ class LoadImagePair(BaseTransform):
     One array is what lets the stock geometric transforms of mmcv, mmseg and mmdet treat both modalities alike.
 
     Required keys: ``img_path`` (visible), ``ir_path``; where both are one file, its four channels are R, G, B and thermal.
-    Added keys: ``img``, ``img_shape``, ``ori_shape``.
+    Added keys: ``img``, ``img_shape``, ``ori_shape``; with ``align`` also ``align``, the file's content, by which the fused
+    image stays the visible one where the infrared camera does not see.
 
     Args:
         depth16: How images of more than 8 bits become 8: ``'full'`` scale, or ``'stretch'`` between the image's 0.5 and
@@ -61,6 +62,8 @@ class LoadImagePair(BaseTransform):
         vi, ir = read_pair(results['img_path'], results['ir_path'], **self.reading)
         results['img'] = stack_pair(vi, ir, results['img_path'], results['ir_path'])
         results['img_shape'] = results['ori_shape'] = vi.shape[:2]
+        if 'align' in self.reading:
+            results['align'] = self.reading['align']
         if self.value_range:
             results['value_range'] = tuple((int(image.min()), int(image.max())) for image in (vi, ir))
         return results
@@ -98,6 +101,7 @@ class WarpInfrared(BaseTransform):
         if self.warp:
             ir = self.pair.bring(img[..., :3], img[..., 3], results.get('ir_path', 'the infrared channel'))
             results['img'] = np.concatenate([img[..., :3], ir[..., None]], axis=2)
+            results['align'] = self.pair.to_dict()
         if self.with_mask:
             results['ir_seen'] = self.pair.seen(img.shape[:2]).astype(np.float32)[..., None]
             results['companions'] = [*(results.get('companions') or ()), 'ir_seen']

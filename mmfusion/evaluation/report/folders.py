@@ -4,9 +4,11 @@ import csv
 import io
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
@@ -22,6 +24,7 @@ from mmfusion.utils import (
     check_reading,
     list_images,
     natural_key,
+    only_writer,
     read_pair,
     read_shown,
     refuse_equal,
@@ -276,6 +279,18 @@ def evaluate_folders(
     images, files, missing = pair_folders(ir_dir, vi_dir, fused_dirs, allow_missing, images, patterns)
     results = Results(protocol, list(fused_dirs), images, names, reading=plain(check_reading(**reading)))
     results.files = {n: {i: str(files[n][i]) for i in images if i in files[n]} for n in ('ir', 'vi', *fused_dirs)}
+    with only_writer(out_dir) if out_dir is not None and is_main_process() else nullcontext():
+        _evaluate(results, workers, out_dir, progress)
+    return results, missing
+
+
+def _evaluate(
+    results: Results,
+    workers: int,
+    out_dir: str | Path | None,
+    progress: Callable[[int, int, str], object] | None,
+) -> None:
+    """Fill in the values that are not in ``out_dir``, and save all."""
     if out_dir is not None and is_main_process():
         remove_unfinished(out_dir)
     earlier = _load_earlier(out_dir, results)
@@ -285,15 +300,14 @@ def evaluate_folders(
         for image in results.files[method]:
             paths = [results.files[n][image] for n in (method, 'ir', 'vi')]
             results.signatures[method][image] = signature(paths)
-            todo = [n for n in names if not _take_over(earlier, results, method, image, n)]
+            todo = [n for n in results.metrics if not _take_over(earlier, results, method, image, n)]
             if todo:
-                jobs.append((method, image, paths, todo, protocol, results.reading))
+                jobs.append((method, image, paths, todo, results.protocol, results.reading))
     try:
         _run(jobs, workers, results, out_dir, progress)
     finally:
         if out_dir is not None and is_main_process():
             save(results, out_dir)
-    return results, missing
 
 
 def _run(
@@ -324,8 +338,10 @@ def _run(
             keep(done, _work(job))
         return
     with ProcessPoolExecutor(workers, mp_context=get_context('spawn'), initializer=_one_thread) as pool:
-        futures = [pool.submit(_work, job) for job in jobs]
+        futures = []
         try:
+            with _without_interrupts():  # which workers inherit: this process ends them
+                futures += [pool.submit(_work, job) for job in jobs]
             for done, future in enumerate(as_completed(futures), 1):
                 keep(done, future.result())
         except BrokenProcessPool as e:
@@ -334,9 +350,21 @@ def _run(
                 '--metrics at a time. Values that are there already are kept.'
             ) from e
         except BaseException:
-            for future in futures:
-                future.cancel()
+            pool.shutdown(cancel_futures=True)  # one by one, they would upset a pool whose processes end, too
             raise
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Put Ctrl-C off, here and for good in processes that start meanwhile."""
+    if not hasattr(signal, 'pthread_sigmask'):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _run_shares(jobs: Sequence[_Job]) -> list[_Outcome]:

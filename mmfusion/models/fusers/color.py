@@ -10,7 +10,7 @@ from mmfusion.registry import MODELS
 from .output import ROUNDINGS, to_levels
 
 # How Y may become one of 256 levels; see luminance.
-LUMINANCES = ('round', 'truncate', 'ycbcr')
+LUMINANCES = ('round', 'pillow', 'truncate', 'ycbcr')
 
 
 def grey_everywhere(rgb: Tensor) -> Tensor:
@@ -24,15 +24,19 @@ def luminance(rgb: Tensor, levels: str | None = None) -> Tensor:
     Args:
         rgb: In [0, 1].
         levels: None; or how Y becomes one of 256 levels, in public code that computes it at 8 bits. ``'round'``: as OpenCV
-            does in cvtColor and ``imread(…, 0)``. ``'truncate'``: 0.299 R + 0.587 G + 0.114 B cut to the level below.
-            ``'ycbcr'``: as SciPy's ``imread(…, flatten=True, mode='YCbCr')`` does by Pillow, to YCbCr and back at 8 bits,
-            and from R, G and B of these in float. By the last two, images that are grey everywhere keep their levels.
+            does in cvtColor and ``imread(…, 0)``. ``'pillow'``: as Pillow's ``convert('L')`` and SciPy's ``imread(…,
+            mode='L')`` do; one colour in 800 differs from OpenCV's, by one level. ``'truncate'``: 0.299 R + 0.587 G +
+            0.114 B cut to the level below. ``'ycbcr'``: as SciPy's ``imread(…, flatten=True, mode='YCbCr')`` does by
+            Pillow, to YCbCr and back at 8 bits, and from R, G and B of these in float. By the last two, images that are
+            grey everywhere keep their levels.
     """
     if levels is None:
         return rgb_to_y(rgb)
     red, green, blue = given = (rgb.double() * 255).round().split(1, dim=1)
     if levels == 'round':
         y = ((4899 * red + 9617 * green + 1868 * blue + 8192) / 16384).floor()  # OpenCV's integers of 14 bits
+    elif levels == 'pillow':
+        y = ((19595 * red + 38470 * green + 7471 * blue + 32768) / 65536).floor()  # Pillow's, of 16 bits
     else:
         red, green, blue = _by_ycbcr(*given) if levels == 'ycbcr' else given
         y = 0.299 * red + 0.587 * green + 0.114 * blue

@@ -15,6 +15,7 @@ from mmfusion.models.layers import at_least_float32, exporting
 from mmfusion.models.priors import FeaturePrior, PriorFeatures, PriorHolder, TextPrior
 from mmfusion.registry import MODELS
 from mmfusion.structures import FusionDataSample
+from mmfusion.utils import camera_pair
 
 from .batch import SOURCES, Batch, by_size, check_finite, take
 from .color import LUMINANCES, luminance
@@ -62,9 +63,9 @@ class ImageFuser(PriorHolder, BaseModel):
         test_cfg: ``mode='whole'`` (default), or ``mode='slide'`` with ``crop_size`` and ``stride`` (height, width) as in
             mmseg, ``blend`` (see :func:`slide`), and ``exact`` (default True): use the network's own ``fuse_tiled`` where it
             has one, which gives the whole image's result but for rounding. ``output``: further steps in tests.
-            ``rounding``: ``'round'``, or ``'truncate'`` to 8 bits. ``luminance``: ``'round'``, ``'truncate'`` or
-            ``'ycbcr'`` gives the network Y at 8 bits; see :func:`luminance`. ``padding``: how tests pad; see
-            :func:`pad_to_multiple`.
+            ``rounding``: ``'round'``, or ``'truncate'`` to 8 bits. ``luminance``: ``'round'``, ``'pillow'``,
+            ``'truncate'`` or ``'ycbcr'`` gives the network Y at 8 bits; see :func:`luminance`. ``padding``: how tests pad;
+            see :func:`pad_to_multiple`.
             ``resize``: height and width at which the network sees images, as some public code does; the fused image is
             brought back to their size.
         data_preprocessor: Default :class:`FusionDataPreprocessor`.
@@ -392,11 +393,16 @@ class ImageFuser(PriorHolder, BaseModel):
     def record(batch: Batch, samples: Sequence[FusionDataSample]) -> None:
         """Write results of a batch into its data samples.
 
-        ``fused``; ``pred_sem_seg`` and ``seg_logits`` of a network that gives ``seg_logits`` (N×C×h×w), at the size of the
+        ``fused``, the visible image where an aligned infrared camera does not see;
+        ``pred_sem_seg`` and ``seg_logits`` of a network that gives ``seg_logits`` (N×C×h×w), at the size of the
         labels; ``vi``, ``vi_rgb`` and ``ir`` where the network gave its own, such as a registered infrared image.
         """
         for i, sample in enumerate(samples):
-            sample.fused = PixelData(data=batch['fused_rgb'][i])
+            fused, size = batch['fused_rgb'][i], batch['vi_rgb'].shape[2:]
+            # A pair as it was loaded: of one that was flipped or resized, the file says nothing.
+            if sample.get('align') and not sample.get('flip') and sample.get('ori_shape', ())[:2] == tuple(size):
+                fused = camera_pair(sample.align).keep_visible(fused, batch['vi_rgb'][i])
+            sample.fused = PixelData(data=fused)
             for name in SOURCES:
                 if name in batch.returned:
                     setattr(sample, name, PixelData(data=batch[name][i]))

@@ -22,7 +22,7 @@ def ramp(length: int, overlap: int, device: torch.device) -> Tensor:
     return (edge / max(overlap, 1)).clamp(max=1)
 
 
-BLENDS = ('linear', 'mean')
+BLENDS = ('linear', 'mean', 'mean_border')
 
 
 def slide(
@@ -39,7 +39,9 @@ def slide(
         batch: Whole images; annotations, companions and priors of a window are its own.
         crop_size: Height and width of a window.
         stride: Default: three quarters of the window.
-        blend: Where windows overlap: ``'linear'``, each fades out towards its border, or ``'mean'``.
+        blend: Where windows overlap: ``'linear'``, each fades out towards its border, ``'mean'``, or
+            ``'mean_border'``: the mean, where a last row or column of windows that ends at the border by itself counts
+            twice, as in public code that adds the windows at the border to those of the grid.
 
     Raises:
         ValueError: If the stride is larger than the window, or below 1; if ``blend`` is unknown.
@@ -64,6 +66,12 @@ def slide(
                 overlaps = (c - s for c, s in zip(crop_size, stride, strict=True))
                 down, right = (ramp(n, o, share.device) for n, o in zip(share.shape[2:], overlaps, strict=True))
                 share = share * down[:, None] * right
+            elif blend == 'mean_border':
+                ends = [
+                    start + crop == n and start % step == 0
+                    for start, crop, n, step in zip((top, left), crop_size, size, stride, strict=True)
+                ]
+                share = share * 2 ** sum(ends)
             total[place] += fused * share
             weight[place] += share
     return total / weight

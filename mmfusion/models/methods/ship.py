@@ -222,6 +222,8 @@ class SHIP(nn.Module):
         num_interactions: How many follow each other.
     """
 
+    min_size = 2  # of a single pixel there are no statistics for instance norm
+
     def __init__(self, channels: int = 16, num_interactions: int = 3) -> None:
         super().__init__()
         c, total = channels, num_interactions * channels

@@ -278,7 +278,7 @@ def test_option_errors():
     with pytest.raises(ValueError, match=r'test_cfg.rounding must be one of round, truncate'):
         fuser(test_cfg=dict(rounding='floor'))
     with pytest.raises(
-        ValueError, match=r"test_cfg.luminance must be one of round, truncate, ycbcr, or None, got 'floor'"
+        ValueError, match=r"test_cfg.luminance must be one of round, pillow, truncate, ycbcr, or None, got 'floor'"
     ):
         fuser(test_cfg=dict(luminance='floor'))
     for wrong in ((1, 0), 5):
@@ -456,7 +456,7 @@ def test_windows_that_are_averaged():
     }
     assert results['mean'][0].tolist() == [1, 1, 2, 2, 3, 3]
     assert results['linear'][0].tolist() == [1, 1, 1.5, 2.5, 3, 3]
-    with pytest.raises(ValueError, match=r"test_cfg.blend must be one of linear, mean, got 'max'"):
+    with pytest.raises(ValueError, match=r"test_cfg.blend must be one of linear, mean, mean_border, got 'max'"):
         slide(None, batch, (4, 4), blend='max')
 
 

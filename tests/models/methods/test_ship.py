@@ -1,8 +1,9 @@
+import pytest
 import torch
 
 from mmfusion.models.methods.ship import SHIPSaliencyLoss
 
-from .zoo import PublishedMethod
+from .zoo import PublishedMethod, build
 
 
 class TestSHIP(PublishedMethod):
@@ -14,6 +15,13 @@ class TestSHIP(PublishedMethod):
         'network.channels': 32,
         'network.num_interactions': 1,
     }  # of few hidden units of its attention all may be off
+
+    def test_least_size(self):
+        fuser, _ = build(self.config, **{'network.channels': 4, 'network.num_interactions': 1})
+        with torch.no_grad():
+            assert fuser.eval().fuse(torch.rand(1, 3, 2, 2), torch.rand(1, 1, 2, 2)).shape == (1, 3, 2, 2)
+            with pytest.raises(ValueError, match='SHIP needs images of at least 2×2 pixels, got 1×1'):
+                fuser.fuse(torch.rand(1, 3, 1, 1), torch.rand(1, 1, 1, 1))
 
 
 def test_saliency_loss_with_a_map_of_the_dataset():
