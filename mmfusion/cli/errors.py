@@ -27,7 +27,7 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 class Terminated(KeyboardInterrupt):
-    """The signal SIGTERM, of ``kill``, ``timeout``, Docker and Slurm: ended as Ctrl-C ends."""
+    """SIGTERM, of ``kill``, ``timeout``, Docker and Slurm: ends as Ctrl-C does."""
 
 
 def print_any_text() -> None:

@@ -175,7 +175,7 @@ def override(cfg: Config, options: dict | None) -> None:
 
 
 def _import_again(cfg):
-    """Import what overrides ask for: a config's own are imported as it is read."""
+    """Import what overrides ask for; reading a config imports its own."""
     try:
         import_modules_from_strings(**cfg.custom_imports)
     except (ImportError, TypeError) as e:

@@ -45,7 +45,10 @@ def luminance(rgb: Tensor, levels: str | None = None) -> Tensor:
 
 
 def _by_ycbcr(red: Tensor, green: Tensor, blue: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Bring levels to YCbCr of 8 bits and back by Pillow's tables of whole 64ths, whose sums are cut to the level below."""
+    """Bring levels to YCbCr of 8 bits and back, as Pillow does.
+
+    Its tables are of whole 64ths, and their sums are cut to the level below.
+    """
 
     def level(*terms: Tensor) -> Tensor:
         return (sum((64 * term + 0.5).long() for term in terms).double() / 64).floor()
