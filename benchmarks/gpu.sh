@@ -26,8 +26,8 @@ mkdir -p "$OUT"
 declare -A CONFIGS=(
     [occo]=occo/occo_roadscene_vgg16.py
     [seafusion]=seafusion/seafusion_public-pairs.py
-    [mgfusion]=mgfusion/mgfusion_wo-prior_public-pairs.py
-    [gffusion]=gffusion/gffusion_wo-prior_public-pairs.py
+    [mgfusion]=mgfusion/mgfusion_wo-prior.py
+    [gffusion]=gffusion/gffusion_wo-prior.py
 )
 
 tests() {

@@ -27,8 +27,8 @@ from mmfusion.utils.configs import find_config, read_config
 CONFIGS = (
     'lite',
     'seafusion_public-pairs',
-    'gffusion_wo-prior_public-pairs',
-    'mgfusion_wo-prior_public-pairs',
+    'gffusion_wo-prior',
+    'mgfusion_wo-prior',
     'occo_fmb',
 )
 

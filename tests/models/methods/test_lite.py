@@ -19,8 +19,8 @@ from .zoo import WatchGradients
 OWN = [
     'lite',
     'seafusion_public-pairs',
-    'mgfusion_wo-prior_public-pairs',
-    'gffusion_wo-prior_public-pairs',
+    'mgfusion_wo-prior',
+    'gffusion_wo-prior',
     'occo_public-pairs',
 ]
 
