@@ -19,6 +19,9 @@ class TestSegMiF(PublishedMethod):
     build_options = {'network.layers': (1, 2, 1, 1), 'network.hidden': 32}
     narrow = {**{f'network.{key}': value for key, value in NARROW.items()}, 'network.pretrained': None}
     size = 64
+    # On one processor both codes agree to 4e-6 in float32. The numbers kept are the public code's in float32, 1.24e-5 from
+    # the same formulas in float64, and float32 differs from processor to processor by as much.
+    dtype, tolerance = torch.float64, 2e-5
 
     def samples(self):
         labels = torch.randint(0, 9, (2, 1, self.size, self.size))
