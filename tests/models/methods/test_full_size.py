@@ -51,7 +51,6 @@ print(len(priors), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2)
     ('config', 'priors'),
     [
         ('mgfusion/mgfusion_unified.py', 1),
-        ('gffusion/gffusion_funet_msrs.py', 1),
         ('gffusion/gffusion_joint_msrs.py', 2),
     ],
 )
