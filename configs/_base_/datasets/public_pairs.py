@@ -11,8 +11,9 @@ patches = [
     dict(type='mmseg.RandomRotFlip', rotate_prob=0.0, flip_prob=0.5),
     dict(type='mmfusion.PackFusionInputs'),
 ]
-pipeline = [dict(type='mmfusion.LoadImagePair'), *patches]
-half_size = [dict(type='mmfusion.LoadImagePair'), dict(type='mmcv.Resize', scale=(640, 512)), *patches]
+load = dict(type='mmfusion.LoadImagePair', cache_gb=0.3)  # less than that each, and half a gigabyte together
+pipeline = [load, *patches]
+half_size = [load, dict(type='mmcv.Resize', scale=(640, 512)), *patches]
 data, splits = '{{$MMFUSION_DATA:data}}', '{{ fileDirname }}/splits'
 roadscene = dict(type='mmfusion.RoadSceneDataset', data_root=f'{data}/RoadScene')
 msrs = dict(type='mmfusion.MSRSDataset', data_root=f'{data}/MSRS', split='train')
@@ -34,4 +35,4 @@ train_dataloader = dict(
 val_dataloader = dict(
     dataset=dict(_delete_=True, **roadscene, ann_file=f'{splits}/roadscene_val.txt', pipeline=_base_.test_pipeline)
 )
-del patches, pipeline, half_size, data, splits, roadscene, msrs, llvip
+del patches, load, pipeline, half_size, data, splits, roadscene, msrs, llvip

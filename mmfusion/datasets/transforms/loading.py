@@ -41,10 +41,12 @@ class LoadImagePair(BaseTransform):
         ir_range: Infrared values that become 0 and 255, or percentiles (``'1%'``).
         ir_colormap: Palette of infrared images in colours. With ``depth16``: see :func:`mmfusion.utils.check_reading`.
         align: File of ``mmfusion align``: the infrared image, of any size, is warped into the visible one.
+        cache_gb: Gigabytes of pairs that each process keeps in memory, so that their files are read once. For workers that
+            persist; files that change meanwhile are not read again.
 
     Raises:
         ImageReadError: If a file is missing or damaged.
-        ValueError: If the two images differ in size.
+        ValueError: If the two images differ in size, or ``cache_gb`` is negative.
     """
 
     def __init__(
@@ -54,23 +56,35 @@ class LoadImagePair(BaseTransform):
         ir_range: Sequence[float | str] | None = None,
         ir_colormap: str | None = None,
         align: str | Path | CameraPair | None = None,
+        cache_gb: float = 0,
     ) -> None:
+        if cache_gb < 0:
+            raise ValueError(f'cache_gb must be 0 or more, got {cache_gb!r}')
         self.reading, self.value_range = check_reading(depth16, ir_range, ir_colormap, align), value_range
+        self.cache_gb, self._room, self._kept = cache_gb, cache_gb * 1e9, {}
+
+    def _read(self, vi: str, ir: str) -> np.ndarray:
+        if (vi, ir) in self._kept:
+            return self._kept[vi, ir].copy()  # transforms may write into what they get
+        pair = stack_pair(*read_pair(vi, ir, **self.reading), vi, ir)
+        if pair.nbytes <= self._room:
+            self._room -= pair.nbytes
+            self._kept[vi, ir] = pair.copy()
+        return pair
 
     def transform(self, results: dict) -> dict:
         """Read both files and stack them."""
-        vi, ir = read_pair(results['img_path'], results['ir_path'], **self.reading)
-        results['img'] = stack_pair(vi, ir, results['img_path'], results['ir_path'])
-        results['img_shape'] = results['ori_shape'] = vi.shape[:2]
+        results['img'] = pair = self._read(results['img_path'], results['ir_path'])
+        results['img_shape'] = results['ori_shape'] = pair.shape[:2]
         if 'align' in self.reading:
             results['align'] = self.reading['align']
         if self.value_range:
-            results['value_range'] = tuple((int(image.min()), int(image.max())) for image in (vi, ir))
+            results['value_range'] = tuple((int(x.min()), int(x.max())) for x in (pair[..., :3], pair[..., 3]))
         return results
 
     def __repr__(self) -> str:
-        options = ', '.join(f'{key}={value!r}' for key, value in self.reading.items())
-        return f'{type(self).__name__}({options}, value_range={self.value_range})'
+        options = dict(self.reading, value_range=self.value_range, cache_gb=self.cache_gb)
+        return f'{type(self).__name__}({", ".join(f"{key}={value!r}" for key, value in options.items())})'
 
 
 @TRANSFORMS.register_module()

@@ -159,6 +159,29 @@ def test_refuses_unknown_depth():
         LoadImagePair(depth16='minmax')
 
 
+def test_pairs_kept_in_memory(tmp_path, rgb):
+    """As read, once, and as they were, whatever is written into an earlier copy; beyond the limit pairs are read again."""
+    paths = []
+    for name in 'ab':
+        write_image(tmp_path / f'{name}.png', rgb)
+        write_image(tmp_path / f'{name}_ir.png', rgb[..., 0])
+        paths.append(dict(img_path=str(tmp_path / f'{name}.png'), ir_path=str(tmp_path / f'{name}_ir.png')))
+    expected = LoadImagePair()(dict(paths[0]))['img']
+    load = LoadImagePair(cache_gb=expected.nbytes / 1e9, value_range=True)
+    for _ in range(3):
+        results = load(dict(paths[0]))
+        np.testing.assert_array_equal(results['img'], expected)
+        assert results['value_range'][1] == (rgb[..., 0].min(), rgb[..., 0].max())
+        results['img'][:] = 0
+        (tmp_path / 'a.png').unlink(missing_ok=True)
+    load(dict(paths[1]))
+    (tmp_path / 'b.png').unlink()
+    with pytest.raises(ImageReadError, match=r'b\.png'):
+        load(dict(paths[1]))
+    with pytest.raises(ValueError, match='cache_gb must be 0 or more, got -1'):
+        LoadImagePair(cache_gb=-1)
+
+
 def test_masks_are_binary_and_listed(tmp_path, rgb):
     mask = np.zeros((5, 7), np.uint8)
     mask[2, 3], mask[0, 0] = 255, 1
