@@ -107,6 +107,39 @@ def test_heads_that_are_not_linear(tool, tmp_path, capsys):
     assert 'expected one decode_head.conv_seg.weight, found none among backbone.weight' in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ('names', 'channels'),
+    [
+        ([f'bbox_head.multi_level_conv_cls.{k}' for k in range(3)], (5, 1, 1)),  # YOLOX
+        (['decode_head.conv_seg'], (5, 1, 1)),
+        (['roi_head.bbox_head.fc_cls'], (5,)),
+    ],
+)
+def test_whole_models(tool, tmp_path, names, channels):
+    """Rows of classes are mapped, everything else stays."""
+    state = {'backbone.weight': torch.randn(OLD, 3), 'bbox_head.multi_level_conv_reg.0.weight': torch.randn(4, 5, 1, 1)}
+    for name in names:
+        state |= {f'{name}.weight': torch.randn(OLD, *channels), f'{name}.bias': torch.randn(OLD)}
+    assert run(tool, tmp_path, state, '--whole') == 0
+    new = result(tmp_path)
+    assert new.keys() == state.keys()
+    for key, old in state.items():
+        if key.startswith(tuple(names)):
+            assert new[key].shape == (NEW, *old.shape[1:])
+            torch.testing.assert_close(new[key][1], old[5])
+            torch.testing.assert_close(new[key][3], (old[2] + old[6]) / 2)
+        else:
+            assert torch.equal(new[key], old)
+
+
+def test_whole_models_that_cannot_be_mapped(tool, tmp_path, capsys):
+    state = {**trained(), 'auxiliary_head.conv_seg.weight': torch.randn(3, 5, 1, 1)}
+    assert run(tool, tmp_path, state, '--whole') == 1
+    assert 'decode_head.conv_seg.bias of 7, auxiliary_head.conv_seg.weight of 3' in capsys.readouterr().err
+    assert run(tool, tmp_path, {'backbone.weight': torch.zeros(1)}, '--whole') == 1
+    assert 'found none of these' in capsys.readouterr().err
+
+
 def test_existing_files_stay(tool, tmp_path, capsys):
     (tmp_path / 'dst.pth').write_bytes(b'old')
     assert run(tool, tmp_path, trained()) == 1

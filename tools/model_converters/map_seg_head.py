@@ -6,9 +6,16 @@
 SRC is a checkpoint, or a plain state dict, with `decode_head.conv_seg.weight`; DINOv2's own heads have a batch norm in
 front, which is folded into the weights. DST has the weight and bias of `decode_head.conv_seg`, for `task_checkpoint` of a
 FusionSegmentor, or `load_from`. Classes count from 0.
+
+With --whole DST is the whole model, for its `init_cfg`, of a segmenter or of a detector whose head has a row a class
+(YOLOX): COCO's car, person, bicycle and motorcycle become three classes by
+
+    python tools/model_converters/map_seg_head.py yolox_nano_coco.pth yolox_nano_3.pth --whole \\
+        --num-classes 3 --map 2=0 0=1 1,3=2
 """
 
 import argparse
+import re
 import sys
 from pathlib import Path
 
@@ -19,6 +26,7 @@ from mmfusion.models.checkpoint import save_checkpoint
 from mmfusion.utils.checkpoint import read_checkpoint
 
 CONV, NORM = 'decode_head.conv_seg.', 'decode_head.bn.'
+OF_CLASSES = re.compile(r'head\..*(conv_seg|conv_cls|fc_cls|cls_convs?_pred|atss_cls)[^a-z]*\.(weight|bias)$')
 EPS = 1e-5  # of mmseg's and DINOv2's batch norms
 
 
@@ -52,6 +60,35 @@ def linear_head(state):
         bias = bias + weight @ (norm['bias'] - norm['running_mean'] * scale)
         weight = weight * scale
     return weight.float(), bias.float()
+
+
+def class_tensors(state):
+    """Name → tensor of a head's weights and biases that have a row a class, and the number of rows.
+
+    Raises:
+        ValueError: There are none, or their rows differ in number.
+    """
+    found = {name: value for name, value in state.items() if OF_CLASSES.search(name)}
+    rows = {len(value) for value in found.values()}
+    if len(rows) != 1:
+        sizes = ', '.join(f'{name} of {len(value)}' for name, value in found.items())
+        raise ValueError(
+            f'expected a head whose conv_seg or conv_cls have one row a class, found {sizes or "none of these"}; '
+            'auxiliary heads and heads with rows for anchors cannot be mapped'
+        )
+    return found, rows.pop()
+
+
+def map_whole(state, sources, num_classes, num_old):
+    """The state dict with the rows of :func:`class_tensors` as :func:`map_classes` has them; the rest stays."""
+    state = dict(state)
+    for name in class_tensors(state)[0]:
+        value = state[name]
+        rows = map_classes(
+            value.flatten(1) if value.ndim > 1 else value[:, None], value.new_zeros(num_old), sources, num_classes
+        )
+        state[name] = rows[0].reshape(num_classes, *value.shape[1:])
+    return state
 
 
 def map_classes(weight, bias, sources, num_classes):
@@ -108,7 +145,7 @@ def read_map(items, rest, num_old):
     return sources
 
 
-def convert(src, dst, items, num_classes, rest=None, overwrite=False):
+def convert(src, dst, items, num_classes, rest=None, overwrite=False, whole=False):
     """Map the head in a file; arguments as on the command line.
 
     Returns:
@@ -121,21 +158,28 @@ def convert(src, dst, items, num_classes, rest=None, overwrite=False):
     dst = Path(dst)
     if dst.exists() and not overwrite:
         raise FileExistsError(f'{dst} exists; say --overwrite to replace it')
-    weight, bias = linear_head(read_checkpoint(src)[0])
-    sources = read_map(items, rest, len(weight))
-    new_weight, new_bias = map_classes(weight, bias, sources, num_classes)
-    state = {f'{CONV}weight': new_weight[..., None, None], f'{CONV}bias': new_bias}
+    state = read_checkpoint(src)[0]
+    if whole:
+        num_old = class_tensors(state)[1]
+        sources = read_map(items, rest, num_old)
+        state = map_whole(state, sources, num_classes, num_old)
+    else:
+        weight, bias = linear_head(state)
+        sources = read_map(items, rest, len(weight))
+        new_weight, new_bias = map_classes(weight, bias, sources, num_classes)
+        state = {f'{CONV}weight': new_weight[..., None, None], f'{CONV}bias': new_bias}
     save_checkpoint(dst, state, dict(converted_from=Path(src).name, class_map=sources))
     return sources
 
 
 def parse_args(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('src', help='checkpoint with a linear head')
+    parser.add_argument('src', help='checkpoint with a linear head, or with --whole of any head that has a row a class')
     parser.add_argument('dst', help='file to write')
     parser.add_argument('--num-classes', type=int, required=True, help='number of new classes')
     parser.add_argument('--map', nargs='+', default=[], metavar='OLD[,OLD]=NEW', help='old classes of each new class')
     parser.add_argument('--rest', type=int, help='new class of all old ones that --map does not name')
+    parser.add_argument('--whole', action='store_true', help='write the whole model, for init_cfg, not its head alone')
     parser.add_argument('--overwrite', action='store_true', help='replace DST if it exists')
     return parser.parse_args(argv)
 
@@ -143,7 +187,7 @@ def parse_args(argv=None):
 def run(args):
     """Convert, and say what was written; an error names the file."""
     try:
-        sources = convert(args.src, args.dst, args.map, args.num_classes, args.rest, args.overwrite)
+        sources = convert(args.src, args.dst, args.map, args.num_classes, args.rest, args.overwrite, args.whole)
     except ERRORS as e:
         text = message_of(e)
         raise ValueError(text if args.src in text else f'{args.src}: {text}') from e
