@@ -7,7 +7,7 @@ model = dict(
     network=dict(type='mmfusion.SDNet'),
     input_range=(-1, 1),
     output=('range', -1, 1),
-    test_cfg=dict(output=('min_max',)),
+    test_cfg=dict(output=('min_max',), luminance='ycbcr'),
 )
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')

@@ -2,7 +2,7 @@
 
 from .adversarial_fuser import AdversarialFuser
 from .batch import Batch, take
-from .color import LuminanceColor, RGBColor, WeightedChromaColor, luminance
+from .color import LuminanceColor, MatrixColor, RGBColor, WeightedChromaColor, luminance
 from .image_fuser import ImageFuser
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     'Batch',
     'ImageFuser',
     'LuminanceColor',
+    'MatrixColor',
     'RGBColor',
     'WeightedChromaColor',
     'luminance',

@@ -1,5 +1,7 @@
 """How a fused image gets its colours."""
 
+from collections.abc import Sequence
+
 import torch
 from kornia.color import rgb_to_y, rgb_to_ycbcr
 from torch import Tensor, nn
@@ -10,7 +12,7 @@ from mmfusion.registry import MODELS
 from .output import ROUNDINGS, to_levels
 
 # How Y may become one of 256 levels; see luminance.
-LUMINANCES = ('round', 'pillow', 'truncate', 'ycbcr')
+LUMINANCES = ('round', 'pillow', 'truncate', 'ycbcr', 'studio')
 
 
 def grey_everywhere(rgb: Tensor) -> Tensor:
@@ -27,8 +29,9 @@ def luminance(rgb: Tensor, levels: str | None = None) -> Tensor:
             does in cvtColor and ``imread(…, 0)``. ``'pillow'``: as Pillow's ``convert('L')`` and SciPy's ``imread(…,
             mode='L')`` do; one colour in 800 differs from OpenCV's, by one level. ``'truncate'``: 0.299 R + 0.587 G +
             0.114 B cut to the level below. ``'ycbcr'``: as SciPy's ``imread(…, flatten=True, mode='YCbCr')`` does by
-            Pillow, to YCbCr and back at 8 bits, and from R, G and B of these in float. By the last two, images that are
-            grey everywhere keep their levels.
+            Pillow, to YCbCr and back at 8 bits, and from R, G and B of these in float. ``'studio'``: from 16 to 235, 16 +
+            0.257 R + 0.504 G + 0.098 B, each product rounded, as MATLAB does with images of 8 bits. By the last three,
+            images that are grey everywhere keep their levels.
     """
     if levels is None:
         return rgb_to_y(rgb)
@@ -37,6 +40,9 @@ def luminance(rgb: Tensor, levels: str | None = None) -> Tensor:
         y = ((4899 * red + 9617 * green + 1868 * blue + 8192) / 16384).floor()  # OpenCV's integers of 14 bits
     elif levels == 'pillow':
         y = ((19595 * red + 38470 * green + 7471 * blue + 32768) / 65536).floor()  # Pillow's, of 16 bits
+    elif levels == 'studio':
+        y = 16 + sum((share * x + 0.5).floor() for share, x in zip((0.257, 0.504, 0.098), given, strict=True))
+        y = torch.where(grey_everywhere(rgb), given[0], y)
     else:
         red, green, blue = _by_ycbcr(*given) if levels == 'ycbcr' else given
         y = 0.299 * red + 0.587 * green + 0.114 * blue
@@ -100,6 +106,52 @@ class LuminanceColor(nn.Module):
         chroma = rgb_to_ycbcr(at_least_float32(vi_rgb))[:, 1:]
         rgb = _join(fused, chroma, self.inverse)
         return min_max_normalize(rgb, per_image=True) if self.stretch and not self.training else rgb
+
+
+@MODELS.register_module()
+class MatrixColor(nn.Module):
+    """Keep the visible image's colours, by matrices of the config.
+
+    For public code that computes colours by its own numbers: [Cb, Cr] = ``chroma`` · [R, G, B], and [R, G, B] =
+    ``scale`` · (Y − ``black``) + ``inverse`` · [Cb, Cr].
+
+    Args:
+        chroma: Rows of Cb and Cr, 2×3.
+        inverse: Rows of R, G and B, 3×2.
+        scale, black: Of Y, in [0, 1].
+        of_levels: In tests, the fused Y is rounded to 256 levels first, as where a script reads it from a file; and an image
+            whose visible one is grey stays as it was fused.
+
+    Raises:
+        ValueError: If a matrix is not of its size.
+    """
+
+    channels = 1
+
+    def __init__(
+        self,
+        chroma: Sequence[Sequence[float]],
+        inverse: Sequence[Sequence[float]],
+        scale: float = 1.0,
+        black: float = 0.0,
+        of_levels: bool = False,
+    ) -> None:
+        super().__init__()
+        for name, matrix, shape in (('chroma', chroma, (2, 3)), ('inverse', inverse, (3, 2))):
+            if [len(row) for row in matrix] != [shape[1]] * shape[0]:
+                raise ValueError(f'{name}: expected {shape[0]} rows of {shape[1]} numbers, got {matrix}')
+        self.chroma, self.inverse, self.scale, self.black = chroma, inverse, scale, black
+        self.of_levels = of_levels
+        self.of_single_pixels = not of_levels  # whether an image is grey is seen on the whole of it
+
+    def forward(self, fused: Tensor, vi_rgb: Tensor) -> Tensor:
+        """Join fused luminance and the colours of N×3×H×W; clipped to [0, 1]."""
+        fused, given = at_least_float32(fused), at_least_float32(vi_rgb).split(1, dim=1)
+        y = (fused * 255 + 0.5).floor() / 255 if self.of_levels and not self.training else fused
+        y = self.scale * (y - self.black)
+        blue, red = (sum(share * x for share, x in zip(row, given, strict=True)) for row in self.chroma)
+        rgb = torch.cat([y + of_blue * blue + of_red * red for of_blue, of_red in self.inverse], dim=1).clamp(0, 1)
+        return torch.where(grey_everywhere(vi_rgb), fused.clamp(0, 1), rgb) if self.of_levels else rgb
 
 
 @MODELS.register_module()

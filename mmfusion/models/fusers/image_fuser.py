@@ -64,8 +64,8 @@ class ImageFuser(PriorHolder, BaseModel):
             mmseg, ``blend`` (see :func:`slide`), and ``exact`` (default True): use the network's own ``fuse_tiled`` where it
             has one, which gives the whole image's result but for rounding. ``output``: further steps in tests.
             ``rounding``: ``'round'``, or ``'truncate'`` to 8 bits. ``luminance``: ``'round'``, ``'pillow'``,
-            ``'truncate'`` or ``'ycbcr'`` gives the network Y at 8 bits; see :func:`luminance`. ``padding``: how tests pad;
-            see :func:`pad_to_multiple`.
+            ``'truncate'``, ``'ycbcr'`` or ``'studio'`` gives the network Y at 8 bits; see :func:`luminance`. ``padding``:
+            how tests pad; see :func:`pad_to_multiple`.
             ``resize``: height and width at which the network sees images, as some public code does; the fused image is
             brought back to their size.
         data_preprocessor: Default :class:`FusionDataPreprocessor`.

@@ -278,7 +278,8 @@ def test_option_errors():
     with pytest.raises(ValueError, match=r'test_cfg.rounding must be one of round, truncate'):
         fuser(test_cfg=dict(rounding='floor'))
     with pytest.raises(
-        ValueError, match=r"test_cfg.luminance must be one of round, pillow, truncate, ycbcr, or None, got 'floor'"
+        ValueError,
+        match=r"test_cfg.luminance must be one of round, pillow, truncate, ycbcr, studio, or None, got 'floor'",
     ):
         fuser(test_cfg=dict(luminance='floor'))
     for wrong in ((1, 0), 5):

@@ -65,6 +65,37 @@ def test_colours_of_ship():
     np.testing.assert_allclose(colours('ship/ship_tno.py'), expected, rtol=0, atol=0.005)
 
 
+def test_colours_of_gifnet():
+    """Two matrices that are nearly inverse, Y cut."""
+    rgb = RGB.astype(np.float64)
+    y = 0.299 * rgb[..., 0] + 0.587 * rgb[..., 1] + 0.114 * rgb[..., 2]  # sums of another order end on other levels
+    blue, red = (rgb @ row for row in ([-0.169, -0.331, 0.5], [0.5, -0.419, -0.081]))
+    y = (y.astype(np.uint8) / 2 + IR / 2)[..., None]
+    expected = y + np.stack([1.402 * red, -0.344136 * blue - 0.714136 * red, 1.772 * blue], 2)
+    np.testing.assert_allclose(colours('gifnet/gifnet_llvip.py'), expected.clip(0, 255), rtol=0, atol=0.005)
+
+
+def test_colours_of_sdnet():
+    """MATLAB rounds each product of an image of 8 bits; the fused Y is a file between the scripts."""
+    rgb = RGB.astype(np.float64)
+    y = 16 + sum(np.floor(share * rgb[..., k] + 0.5) for k, share in enumerate((0.257, 0.504, 0.098)))
+    y = (y + IR) / 2
+    y = np.floor((y - y.min()) / (y.max() - y.min()) * 255 + 0.5)
+    blue, red = (rgb @ row for row in ([-0.148, -0.291, 0.439], [0.439, -0.368, -0.071]))
+    y = 1.164 * (y - 16)
+    expected = np.stack([y + 1.596 * red, y - 0.392 * blue - 0.813 * red, y + 2.017 * blue], 2).clip(0, 255)
+    with_matlab = 'sdnet/sdnet-color_tno.py'
+    np.testing.assert_allclose(colours(with_matlab), expected, rtol=0, atol=0.005)
+    # A grey image does not go through the scripts.
+    grey, ir = torch.rand(1, 1, 8, 9), torch.rand(1, 1, 8, 9)
+    plain, scripts = (
+        fuser(config).run(grey.expand(-1, 3, -1, -1), ir)['fused_rgb'] for config in ('sdnet/sdnet_tno.py', with_matlab)
+    )
+    torch.testing.assert_close(scripts, plain)
+    with pytest.raises(ValueError, match='inverse: expected 3 rows of 2 numbers, got'):
+        MODELS.build(dict(type='mmfusion.MatrixColor', chroma=2 * [(0, 0, 0)], inverse=2 * [(0, 0, 0)]))
+
+
 def test_windows_of_mufusion():
     """The public loops: a grid, and windows at the border, which come twice where the grid ends there by itself."""
     size, step = 8, 5
