@@ -8,6 +8,8 @@ from tqdm import tqdm
 
 # Of logs: the first line comes after so many seconds, and each next one.
 _SECONDS = 30
+# Of a bar: what is done sooner needs none.
+_DELAY = 1
 
 
 class _Lines:
@@ -41,7 +43,7 @@ def track(
         total: How many there are. Default: the length of ``items``.
         show: Whether to show anything.
     """
-    options: dict[str, Any] = dict(desc=desc, unit=unit, total=total, disable=not show)
+    options: dict[str, Any] = dict(desc=desc, unit=unit, total=total, disable=not show, delay=_DELAY)
     if not sys.stderr.isatty():
         options |= dict(file=_Lines(sys.stderr), mininterval=_SECONDS, maxinterval=_SECONDS, delay=_SECONDS)
         counts, times = f'{{n_fmt}} of {{total_fmt}} {unit}s', '{elapsed} passed, {remaining} left'

@@ -229,12 +229,14 @@ def test_ranks_and_notes(results):
 def test_markdown_and_latex(results):
     text = table_of(results).markdown().splitlines()
     assert text[0] == '| Method | EN ↑ | MSE ↓ | SCD ↑ | Rank ↓ |'
-    assert text[2] == '| a_1 | <u>6.500</u> | <u>0.03000</u> | <u>1.000†</u> | 2.00 |'
-    assert text[4] == '| c | 5.000 | **0.01000** | –† | 2.00 |'
+    assert text[2] == '| a_1 | <u>6.500</u> | <u>0.03000</u> | <u>1.000†</u> | <u>2.00</u> |'
+    assert text[4] == '| c | 5.000 | **0.01000** | –† | <u>2.00</u> |'
     latex = table_of(results).latex('tab:fusion')
-    assert r'a\_1 & \underline{6.500} & \underline{0.03000} & \underline{1.000$^\dagger$} & 2.00 \\' in latex
+    assert (
+        r'a\_1 & \underline{6.500} & \underline{0.03000} & \underline{1.000$^\dagger$} & \underline{2.00} \\' in latex
+    )
     assert r'EN $\uparrow$ & MSE $\downarrow$' in latex
-    assert latex.count(r'\textbf{') == 3
+    assert latex.count(r'\textbf{') == 4
 
 
 def test_day_and_night():

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from mmfusion.evaluation.report import evaluate_folders, write_html
+from mmfusion.evaluation.report import evaluate_folders, summarize, write_html
 
 
 @pytest.fixture
@@ -54,7 +54,14 @@ def test_sort_jump_and_zoom(report, browser):
     def methods():
         return [row.get_attribute('data-method') for row in find('#table tbody tr')]
 
-    assert methods() == ['a', '</script><b>']
+    assert len(find('#table td')) == 2 * 5
+    mean_rank = summarize(results)['mean_rank']
+    by_rank = sorted(results.methods, key=mean_rank.get)
+    assert methods() == by_rank
+    find('#table th button')[0].click()
+    assert methods() == ['a', '</script><b>']  # as given
+    find('#table button[data-metric=rank]')[0].click()
+    assert methods() == by_rank
     best = sorted(results.methods, key=lambda m: results.mean(m, 'MSE'))
     find('#table button[data-metric=MSE]')[0].click()
     assert methods() == best
@@ -105,3 +112,23 @@ def test_sort_jump_and_zoom(report, browser):
     click(find('#reset-zoom')[0])
     click(find('#link-rows')[0])
     assert set(transforms().values()) == {''}
+
+
+def test_labels_of_costs_are_apart(fused_folders, browser):
+    """Of methods that cost and rank the same, too; and all of them within the plot."""
+    methods = {f'{name} of some length': fused_folders / name[0] for name in ('a', 'b', 'a2', 'b2', 'a3', 'b3', 'a4')}
+    results, _ = evaluate_folders(fused_folders / 'ir', fused_folders / 'vi', methods, ['EN', 'MSE'])
+    costs = {m: dict(parameters=5, flops=7, seconds=0.1, memory=9) for m in methods}
+    costs['b of some length']['seconds'] = 0.15
+    write_html(results, fused_folders / 'report.html', costs=costs)
+    browser.get((fused_folders / 'report.html').as_uri())
+    labels = [node.rect for node in browser.find_elements('css selector', '#cost-plot text[data-label]')]
+    plot = browser.find_element('css selector', '#cost-plot svg').rect
+    assert len(labels) == len(methods)
+    for k, one in enumerate(labels):
+        assert plot['x'] <= one['x']
+        assert one['x'] + one['width'] <= plot['x'] + plot['width']
+        for other in labels[:k]:
+            across = min(one['x'] + one['width'], other['x'] + other['width']) - max(one['x'], other['x'])
+            down = min(one['y'] + one['height'], other['y'] + other['height']) - max(one['y'], other['y'])
+            assert across < 1 or down < 4, (one, other)  # a line is higher than its letters

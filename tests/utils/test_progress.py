@@ -29,8 +29,16 @@ def test_a_log_gets_lines(monkeypatch, seconds):
         assert text.endswith('\n')
 
 
+def test_what_is_quick_gets_no_bar(monkeypatch):
+    monkeypatch.setattr(sys, 'stderr', Terminal())
+    with track(desc='evaluating', unit='image'):
+        pass
+    assert sys.stderr.getvalue() == ''
+
+
 def test_a_terminal_gets_a_bar(monkeypatch):
     monkeypatch.setattr(sys, 'stderr', Terminal())
+    monkeypatch.setattr(progress, '_DELAY', 0)
     with track(desc='evaluating', unit='image') as bar:
         move = follow(bar)
         move(1, 4, 'A 01')

@@ -91,11 +91,13 @@ def table_of(results: Results, summary: dict[str, dict] | None = None, digits: i
     """
     summary = summary or summarize(results)
     rows, places = [], []
-    for method in results.methods:
+    of_ranks = rank([summary['mean_rank'][method] for method in results.methods], higher_is_better=False)
+    for method, of_rank in zip(results.methods, of_ranks, strict=True):
         means, undefined, ranks = (summary[key][method] for key in ('means', 'undefined', 'ranks'))
         values = [format_value(means[name], digits) + ('†' if undefined[name] else '') for name in results.metrics]
         rows.append([method, *values, format_value(summary['mean_rank'][method], 3)])
-        places.append([*(ranks[name] if len(results.methods) > 1 else None for name in results.metrics), None])
+        marks = [*(ranks[name] for name in results.metrics), of_rank]
+        places.append(marks if len(results.methods) > 1 else [None] * len(marks))
     head = ['Method', *(f'{name} {METRIC_SPECS[name].arrow}' for name in results.metrics), 'Rank ↓']
     caption = f'{len(results.images)} images, protocol {results.protocol}'
     return Table(head, rows, places, caption, tuple(f'† {line}' for line in notes(results, summary)))
