@@ -6,10 +6,32 @@ Importing the package makes the stack usable and mmfusion known to it: the two c
 a registry is first asked for one.
 """
 
+import sys
 from pathlib import Path
 
-from . import compat
-from .version import __version__
+
+def _is_command() -> bool:
+    """Tell whether this process is the command ``mmfusion``."""
+    name = sys.argv[0] if getattr(sys, 'argv', None) else ''
+    return Path(name).stem == 'mmfusion' or (name == '-m' and 'mmfusion' in sys.orig_argv)
+
+
+def _end_in_a_word(kind: type[BaseException], error: BaseException, traceback: object) -> None:
+    """Print no traceback at Ctrl-C while libraries are still imported.
+
+    Verbs take care of it later.
+    """
+    if issubclass(kind, KeyboardInterrupt):
+        print('interrupted', file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, traceback)
+
+
+if _is_command():
+    sys.excepthook = _end_in_a_word
+
+from . import compat  # noqa: E402
+from .version import __version__  # noqa: E402
 
 compat.setup()
 

@@ -9,7 +9,7 @@ from importlib import import_module
 
 from mmfusion.version import __version__
 
-from .errors import print_any_text
+from .errors import interrupted, print_any_text
 
 # Verb → what it does; its module here has the verb's name, and a function ``main(argv, prog) -> exit code``.
 VERBS = {
@@ -51,4 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         near = difflib.get_close_matches(verb, VERBS, n=1, cutoff=0.5)
         hint = f' Did you mean {near[0]}?' if near else ''
         parser.error(f'{verb!r} is no verb.{hint} There are {", ".join(VERBS)}.')
-    return import_module(f'mmfusion.cli.{verb}').main(rest, prog=f'mmfusion {verb}') or 0
+    try:
+        return import_module(f'mmfusion.cli.{verb}').main(rest, prog=f'mmfusion {verb}') or 0
+    except KeyboardInterrupt as e:  # before the verb takes care of it: libraries are imported for a second
+        return interrupted(e)

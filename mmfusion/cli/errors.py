@@ -58,7 +58,7 @@ def report(run: Callable[..., str | None], *args) -> int:
         if text is not None:
             print(text, flush=True)
     except KeyboardInterrupt as e:
-        return _interrupted(e)
+        return interrupted(e)
     except BrokenPipeError:
         return _reader_ended()
     except ERRORS as e:
@@ -81,7 +81,7 @@ def report_own(run: Callable[..., object], *args) -> int:
         with _terminable(args):
             run(*args)
     except KeyboardInterrupt as e:
-        return _interrupted(e)
+        return interrupted(e)
     except Exception as e:
         chain = list(_chain(e))
         own = next((message_of(error) for error in chain if is_write_error(error)), None)
@@ -161,7 +161,8 @@ def _terminable(args: tuple) -> Iterator[None]:
         signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
-def _interrupted(error: KeyboardInterrupt) -> int:
+def interrupted(error: KeyboardInterrupt) -> int:
+    """Say that a command was interrupted, and give its exit code."""
     terminated = isinstance(error, Terminated)
     print('terminated' if terminated else 'interrupted', file=sys.stderr)
     return _TERMINATED if terminated else _INTERRUPTED

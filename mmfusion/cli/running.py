@@ -4,13 +4,14 @@ import argparse
 import os
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.logging import MMLogger, print_log
 
 from mmfusion.registry import MODELS
+from mmfusion.utils import only_writer
 from mmfusion.utils.configs import drop_variables, find_config, override, read_config, walk
 
 from .setup_errors import check_numbers, check_phases
@@ -128,6 +129,15 @@ def _check_launcher(launcher: str) -> None:
             '--launcher mpi: the variable MASTER_ADDR is not set; expected the address of the machine of rank 0, such as '
             '`mpirun -x MASTER_ADDR=127.0.0.1` on one machine.'
         )
+
+
+def only_run(cfg: Config) -> AbstractContextManager[None]:
+    """Hold the work dir for one training.
+
+    The processes of a launcher share it. See :func:`mmfusion.utils.only_writer`.
+    """
+    rank = _LAUNCHERS[cfg.launcher][1][0] if cfg.launcher in _LAUNCHERS else None  # before the processes have met
+    return only_writer(cfg.work_dir) if rank is None or os.environ[rank] == '0' else nullcontext()
 
 
 def leave_processes() -> None:

@@ -1,8 +1,11 @@
 """Test a checkpoint: metrics, panels and, if asked, fused images."""
 
 import argparse
+from contextlib import nullcontext
 
 from mmengine.config import Config
+
+from mmfusion.utils import only_writer
 
 from .arguments import add_config_arguments, add_weights_arguments, weights_of
 from .errors import report_own, verb
@@ -27,6 +30,7 @@ def test(args: argparse.Namespace) -> None:
     weights = weights_of(args)
     cfg = load_config(args)
 
+    from mmengine.dist import is_main_process
     from mmengine.runner import Runner
 
     from mmfusion.models.checkpoint import check_weights
@@ -42,7 +46,9 @@ def test(args: argparse.Namespace) -> None:
         # The Runner loads what fits and warns about the rest. It loads by itself, since hooks (EMA) take part in that.
         check_weights(runner.model, weights)
         runner._load_from = for_runner(runner.model, weights, cfg.work_dir)
-    runner.test()
+    # Its folder is named by the second: two tests that began in one would mix their panels and values.
+    with only_writer(runner.log_dir) if is_main_process() else nullcontext():
+        runner.test()
     leave_processes()
 
 

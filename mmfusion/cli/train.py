@@ -8,7 +8,7 @@ from mmengine.config import Config
 
 from .arguments import add_config_arguments
 from .errors import report_own, verb
-from .running import leave_processes, load_config
+from .running import leave_processes, load_config, only_run
 
 if TYPE_CHECKING:
     from mmengine.runner import Runner
@@ -39,7 +39,7 @@ def train(args: argparse.Namespace) -> None:
     from mmengine.runner import Runner
 
     from mmfusion.engine.optim import use_amp
-    from mmfusion.models.resuming import check_start, for_runner, latest_checkpoint
+    from mmfusion.models.resuming import check_start, for_runner
 
     if not cfg.get('train_dataloader') or not cfg.get('optim_wrapper'):
         raise ValueError(
@@ -50,21 +50,27 @@ def train(args: argparse.Namespace) -> None:
     if args.auto_scale_lr:
         cfg.setdefault('auto_scale_lr', dict(base_batch_size=cfg.train_dataloader.batch_size))
         cfg.auto_scale_lr.enable = True
-    if args.resume:
-        cfg.resume = True
-        folder = cfg.work_dir if args.resume == 'auto' else args.resume
-        cfg.load_from = latest_checkpoint(folder) if Path(folder).is_dir() else args.resume
-        if cfg.load_from is None and args.resume != 'auto':
-            raise FileNotFoundError(
-                f'--resume {folder}: a folder without last_checkpoint; expected a work dir or a file.'
-            )
-    runner = Runner.from_cfg(cfg)
-    check_start(runner.model, cfg)
-    if cfg.get('load_from'):
-        runner._load_from = for_runner(runner.model, cfg.load_from, cfg.work_dir)
-    _check_batches(runner)
-    runner.train()
-    leave_processes()
+    with only_run(cfg):
+        if args.resume:
+            _resume(cfg, args.resume)
+        runner = Runner.from_cfg(cfg)
+        check_start(runner.model, cfg)
+        if cfg.get('load_from'):
+            runner._load_from = for_runner(runner.model, cfg.load_from, cfg.work_dir)
+        _check_batches(runner)
+        runner.train()
+        leave_processes()
+
+
+def _resume(cfg: Config, source: str) -> None:
+    """Go on from a checkpoint: the latest of a work dir, or a file."""
+    from mmfusion.models.resuming import latest_checkpoint
+
+    cfg.resume = True
+    folder = cfg.work_dir if source == 'auto' else source
+    cfg.load_from = latest_checkpoint(folder) if Path(folder).is_dir() else source
+    if cfg.load_from is None and source != 'auto':
+        raise FileNotFoundError(f'--resume {folder}: a folder without last_checkpoint; expected a work dir or a file.')
 
 
 def _check_batches(runner: 'Runner') -> None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from .outputs import WriteError, system_sentence
 
-_HELD = set()
+_HELD = {}  # folder → the descriptor that holds it, None in workers
 # Files that can be written, and all that can be read.
 WRITE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp')
 
@@ -99,14 +99,29 @@ def only_writer(folder: str | Path) -> Iterator[None]:
                 raise ValueError(
                     f'{folder}: another process is writing into it. Wait until it has ended, or choose another folder.'
                 ) from e
-        _HELD.add(folder)
+        _HELD[folder] = held
         yield
     finally:
-        _HELD.discard(folder)
-        os.close(held)
+        if _HELD.pop(folder, held) is not None:
+            os.close(held)
         for part in made:
             with suppress(OSError):  # something was written
                 part.rmdir()
+
+
+def _let_go() -> None:
+    """Leave held folders to the parent.
+
+    Were it killed, they would not be free before its workers have ended.
+    """
+    for folder, held in _HELD.items():
+        if held is not None:
+            os.close(held)
+            _HELD[folder] = None
+
+
+if hasattr(os, 'register_at_fork'):
+    os.register_at_fork(after_in_child=_let_go)
 
 
 def remove_unfinished(folder: str | Path) -> None:

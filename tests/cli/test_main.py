@@ -148,6 +148,25 @@ def test_told_to_end(tmp_path, capsys):
     assert signal.getsignal(signal.SIGTERM) == before
 
 
+def test_interrupted_while_libraries_are_imported(tmp_path, monkeypatch, capsys):
+    """Which takes a second or more: no traceback, and the code of Ctrl-C."""
+    (tmp_path / 'mmengine.py').write_text('raise KeyboardInterrupt')
+    env = dict(os.environ, PYTHONPATH=os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get('PYTHONPATH')])]))
+    command = [sys.executable, '-m', 'mmfusion', 'evaluate', '--help']
+    ended = subprocess.run(command, capture_output=True, text=True, env=env, check=False)
+    assert ended.stderr == 'interrupted\n'
+    assert ended.returncode in (-signal.SIGINT, 130)  # both are 130 to a shell
+    program = [sys.executable, '-c', 'import mmfusion']
+    assert 'Traceback' in subprocess.run(program, capture_output=True, text=True, env=env, check=False).stderr
+
+    def interrupt(name):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, 'import_module', interrupt)
+    assert cli.main(['evaluate']) == 130
+    assert capsys.readouterr().err == 'interrupted\n'
+
+
 def test_output_that_nobody_reads():
     """As of `mmfusion models | head -1`."""
     command = f'set -o pipefail; {sys.executable} -m mmfusion models u2fusion | true'

@@ -2,10 +2,15 @@
 
 import json
 import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.runner import Runner
 
 from mmfusion.apis import find_config
@@ -46,6 +51,57 @@ def test_test_loads_strictly(arguments, checkpoint, tmp_path, monkeypatch, capsy
     assert test.main(arguments(tmp_path / 'less.pth')) == 1
     err = capsys.readouterr().err
     assert 'less.pth: not a checkpoint of this model. Missing in the file: network.final.bias' in err
+
+
+@contextmanager
+def _held(folder):
+    """Hold a folder in another process, as a run does."""
+    code = f'from mmfusion.utils import only_writer\nwith only_writer({str(folder)!r}):\n    print(flush=True)\n    input()'
+    pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    with subprocess.Popen([sys.executable, '-c', code], **pipes) as process:
+        process.stdout.readline()
+        try:
+            yield
+        finally:
+            process.kill()
+
+
+def test_two_runs_in_one_work_dir(arguments, checkpoint, tmp_path, monkeypatch, capsys):
+    """Two trainings would mix their checkpoints; tests have folders of their own, by the second in which they begin."""
+    pytest.importorskip('fcntl', reason='this system cannot lock folders')
+    monkeypatch.setenv('MMFUSION_VGG19', 'random')
+    monkeypatch.setattr(Runner, 'train', lambda runner: None)
+    arguments = arguments(checkpoint)
+    training = [
+        arguments[0],
+        *arguments[2:],
+        'train_dataloader.num_workers=0',
+        'train_dataloader.persistent_workers=False',
+    ]
+    with _held(tmp_path / 'work'):
+        assert train.main(training) == 1
+        assert 'work: another process is writing into it. Wait until it has ended, or ' in capsys.readouterr().err
+        assert not list((tmp_path / 'work').iterdir())
+        assert test.main(arguments) == 0  # of a checkpoint that the training has left
+        capsys.readouterr()
+    assert train.main(training) == 0  # the killed one holds it no longer
+    capsys.readouterr()
+    monkeypatch.setattr(time, 'localtime', lambda *seconds, told=time.localtime: told(0))
+    second = time.strftime('%Y%m%d_%H%M%S', time.localtime())
+    with _held(tmp_path / 'work' / second):
+        assert test.main(arguments) == 1
+        assert f'{second}: another process is writing into it' in capsys.readouterr().err
+
+
+def test_processes_of_a_launcher_share_a_work_dir(tmp_path, monkeypatch):
+    """The first of them holds it."""
+    pytest.importorskip('fcntl', reason='this system cannot lock folders')
+    cfg = Config(dict(launcher='slurm', work_dir=str(tmp_path)))
+    with _held(tmp_path):
+        for rank, refused in (('0', pytest.raises(ValueError, match='another process')), ('1', nullcontext())):
+            monkeypatch.setenv('SLURM_PROCID', rank)
+            with refused, running.only_run(cfg):
+                pass
 
 
 def test_config_for_testing_alone(small_data, monkeypatch, tmp_path):

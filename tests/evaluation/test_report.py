@@ -6,8 +6,10 @@ import math
 import multiprocessing
 import os
 import signal
+import time
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from importlib import import_module
 
 import cv2
 import numpy as np
@@ -94,6 +96,24 @@ def test_processes_give_the_same(fused_folders):
 
     parallel, _ = _run(fused_folders, workers=2, progress=interrupt)
     assert parallel.values == single.values
+
+
+def test_interrupted_while_processes_measure(fused_folders, tmp_path, monkeypatch):
+    """Metrics of large images take minutes, for which nobody waits after Ctrl-C."""
+    (tmp_path / 'slow_metrics.py').write_text(
+        'import time\ndef work(job):\n    time.sleep(0 if job[1] == "00001D" else 1000)\n    return *job[:2], {}, {}\n'
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(folders, '_work', import_module('slow_metrics').work)
+
+    def interrupt(done, total, text):
+        raise KeyboardInterrupt
+
+    begin = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        _run(fused_folders, workers=2, progress=interrupt)
+    assert time.monotonic() - begin < 60
+    assert not multiprocessing.active_children()
 
 
 def test_a_process_that_was_killed(fused_folders, monkeypatch):

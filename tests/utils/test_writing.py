@@ -1,6 +1,7 @@
 """Writing of images and files, which leaves no half of one."""
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -80,3 +81,27 @@ def test_one_process_writes_into_a_folder(tmp_path):
         assert 'out: another process is writing into it. Wait until it has ended' in ended.stderr
     assert not (tmp_path / 'out').exists()
     assert subprocess.run([sys.executable, '-c', code], capture_output=True, check=True).stdout == b'wrote\n'
+
+
+def test_a_killed_process_holds_no_folder(tmp_path):
+    """Though workers that it started live a moment longer, as those of a DataLoader do."""
+    pytest.importorskip('fcntl', reason='this system cannot lock folders')
+    code = f"""if True:
+        import os, time
+        from mmfusion.utils import only_writer
+        with only_writer({str(tmp_path)!r}):
+            os.write(1, b'%d\\n' % os.fork())
+            time.sleep(60)
+    """
+    with subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE, text=True) as process:
+        lines = [int(process.stdout.readline()) for _ in range(2)]
+        with pytest.raises(ValueError, match='another process is writing into it'), only_writer(tmp_path):
+            pass
+        process.kill()
+        process.wait()
+        try:
+            os.kill(max(lines), 0)  # the worker lives
+            with only_writer(tmp_path):
+                pass
+        finally:
+            os.kill(max(lines), signal.SIGKILL)

@@ -10,7 +10,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Any
 
@@ -338,7 +338,7 @@ def _run(
             keep(done, _work(job))
         return
     with ProcessPoolExecutor(workers, mp_context=get_context('spawn'), initializer=_one_thread) as pool:
-        futures = []
+        futures, before = [], set(active_children())
         try:
             with _without_interrupts():  # which workers inherit: this process ends them
                 futures += [pool.submit(_work, job) for job in jobs]
@@ -350,7 +350,11 @@ def _run(
                 '--metrics at a time. Values that are there already are kept.'
             ) from e
         except BaseException:
-            pool.shutdown(cancel_futures=True)  # one by one, they would upset a pool whose processes end, too
+            # One by one, cancelled futures would upset a pool whose processes end, too.
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in set(active_children()) - before:
+                process.terminate()  # metrics of a large image take minutes
+                process.join()
             raise
 
 
