@@ -154,10 +154,25 @@ def _terminable(args: tuple) -> Iterator[None]:
             return
         raise Terminated
 
-    before = signal.signal(signal.SIGTERM, end)
+    def repeat(ignored: 'sys.UnraisableHookArgs') -> None:
+        """Send a signal again that was ignored, as in ``__del__``."""
+        if not issubclass(ignored.exc_type, KeyboardInterrupt):
+            hook(ignored)
+            return
+        number = signal.SIGINT
+        if issubclass(ignored.exc_type, Terminated):
+            number = signal.SIGTERM
+            signal.signal(signal.SIGTERM, end)
+        timer = threading.Timer(0.1, os.kill, (owner, number))
+        timer.daemon = True
+        timer.start()
+
+    before, hook = signal.signal(signal.SIGTERM, end), sys.unraisablehook
+    sys.unraisablehook = repeat
     try:
         yield
     finally:
+        sys.unraisablehook = hook
         signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 

@@ -63,7 +63,7 @@ def train(args: argparse.Namespace) -> None:
 
 
 def _resume(cfg: Config, source: str) -> None:
-    """Go on from a checkpoint: the latest of a work dir, or a file."""
+    """Go on from a file, or the last checkpoint of a folder."""
     from mmfusion.models.resuming import latest_checkpoint
 
     cfg.resume = True

@@ -148,6 +148,26 @@ def test_told_to_end(tmp_path, capsys):
     assert signal.getsignal(signal.SIGTERM) == before
 
 
+@pytest.mark.parametrize(('number', 'code'), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_told_to_end_where_python_ignores_exceptions(number, code):
+    """As in a callback of an import's lock: the export went on to its end."""
+
+    class Ending:
+        def __del__(self):
+            os.kill(os.getpid(), number)
+            time.sleep(0.1)
+
+    def run():
+        end = Ending()
+        del end
+        time.sleep(30)
+        raise AssertionError('it went on')
+
+    hook = sys.unraisablehook
+    assert errors.report(run) == errors.report_own(run) == code
+    assert sys.unraisablehook == hook
+
+
 def test_interrupted_while_libraries_are_imported(tmp_path, monkeypatch, capsys):
     """Which takes a second or more: no traceback, and the code of Ctrl-C."""
     (tmp_path / 'mmengine.py').write_text('raise KeyboardInterrupt')
