@@ -152,7 +152,7 @@ METHODS = {
         _gifnet,
     ),
     'ifcnn': Public(
-        'ifcnn_tno', 'uzeful/IFCNN', 'Code', 'model', lambda m: {'': m.IFCNN(torchvision.models.resnet18(), 0)},
+        'ifcnn-demo_tno', 'uzeful/IFCNN', 'Code', 'model', lambda m: {'': m.IFCNN(torchvision.models.resnet18(), 0)},
         lambda net, vi, ir: net(vi, ir.expand(-1, 3, -1, -1).contiguous()),
     ),
     'lrrnet': Public(

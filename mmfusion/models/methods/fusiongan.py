@@ -41,6 +41,8 @@ class FusionGAN(nn.Module):
         ValueError: If the variant is unknown.
     """
 
+    min_size = 2  # a single pixel has no statistics of its own
+
     def __init__(self, channels: tuple[int, int, int, int] = (256, 128, 64, 32), variant: str = 'official') -> None:
         super().__init__()
         if variant not in ('official', 'paper'):

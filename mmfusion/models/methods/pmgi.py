@@ -37,6 +37,8 @@ class PMGI(nn.Module):
         ValueError: If the variant is unknown.
     """
 
+    min_size = 2  # a single pixel has no statistics of its own
+
     def __init__(self, channels: int = 16, variant: str = 'official') -> None:
         super().__init__()
         if variant not in ('official', 'paper'):

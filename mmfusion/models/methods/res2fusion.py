@@ -46,6 +46,11 @@ class Res2Block(nn.Module):
         return (self.project(torch.cat([*out, last], 1)) + self.shortcut(x)).relu()
 
 
+def _not_zero(span: Tensor) -> Tensor:
+    """Put 1 for a span of 0: energies of a constant image are equal, and their softmax is the same by any factor."""
+    return torch.where(span == 0, 1.0, span)
+
+
 @MODELS.register_module()
 class Res2Fusion(nn.Module):
     """Res2Fusion: dense encoder, double non-local attention, decoder.
@@ -85,7 +90,7 @@ class Res2Fusion(nn.Module):
         flat = x.flatten(2)
         energy = flat @ flat.mT
         span = energy.amax((1, 2), keepdim=True) - energy.amin((1, 2), keepdim=True)
-        return x + ((energy / span).softmax(-1) @ flat).view(x.shape)
+        return x + ((energy / _not_zero(span)).softmax(-1) @ flat).view(x.shape)
 
     def spatial_attention(self, x: Tensor) -> Tensor:
         """Add to each pixel what it finds in the means of windows."""
@@ -97,7 +102,7 @@ class Res2Fusion(nn.Module):
         ]
         low, high = (torch.stack(values) for values in zip(*bounds, strict=True))
         # A softmax does not see the minimum that normalisation takes off.
-        span = (high.amax(0) - low.amin(0)).view(-1, 1, 1)
+        span = _not_zero(high.amax(0) - low.amin(0)).view(-1, 1, 1)
         keys = keys.mT.contiguous()
         found = F.scaled_dot_product_attention(*((y[:, None]) for y in (queries / span, keys, keys)), scale=1.0)
         return x + found[:, 0].mT.reshape(x.shape)

@@ -198,6 +198,30 @@ class PublishedMethod:
             fused = fuser.eval().run(torch.rand(1, 3, self.size, self.size), torch.rand(1, 1, self.size, self.size))
         assert fused['fused_rgb'].isfinite().all()
 
+    def test_smallest_images(self):
+        """Of the least size the network gives numbers; what is smaller is refused with that size."""
+        fuser, _ = build(self.config, **{key: v for key, v in self.narrow.items() if key.startswith('network.')})
+        least = getattr(fuser.eval().network, 'min_size', 1)
+        fuser.resize = fuser.resize and (32, 32)  # the usual size takes long
+        for shape in ((least, least), (least, least + 3)):
+            with torch.no_grad():
+                fused = fuser.run(torch.rand(1, 3, *shape), torch.rand(1, 1, *shape))['fused_rgb']
+            assert fused.shape == (1, 3, *shape)
+            assert fused.isfinite().all()
+        small = (least - 1) // fuser.size_divisor * fuser.size_divisor
+        if small and not fuser.resize:
+            with pytest.raises(ValueError, match=f'needs images of at least {least}×{least} pixels, got {small}×40'):
+                fuser.run(torch.rand(1, 3, small, 40), torch.rand(1, 1, small, 40))
+
+    def test_constant_images(self):
+        """One source or both without any contrast: a closed shutter, a covered lens."""
+        fuser, _ = build(self.config, **{key: v for key, v in self.narrow.items() if key.startswith('network.')})
+        fuser.eval().resize = fuser.resize and (32, 32)
+        images = torch.rand(1, 3, self.size, self.size)
+        for vi, ir in ((images, 0 * images), (0 * images, images), (0 * images, 0 * images + 1)):
+            with torch.no_grad():
+                assert fuser.run(vi, ir[:, :1])['fused_rgb'].isfinite().all()
+
     def test_training_epochs(self, small_data, tmp_path, monkeypatch):
         """Two steps of each stage, by the config's own pipeline, optimizer and schedule; gradients reach all that learn.
 
