@@ -89,6 +89,7 @@ class Frames:
             raise ValueError(f'{source}: OpenCV does not read this as a video. Give a folder of frames instead.')
 
     def _open(self) -> VideoReader:
+        check_name(self.source)
         video = VideoReader(str(self.source))
         if self.infrared and int(video.vcap.get(cv2.CAP_PROP_CODEC_PIXEL_FORMAT)) == _GRAY16:
             video.vcap.set(cv2.CAP_PROP_CONVERT_RGB, 0)  # or OpenCV keeps the upper 8 bits
@@ -358,9 +359,18 @@ def _refuse_incomplete(unfinished: Path, out: Path) -> None:
         raise WriteError(f'{out}: the video that was written cannot be read. Is the disk full?')
 
 
+def check_name(file: Path) -> None:
+    """Refuse a path at which OpenCV would crash."""
+    try:
+        str(file).encode()
+    except UnicodeEncodeError as e:
+        raise ValueError(f'{file}: holds bytes that are no UTF-8, which OpenCV cannot open; rename it.') from e
+
+
 @contextmanager
 def video_writer(out: Path, fps: float) -> Iterator[Callable[[np.ndarray], None]]:
     """Append frames to a video, which gets its name at the end."""
+    check_name(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     unfinished = out.with_name(f'.{out.stem}.unfinished{out.suffix}')
     state = dict(writer=None, size=None, frames=0)

@@ -24,6 +24,7 @@ from mmfusion.utils.checkpoint import CheckpointError
 from mmfusion.utils.pairing import propose_patterns
 from mmfusion.utils.run_record import model_settings, plain
 from mmfusion.utils.tables import Table
+from mmfusion.utils.text import json_text, to_bytes
 
 from .entrants import DEFAULT_METRICS, Entrant, Pairs
 
@@ -158,7 +159,7 @@ class Comparison:
         conditions = dict(machine=describe_machine(self.device), shape=list(self.shape), settings=settings)
         if known.get(name, {}).get('conditions') != conditions:
             known[name] = dict(conditions=conditions, cost=measure(build().model, *self.shape)._asdict())
-            write_bytes(file, (json.dumps(known, indent=1, ensure_ascii=False) + '\n').encode())
+            write_bytes(file, (json_text(known, indent=1) + '\n').encode())
         return Cost(**known[name]['cost'])
 
     def evaluate(self, metrics: str | Sequence[str] = DEFAULT_METRICS, protocol: str = 'tang', **options) -> Results:
@@ -220,8 +221,8 @@ class Comparison:
             return []
         table = self.table(results)
         costs = {name: cost._asdict() for name, cost in self.costs.items() if name in results.methods}
-        write_bytes(self.out / 'table.md', f'{table.caption}\n\n{table.markdown()}\n'.encode())
-        write_bytes(self.out / 'table.tex', f'{table.latex("tab:comparison")}\n'.encode())
+        write_bytes(self.out / 'table.md', to_bytes(f'{table.caption}\n\n{table.markdown()}\n'))
+        write_bytes(self.out / 'table.tex', to_bytes(f'{table.latex("tab:comparison")}\n'))
         write_html(results, self.out / 'report.html', gallery, costs=costs, cost_note=self.cost_note)
         names = ('report.html', 'table.tex', 'table.md', 'metrics.csv', 'metrics.json', 'costs.json')
         return [self.out / name for name in names if (self.out / name).is_file()]

@@ -14,6 +14,7 @@ from mmengine.registry import DefaultScope
 from mmfusion.registry import DATASETS
 from mmfusion.utils import write_bytes
 from mmfusion.utils.configs import find_config, innermost
+from mmfusion.utils.text import json_text
 
 from .cell_config import PARTS, fused_folder
 from .cells import METRICS_FILE, CellError, named_metrics
@@ -164,7 +165,7 @@ def _claimed(cell):
 
 def _write_result(cell, checkpoint, metrics):
     result = dict(variant=cell.variant.name, seed=cell.seed, checkpoint=checkpoint, metrics=metrics)
-    write_bytes(cell.file, (json.dumps(result, indent=1, ensure_ascii=False) + '\n').encode())
+    write_bytes(cell.file, (json_text(result, indent=1) + '\n').encode())
 
 
 def _read_metrics(file):

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import math
 import statistics
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from mmfusion.evaluation import METRIC_SPECS
 from mmfusion.evaluation.report import rank
 from mmfusion.utils import write_bytes
 from mmfusion.utils.tables import Table
+from mmfusion.utils.text import json_text, to_bytes
 from mmfusion.version import __version__
 
 from .variants import SINGLES
@@ -250,9 +250,9 @@ def write_files(comparison, out):
         'table.md': '\n\n'.join([table.caption, table.markdown(), *verdict(comparison)]) + '\n',
         'table.tex': table.latex('tab:downstream') + '\n',
         'table.csv': to_csv(comparison),
-        'results.json': json.dumps(as_dict(comparison), indent=1, ensure_ascii=False) + '\n',
+        'results.json': json_text(as_dict(comparison), indent=1) + '\n',
     }
-    files = {Path(out, name): text.encode() for name, text in contents.items()}
+    files = {Path(out, name): to_bytes(text) for name, text in contents.items()}
     files[Path(out, 'plot.png')] = plot(comparison)
     for file, content in files.items():
         write_bytes(file, content)

@@ -206,7 +206,7 @@ class FusionDataset(BaseDataset):
         if not file.is_file():
             raise FileNotFoundError(f'{file}: no such list of names (ann_file of {type(self).__name__})')
         by_stem = {pair[0]: pair for pair in pairs}
-        lines = [self._known(name, by_stem) for name in self._names(file)]
+        lines = self._names(file, by_stem)
         names = list(dict.fromkeys(lines))
         if len(names) < len(lines):
             twice = [name for name, count in Counter(lines).items() if count > 1]
@@ -224,10 +224,14 @@ class FusionDataset(BaseDataset):
             )
         return [by_stem[n] for n in names]
 
-    def _names(self, file: Path) -> list[str]:
+    def _names(self, file: Path, known: Container[str]) -> list[str]:
         """The stems in a list, whose lines may have an image's suffix."""
-        lines = read_names(file)
-        return [str(line.with_suffix('') if line.suffix.lower() in IMG_SUFFIXES else line) for line in lines]
+
+        def stems(lines: list[Path]) -> list[str]:
+            names = (str(line.with_suffix('') if line.suffix.lower() in IMG_SUFFIXES else line) for line in lines)
+            return [self._known(name, known) for name in names]
+
+        return stems(read_names(file, lambda lines: all(stem in known for stem in stems(lines))))
 
     def _known(self, name: str, names: Container[str]) -> str:
         """A list's line as one of ``names``, which folders may precede."""

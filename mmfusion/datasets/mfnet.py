@@ -1,5 +1,6 @@
 """MFNet: urban scenes in four-channel files with segmentation labels (IROS 2017)."""
 
+from collections.abc import Container
 from pathlib import Path
 
 from mmfusion.registry import DATASETS
@@ -48,6 +49,6 @@ class MFNetDataset(LayoutDataset):
             self.data_prefix.get('rgbt_path') or self.data_prefix['vi_path'], vi_pattern=self.patterns['vi_path']
         )
 
-    def _names(self, file: Path) -> list[str]:
-        names = super()._names(file)
+    def _names(self, file: Path, known: Container[str]) -> list[str]:
+        names = super()._names(file, known)
         return names if self.keep_flipped else [n for n in names if not n.endswith('_flip')]

@@ -3,8 +3,9 @@
 import codecs
 import difflib
 import json
+import os
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 _BOMS = {codecs.BOM_UTF8: 'utf-8-sig', codecs.BOM_UTF16_LE: 'utf-16', codecs.BOM_UTF16_BE: 'utf-16'}
@@ -38,9 +39,33 @@ def _decode(data, encodings, path):
     raise ValueError(f'{path}: not a text file in UTF-8, UTF-16 or GB 18030. Save it as UTF-8.')
 
 
-def read_names(path: str | Path) -> list[Path]:
-    """Read names or paths, one a line, without empty lines, with slashes."""
-    lines = (line.strip().strip('"').replace('\\', '/') for line in read_text(path).splitlines())
+def read_names(path: str | Path, fit: Callable[[list[Path]], bool] | None = None) -> list[Path]:
+    """Read names or paths, one a line, without empty lines, with slashes.
+
+    Args:
+        path: A text file.
+        fit: Tells whether names are those that are looked for. Where they do not fit as text, but byte by byte, they are
+            the names on the disk in an encoding that is not known, such as Latin-1.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: As :func:`read_text` does.
+    """
+    unreadable, names = None, None
+    try:
+        names = _lines(read_text(path))
+    except ValueError as e:
+        unreadable = e
+    if fit is not None and (names is None or not fit(names)):
+        same_bytes = _lines(os.fsdecode(Path(path).read_bytes()))
+        names = same_bytes if fit(same_bytes) else names
+    if names is None:
+        raise unreadable
+    return names
+
+
+def _lines(text: str) -> list[Path]:
+    lines = (line.strip().strip('"').replace('\\', '/') for line in text.splitlines())
     return [Path(composed(line)) for line in lines if line]
 
 
@@ -59,6 +84,11 @@ def json_text(content: object, **options) -> str:
     except UnicodeEncodeError:
         return json.dumps(content, **options)
     return text
+
+
+def to_bytes(text: str) -> bytes:
+    """Encode text in UTF-8, names as their bytes are on the disk."""
+    return text.encode(errors='surrogateescape')
 
 
 def composed(name: str) -> str:

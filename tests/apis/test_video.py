@@ -1,6 +1,9 @@
 """Videos and folders of frames in, a video out."""
 
+import os
+import shutil
 import warnings
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -230,6 +233,20 @@ def test_nothing_is_left_of_a_failed_run(sources):
     with pytest.raises(RuntimeError, match='out of memory'):
         fuse_video(failing, sources / 'vi', sources / 'ir', sources / 'out' / 'fused.avi', show_progress=False)
     assert list((sources / 'out').iterdir()) == []
+
+
+@pytest.mark.skipif(os.name == 'nt', reason='names are text there')
+def test_paths_of_another_encoding(sources):
+    """OpenCV ends the process at one, without a word."""
+    folder = Path(os.fsdecode(os.fsencode(sources) + b'/caf\xe9'))
+    folder.mkdir()
+    for given, out in (('vi', folder / 'fused.avi'), ('vi.avi', sources / 'fused.avi')):
+        shutil.copy(sources / 'vi.avi', folder)
+        shutil.copytree(sources / 'vi', folder / 'vi', dirs_exist_ok=True)
+        infrared = sources / given.replace('vi', 'ir', 1)
+        with pytest.raises(ValueError, match=r'caf.*avi: holds bytes that are no UTF-8, .* rename it'):
+            fuse_video(average, folder / given, infrared, out, show_progress=False)
+    assert {file.name for file in folder.iterdir()} == {'vi', 'vi.avi'}
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """mmfusion compare and mmfusion evaluate refuse wrong arguments before they work."""
 
+import os
 import shlex
 
 import pytest
@@ -57,6 +58,15 @@ def test_names_of_methods_are_no_paths(capsys):
     with pytest.raises(SystemExit):
         evaluate.main(['--vi', 'vi', '--ir', 'ir', '--out', 'o', '--fused', '../A=a'])
     assert "'../A' cannot be the name of a method; give another one by NAME=" in capsys.readouterr().err
+
+
+def test_a_method_in_another_encoding(pairs, tmp_path):
+    """Its images were there, and the table was not."""
+    folders = '--vi', str(pairs / 'vi'), '--ir', str(pairs / 'ir'), '--out', str(tmp_path / 'o')
+    name = os.fsdecode(b'caf\xe9')
+    options = '--metrics', 'EN', '--workers', '1', '--no-cost', '--device', 'cpu'
+    assert compare.main(['--methods', f'{name}={pairs / "vi"}', f'B={pairs / "vi"}', *folders, *options]) == 0
+    assert b'caf\xe9' in (tmp_path / 'o/table.md').read_bytes()
 
 
 def test_what_cannot_be_written_is_said_first(pairs, tmp_path, monkeypatch, refused):

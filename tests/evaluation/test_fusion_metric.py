@@ -4,6 +4,7 @@ import csv
 import json
 import logging
 import math
+import os
 import socket
 import subprocess
 import sys
@@ -58,6 +59,15 @@ def test_built_from_a_config_and_equal_to_single_images(tmp_path):
     assert [float(r['value']) for r in rows if r['metric'] == 'CC'] == pytest.approx(_expected('CC'), rel=1e-12)
     assert [r['image'] for r in rows if r['metric'] == 'CC'] == list('01234')
     assert {r['method'] for r in rows} == {'ours'}
+
+
+def test_names_of_another_encoding(tmp_path):
+    metric = FusionMetric(['EN'], outfile=str(tmp_path / 'values.csv'))
+    pair, sample = _sample(0)
+    sample.set_metainfo(dict(img_id=os.fsdecode(b'caf\xe9'), img_path=os.fsdecode(b'caf\xe9.png')))
+    metric.process(dict(inputs=[pair]), [sample.to_dict()])
+    metric.evaluate(1)
+    assert b'caf\xe9' in (tmp_path / 'values.csv').read_bytes()
 
 
 def test_each_dataset_has_its_own_mean():

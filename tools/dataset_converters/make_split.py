@@ -20,6 +20,7 @@ from pathlib import Path
 from mmfusion.cli.arguments import at_least
 from mmfusion.cli.errors import report
 from mmfusion.utils import check_writable, list_images, read_names, write_bytes
+from mmfusion.utils.text import to_bytes
 
 
 def split_every(names, every):
@@ -64,7 +65,7 @@ def _without(names, file):
     """The names that a list does not have; a list that has none of them is another dataset's."""
     if not file.is_file():
         raise ValueError(f'--without {file}: no such list. Check the path.')
-    left_out = {line.name for line in read_names(file)}
+    left_out = {line.name for line in read_names(file, lambda lines: any(line.name in names for line in lines))}
     kept = [name for name in names if name not in left_out]
     if len(kept) == len(names):
         raise ValueError(f'--without {file}: none of the {len(names)} names is in it. Is it of another dataset?')
@@ -120,7 +121,7 @@ def write_lists(args):
     written = []
     for part, lines in (('train', train), ('val', val)):
         file = args.out / f'{args.name}_{part}.txt'
-        write_bytes(file, ''.join(f'{line}\n' for line in lines).encode())
+        write_bytes(file, to_bytes(''.join(f'{line}\n' for line in lines)))
         written.append(f'{file}: {len(lines)} names')
     return '\n'.join(written)
 

@@ -17,6 +17,7 @@ from mmfusion.evaluation.specs import MetricSpec
 from mmfusion.registry import METRICS
 from mmfusion.utils import to_uint8, write_bytes
 from mmfusion.utils.log import log_warning
+from mmfusion.utils.text import to_bytes
 
 from ..protocols import evaluate_images
 from ..specs import PROTOCOLS, resolve_metrics
@@ -183,7 +184,7 @@ class FusionMetric(BaseMetric):
         writer = csv.DictWriter(buffer, ['method', 'image', 'metric', 'value'], lineterminator='\n')
         writer.writeheader()
         writer.writerows({**row, 'value': repr(row['value'])} for row in self.per_image)
-        write_bytes(self.outfile, buffer.getvalue().encode())
+        write_bytes(self.outfile, to_bytes(buffer.getvalue()))
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -36,7 +36,7 @@ from mmfusion.utils import (
 from mmfusion.utils.memory import is_out_of_memory
 from mmfusion.utils.pairing import pattern_advice
 from mmfusion.utils.run_record import plain, signature
-from mmfusion.utils.text import json_text
+from mmfusion.utils.text import json_text, to_bytes
 from mmfusion.version import __version__
 
 from ..protocols import evaluate_images
@@ -419,7 +419,7 @@ def save(results: Results, out_dir: str | Path) -> None:
             for metric in results.metrics:
                 if image in results.values.get(method, {}).get(metric, {}):
                     writer.writerow([method, image, metric, repr(results.value(method, metric, image))])
-    write_bytes(Path(out_dir, 'metrics.csv'), buffer.getvalue().encode(errors='surrogateescape'))
+    write_bytes(Path(out_dir, 'metrics.csv'), to_bytes(buffer.getvalue()))
     write_bytes(Path(out_dir, 'metrics.json'), json_text(as_dict(results), indent=1).encode())
 
 
