@@ -209,13 +209,15 @@ def find_weights(cfg: Config) -> dict[str, Path] | str:
     for item in authors['Files']:
         if item['Name'] not in found and item.get('URL') and item.get('SHA256'):
             print_log(f'{name}: fetching {item["URL"]} (licence of the weights: {authors["License"]})', 'current')
-            found[item['Name']] = fetch(item['URL'], item['SHA256'], _fetched(name, item))
+            try:
+                found[item['Name']] = fetch(item['URL'], item['SHA256'], _fetched(name, item))
+            except CheckpointError as e:
+                raise CheckpointError(f'{e} Or put it into {_folder()}, under any name.') from e
     missing = [item['Name'] for item in authors['Files'] if item['Name'] not in found]
     if missing:
-        folder = plain(os.environ.get('MMFUSION_WEIGHTS', ''))
         note = f', {authors["Note"]}' if 'Note' in authors else ''
         them, files = ('it', 'the file') if len(missing) == 1 else ('them', 'the files')
-        place = f'put {them} into {folder or "a folder and set MMFUSION_WEIGHTS to that"}'
+        place = f'put {them} into {_folder()}'
         raise FileNotFoundError(
             f"{name}: the authors' weights are not here. Fetch {', '.join(missing)} from {authors['Page']}{note} (licence: "
             f'{authors["License"]}), and {place}, or give {files} by --weights.'
@@ -224,6 +226,11 @@ def find_weights(cfg: Config) -> dict[str, Path] | str:
     items = sorted(authors['Files'], key=lambda item: item['Name'].endswith('.index'))
     files = {_stem(item): found[item['Name']] for item in items}
     return {_stem(item): files[_stem(item)] for item in authors['Files']}
+
+
+def _folder() -> str:
+    """Say where weights are put."""
+    return plain(os.environ.get('MMFUSION_WEIGHTS', '')) or 'a folder and set MMFUSION_WEIGHTS to that'
 
 
 def local_files(name: str) -> dict[str, Path]:
