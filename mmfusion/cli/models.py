@@ -104,8 +104,8 @@ def _seconds(name: str, device: str | None) -> str:
         return f'{measure(init_model(cfg, "random", device)).seconds:.3f}'
 
 
-def describe(method: str) -> str:
-    """Describe a method, its configs and weights from the metafile."""
+def describe(method: str, seconds: bool = False, device: str | None = None) -> str:
+    """Describe a method, its configs and weights from the metafile; with ``seconds``, measure it."""
     name = find_config(method).stem
     if name not in published():
         raise ValueError(
@@ -127,6 +127,7 @@ def describe(method: str) -> str:
         'trained on': values.get('Training Data'),
         'parameters': f'{values["Parameters"]:,}' if 'Parameters' in values else None,
         'GFLOPs': f'{values["FLOPs"] / 1e9:,.1f} (one pair of 640×480)' if 'FLOPs' in values else None,
+        'seconds': f'{_seconds(name, device)} (that pair on this machine)' if seconds else None,
         'weights': {
             'fetched': 'fetched on first use',
             'shipped': shipped(entry),
@@ -155,7 +156,15 @@ def _licence(name: str | None) -> str | None:
 
 def run(args: argparse.Namespace) -> str:
     """Print what is asked for."""
-    return describe(args.method) if args.method is not None else list_methods(args.all, args.time, args.device)
+    if args.device is not None and not args.time:
+        raise ValueError('--device goes with --time, which measures there')
+    if args.method is None:
+        return list_methods(args.all, args.time, args.device)
+    if args.all:
+        raise ValueError(
+            f'--all lists every config; leave it out for {args.method} alone, whose configs are named there'
+        )
+    return describe(args.method, args.time, args.device)
 
 
 main = verb(run, make_parser)

@@ -266,6 +266,15 @@ def test_seconds_on_this_machine(monkeypatch, capsys):
     rows = {line.split()[0]: line.split() for line in capsys.readouterr().out.splitlines() if line}
     assert float(rows['pmgi'][5]) > 0
     assert rows['mgfusion'][3:6] == ['119,265', '98.6', '–']
+    assert models.main(['pmgi', '--time', '--device', 'cpu']) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith('seconds')]
+    assert float(line.split()[1]) > 0
+    for wrong, said in (
+        (['--device', 'cpu'], '--device goes with --time'),
+        (['pmgi', '--all'], '--all lists every config'),
+    ):
+        assert models.main(wrong) == 1
+        assert said in capsys.readouterr().err
 
 
 def test_a_training_set_smaller_than_a_batch(tmp_path, capsys, monkeypatch):
