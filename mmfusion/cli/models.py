@@ -105,7 +105,10 @@ def _seconds(name: str, device: str | None) -> str:
 
 
 def describe(method: str, seconds: bool = False, device: str | None = None) -> str:
-    """Describe a method, its configs and weights from the metafile; with ``seconds``, measure it."""
+    """Describe a method, its configs and weights from the metafile.
+
+    With ``seconds``, it is measured on ``device``.
+    """
     name = find_config(method).stem
     if name not in published():
         raise ValueError(

@@ -47,7 +47,10 @@ class Res2Block(nn.Module):
 
 
 def _not_zero(span: Tensor) -> Tensor:
-    """Put 1 for a span of 0: energies of a constant image are equal, and their softmax is the same by any factor."""
+    """Put 1 for a span of 0.
+
+    The energies of a constant image are equal, and their softmax is the same by any factor.
+    """
     return torch.where(span == 0, 1.0, span)
 
 
