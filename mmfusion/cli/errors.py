@@ -143,7 +143,8 @@ def _terminable(args: tuple) -> Iterator[None]:
     """
     launched = getattr(args[0], 'launcher', 'none') != 'none' if args else False
     if launched or threading.current_thread() is not threading.main_thread():
-        yield
+        with _interruptions():
+            yield
         return
     owner = os.getpid()
 
@@ -170,10 +171,27 @@ def _terminable(args: tuple) -> Iterator[None]:
     before, hook = signal.signal(signal.SIGTERM, end), sys.unraisablehook
     sys.unraisablehook = repeat
     try:
-        yield
+        with _interruptions():
+            yield
     finally:
         sys.unraisablehook = hook
         signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
+
+
+@contextmanager
+def _interruptions() -> Iterator[None]:
+    """Raise interruptions again that a library took for errors.
+
+    As mmengine does, whose ``except:`` says that a config could not be formatted. That the rest could not be written, with
+    a full disk, is an error of its own.
+    """
+    try:
+        yield
+    except Exception as e:
+        found = next((error for error in _chain(e) if isinstance(error, KeyboardInterrupt)), None)
+        if found is None or is_write_error(e):
+            raise
+        raise found from None
 
 
 def interrupted(error: KeyboardInterrupt) -> int:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.config import Config
 
 from mmfusion import cli
 from mmfusion.cli import errors, models
@@ -166,6 +167,19 @@ def test_told_to_end_where_python_ignores_exceptions(number, code):
     hook = sys.unraisablehook
     assert errors.report(run) == errors.report_own(run) == code
     assert sys.unraisablehook == hook
+
+
+@pytest.mark.parametrize(('interruption', 'code'), [(errors.Terminated(), 143), (KeyboardInterrupt(), 130)])
+def test_interruptions_that_a_library_tells_as_errors(interruption, code, monkeypatch, capsys):
+    """While mmengine formats a config, as it does for each checkpoint, its bare `except` made SyntaxErrors of them."""
+
+    def format_code(*args, **kwargs):
+        raise interruption
+
+    monkeypatch.setattr('mmengine.config.config.FormatCode', format_code)
+    assert errors.report(lambda: Config(dict(a=1)).pretty_text) == code
+    assert errors.report_own(lambda: Config(dict(a=1)).pretty_text) == code
+    assert 'Traceback' not in capsys.readouterr().err
 
 
 def test_interrupted_while_libraries_are_imported(tmp_path, monkeypatch, capsys):
