@@ -108,9 +108,12 @@ def to_8bit(values, name, depth16='full'):
     the 0.5 and 99.5 percentiles become 0 and 255.
 
     Raises:
-        ImageReadError: If a value is NaN or infinite, or values have no full scale; by ``name``.
+        ImageReadError: If a value is NaN or infinite, or values have no full scale; by ``name``. By ``'result'``, also if
+            they fill next to nothing of it.
     """
     if values.dtype == np.uint8:
+        if depth16 == 'result' and values.max() == 1:
+            _refuse_unscaled(f'{name}: 8 bits, and no value but 0 and 1', 'floating-point values from 0 to 1')
         return values
     if values.dtype == bool:
         return values.astype(np.uint8) * 255
@@ -135,12 +138,21 @@ def to_8bit(values, name, depth16='full'):
         return np.round(values * values.dtype.type(255)).astype(np.uint8)
     if low < 0 or high > 65535:
         raise ImageReadError(f'{name}: values from {low:g} to {high:g} do not fit 16 bits. {scale_advice(depth16)}.')
+    if depth16 == 'result' and 0 < high < 256:
+        _refuse_unscaled(f'{name}: 16 bits, and no value above {high:.0f}', 'values of 8 bits')
     if 0 < high < 16384:
         warnings.warn(
             f'{name}: a 16-bit image whose highest value is {high:.0f} of 65535 will be very dark. {scale_advice(depth16)}.',
             stacklevel=3,
         )
     return np.round(values.astype(np.float32) / 257).astype(np.uint8)
+
+
+def _refuse_unscaled(found, kind):
+    """Refuse a fused image that was saved without scaling."""
+    raise ImageReadError(
+        f'{found}, as {kind} that were saved without scaling: the image is black. {scale_advice("result")}.'
+    )
 
 
 def scale_advice(depth16):

@@ -128,6 +128,22 @@ def test_a_process_that_was_killed(fused_folders, monkeypatch):
         _run(fused_folders, workers=2)
 
 
+@pytest.mark.parametrize(
+    ('fused', 'message'),
+    [
+        (np.eye(48, 56, dtype=np.uint8), '8 bits, and no value but 0 and 1, as floating-point values from 0 to 1 that'),
+        (np.full((48, 56), 200, np.uint16), '16 bits, and no value above 200, as values of 8 bits that were saved'),
+    ],
+)
+def test_fused_images_saved_without_scaling(fused_folders, fused, message):
+    """Of which EN 0.4 was measured in the place of 6.6, without a word or with a warning."""
+    cv2.imwrite(str(fused_folders / 'a' / '00001D.png'), fused)
+    with pytest.raises(ValueError, match=rf'a/00001D\.png: {message}.* Save the fused image with 8 bits'):
+        _run(fused_folders)
+    write_image(fused_folders / 'a' / '00001D.png', np.zeros((48, 56), np.uint8))  # black, as a network may give
+    assert _run(fused_folders)[0].value('a', 'EN', '00001D') == 0
+
+
 def test_missing_images_are_listed(fused_folders):
     (fused_folders / 'ir' / '00001D.png').unlink()
     (fused_folders / 'b' / '00003N.jpg').unlink()
