@@ -140,7 +140,7 @@ def read_mask(path: str | Path) -> np.ndarray:
     if values.ndim == 3:
         values = values[..., :3].any(2)
     levels = np.unique(values)
-    lossy = str(path).lower().endswith(('.jpg', '.jpeg')) or len(levels) > 16
+    lossy = str(path).lower().endswith(('.jpg', '.jpeg', '.webp', '.jp2')) or len(levels) > 16
     if lossy and levels[-1] > 127 and len(levels) > 2:
         warnings.warn(
             f'{path}: a mask of {len(levels)} levels, as a lossy format makes of 0 and 255: cut at half its range. Save '

@@ -399,6 +399,15 @@ def test_a_mask_saved_as_jpeg_is_cut_at_half_its_range(tmp_path):
         assert np.array_equal(read_mask(tmp_path / name), mask // 255)
 
 
+def test_a_mask_saved_as_webp_is_cut_at_half_its_range(tmp_path):
+    """Whose few levels, all but one near 0, looked like those of a mask that nothing was lost of."""
+    mask = np.zeros((64, 64), np.uint8)
+    mask[20:41, 20:41] = 255
+    cv2.imwrite(str(tmp_path / 'm.webp'), mask, [cv2.IMWRITE_WEBP_QUALITY, 30])
+    with pytest.warns(UserWarning, match=r'm\.webp: a mask of .* levels'):
+        assert np.array_equal(read_mask(tmp_path / 'm.webp'), mask // 255)
+
+
 @pytest.mark.parametrize('suffix', ['png', 'jpg', 'tiff'])
 def test_one_picture_for_both_is_refused(tmp_path, rgb, suffix):
     """A copy of the visible file, in colour or grey, of any depth; not what is merely similar, or of one value."""
