@@ -7,7 +7,7 @@ model = dict(
     network=dict(type='mmfusion.Res2Fusion'),
     input_range=(0, 255),
     output=(('range', 0, 255), 'clamp'),
-    test_cfg=dict(luminance='round', output=('min_max',)),  # scipy.misc.imsave stretches grey images
+    test_cfg=dict(luminance='pillow', output=('min_max',)),  # scipy.misc.imsave stretches grey images
 )
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')

@@ -38,7 +38,7 @@ def colours(config):
     return fuser(config).run(*tensors())['fused_rgb'][0].permute(1, 2, 0).numpy() * 255
 
 
-@pytest.mark.parametrize('method', ['densefuse', 'datfuse', 'ydtr', 'mufusion'])
+@pytest.mark.parametrize('method', ['densefuse', 'datfuse', 'ydtr', 'mufusion', 'res2fusion'])
 def test_files_read_in_grey_by_pillow(method):
     """Image.open(…).convert('L'), which is also SciPy's imread(…, mode='L')."""
     y = fuser(f'{method}/{method}_tno.py').batch(*tensors(), None)['vi'][0, 0] * 255
