@@ -44,7 +44,7 @@ def convert(
     Raises:
         FileExistsError: If ``dst`` exists.
         CheckpointError: If the files cannot be read, or are not those of the method.
-        ValueError: If the method has no such conversion.
+        ValueError: If the method has no such conversion, or the weights are in mmfusion's form already.
     """
     check_writable(dst, 'DST', folder=False)
     if Path(dst).exists() and not overwrite:
@@ -52,7 +52,7 @@ def convert(
     find_config(config)
     refuse_missing_weights([str(source) for source in sources])
 
-    from mmfusion.models.checkpoint import authors_state, check_weights, save_checkpoint
+    from mmfusion.models.checkpoint import authors_state, check_weights, compare, save_checkpoint
     from mmfusion.models.hub import build_model, load_model_config, name_files
     from mmfusion.models.likeness import resembling
     from mmfusion.utils.checkpoint import CheckpointError, read_checkpoint
@@ -77,6 +77,8 @@ def convert(
         return len(content)
     state, _ = read_checkpoint(name_files(cfg, source))
     converted = authors_state(model, state)
+    if converted is None and compare(model, state).exact:
+        raise ValueError(f'{shown}: mmfusion has these weights in this form already. Use the file as it is.')
     if converted is None:
         found = resembling(state, sources)
         raise CheckpointError(

@@ -80,10 +80,12 @@ def test_refusals(tmp_path, capsys):
         assert not dst.exists()
         return capsys.readouterr().err
 
-    assert "src.pth: not the authors' weights of occo_fmb (FIFN) as it is configured." in refused(ours)
+    assert 'src.pth: mmfusion has these weights in this form already. Use the file as it is.' in refused(ours)
     name = 'fusion2.cross.norm1.bias'
     assert 'Give all files that its authors publish.' in refused({k: v for k, v in public.items() if k != name})
-    assert "not the authors' weights of occo_fmb" in refused(public, options=[])  # narrower than configured
+    assert "src.pth: not the authors' weights of occo_fmb (FIFN) as it is configured." in refused(
+        public, options=[]
+    )  # narrower than configured
     whole = to_official(FIFN().state_dict())
     err = refused(whole, method='u2fusion', options=[])
     assert "weights of u2fusion_tno (U2Fusion) as it is configured. It looks like the authors' weights of occo" in err
