@@ -1,6 +1,7 @@
 """yolox-nano_msrs.py cut to fit a processor: images at their own size, 4 epochs, no validation.
 
-So few epochs want a head that knows the classes: MMFUSION_YOLOX made by map_seg_head.py --whole (docs/cascades.md).
+So few epochs want a head that knows the classes, and batch norms that can be trained: MMFUSION_YOLOX as made by
+map_seg_head.py --whole and unfold_norms.py (docs/cascades.md).
 """
 
 _base_ = './yolox-nano_msrs.py'
