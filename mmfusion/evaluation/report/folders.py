@@ -350,11 +350,9 @@ def _run(
                 '--metrics at a time. Values that are there already are kept.'
             ) from e
         except BaseException:
-            # One by one, cancelled futures would upset a pool whose processes end, too.
-            pool.shutdown(wait=False, cancel_futures=True)
+            # The pool's own thread joins them, when the pool is left: two threads that join one process can both miss it.
             for process in set(active_children()) - before:
                 process.terminate()  # metrics of a large image take minutes
-                process.join()
             raise
 
 
