@@ -1,11 +1,12 @@
 """Published methods' networks beside their authors' code: the same weights, the same image, and how long either takes.
 
-    python benchmarks/zoo_speed.py --code DIR [--methods densefuse …] [--shape 256 320] [--rounds 5] [--compile]
+    python benchmarks/zoo_speed.py --code DIR [--methods densefuse …] [--shape 256 320] [--rounds 9] [--compile]
 
 DIR holds clones of the repositories below, each in the folder that `git clone` makes. The authors' network is built with
 random weights, which our network gets through its ``from_authors``; both run turn by turn. Printed are the least times of
 either, their ratio, and the largest difference of their outputs, relative to the largest value. On a CPU the time is that of
-the process, which other processes disturb little. ``--compile`` times our network under torch.compile, too.
+the process, which other processes disturb little, and freed memory is kept, as the tools do: otherwise the time of new pages
+comes on top, for either network by chance. ``--compile`` times our network under torch.compile, too.
 """
 
 import argparse
@@ -29,6 +30,7 @@ from mmfusion.models.fusers.batch import Batch, take
 from mmfusion.models.fusers.color import luminance
 from mmfusion.models.hub import load_model_config
 from mmfusion.registry import MODELS
+from mmfusion.utils import keep_freed_memory
 
 
 class Public(NamedTuple):
@@ -359,13 +361,14 @@ def main():
     parser.add_argument('--code', type=Path, required=True, help='folder of the clones')
     parser.add_argument('--methods', nargs='+', choices=METHODS, default=METHODS, metavar='METHOD')
     parser.add_argument('--shape', type=int, nargs=2, default=(256, 320), metavar=('H', 'W'))
-    parser.add_argument('--rounds', type=int, default=5)
+    parser.add_argument('--rounds', type=int, default=9)
     parser.add_argument('--threads', type=int, default=1)
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
     parser.add_argument('--compile', action='store_true', help='time our network under torch.compile, too')
     args = parser.parse_args()
     warnings.simplefilter('ignore')  # of the public code
     torch.set_num_threads(args.threads)
+    keep_freed_memory()
     titles = ['method', 'public, s', 'ours, s', 'ratio', 'difference'] + ['compiled, s', 'to ours'] * args.compile
     print(' | '.join(titles))
     for method in args.methods:

@@ -7,7 +7,7 @@ from pathlib import Path
 from mmengine.dataset import DefaultSampler
 from mmengine.dist import barrier, is_main_process
 
-from mmfusion.utils import only_writer, remove_unfinished, write_image
+from mmfusion.utils import give_back_freed_memory, only_writer, remove_unfinished, write_image
 from mmfusion.utils.pairing import images_below
 from mmfusion.utils.run_record import CURE, RECORD, changed_sources, check_record, read_record, signature, write_record
 
@@ -82,6 +82,10 @@ def _fuse_folder(
             target.unlink(missing_ok=True)  # before the record changes: what is there must always be what it says
         write_record(out / RECORD, settings, sources={**((before or {}).get('sources') or {}), **sources})
     barrier()
+    shape = None
     for i, image in inferencer.fuse_pairs([(vi, ir) for _, vi, ir in share], batch_size):
         write_image(share[i][0], image)
+        if image.shape != shape:
+            give_back_freed_memory()
+        shape = image.shape
     return len(todo), len(existing)

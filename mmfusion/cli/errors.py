@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from mmfusion.utils import keep_freed_memory
 from mmfusion.utils.configs import OPTION_ERRORS, OptionError
 from mmfusion.utils.outputs import is_write_error, system_sentence
 
@@ -50,8 +51,7 @@ def report(run: Callable[..., str | None], *args) -> int:
     Returns:
         The exit code: 1 after an error that a user can mend, 130 after Ctrl-C, 143 after SIGTERM.
     """
-    print_any_text()
-    _expand_home(args)
+    _prepare(args)
     try:
         with _terminable(args):
             text = run(*args)
@@ -75,8 +75,7 @@ def report_own(run: Callable[..., object], *args) -> int:
 
     An error in setting up a Runner is the config's, and is told with the key: see :func:`setup_message`.
     """
-    print_any_text()
-    _expand_home(args)
+    _prepare(args)
     try:
         with _terminable(args):
             run(*args)
@@ -113,6 +112,12 @@ def verb(
         return report(run, make_parser(prog).parse_args(argv))
 
     return main
+
+
+def _prepare(args: tuple) -> None:
+    print_any_text()
+    keep_freed_memory()
+    _expand_home(args)
 
 
 def _expand_home(args: tuple) -> None:

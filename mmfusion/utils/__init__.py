@@ -1,6 +1,7 @@
 """Small helpers used across the package."""
 
 from .alignment import CameraPair, camera_pair
+from .allocator import give_back_freed_memory, keep_freed_memory
 from .arrays import infrared_array, refuse_equal, rgbt_array, visible_array
 from .decoding import IMG_SUFFIXES, image_size, read_array, read_size
 from .infrared import frame_values, infrared_values, read_infrared, sequence_range
@@ -26,10 +27,12 @@ __all__ = [
     'follow',
     'four_values',
     'frame_values',
+    'give_back_freed_memory',
     'given_reading',
     'image_size',
     'infrared_array',
     'infrared_values',
+    'keep_freed_memory',
     'list_images',
     'natural_key',
     'near_files',

@@ -7,7 +7,7 @@ from .padding import exporting, gather_reflected
 from .precision import at_least_float32
 from .restormer import MDTA, ChannelLayerNorm, RestormerBlock
 from .saliency import visual_saliency
-from .sobel import sobel, sobel_magnitude
+from .sobel import length, sobel, sobel_magnitude
 from .unit_tanh import UnitTanh
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     'exporting',
     'gather_reflected',
     'laplacian',
+    'length',
     'min_max_normalize',
     'rescale',
     'sobel',

@@ -67,8 +67,9 @@ class IFCNN(BaseModule):
 
     def forward(self, vi_rgb: Tensor, ir: Tensor) -> Tensor:
         """Fuse N×3×H×W colours and N×1×H×W infrared images, repeated to three channels; N×3×H×W."""
-        images = ((x - self.mean) / self.std for x in (vi_rgb, ir.expand(-1, 3, -1, -1)))
-        a, b = (self.second(self.first(x)) for x in images)
+        a, b = ((x - self.mean) / self.std for x in (vi_rgb, ir.expand(-1, 3, -1, -1)))
+        a, b = self.first(a), self.first(b)
+        a, b = self.second(a), self.second(b)
         return self.last(self.third(RULES[self.rule](a, b))) * self.std + self.mean
 
     @staticmethod

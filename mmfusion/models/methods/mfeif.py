@@ -20,6 +20,7 @@ from pytorch_msssim import ssim
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmfusion.models.layers import length
 from mmfusion.registry import MODELS
 
 
@@ -69,7 +70,7 @@ class EdgeAttention(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         """N×1×H×W → N×1×H×W, any range."""
-        edges = torch.linalg.vector_norm(spatial_gradient(x, mode='diff'), dim=2)
+        edges = length(*spatial_gradient(x, mode='diff').unbind(2))
         return super().forward(x + F.max_pool2d(edges, 3, stride=1, padding=1))
 
 

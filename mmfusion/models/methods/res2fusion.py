@@ -8,7 +8,7 @@ itself, by attention of each pixel over means of 8×8 pixels; the improved featu
 the two fused results are averaged. No part of it is learned.
 
 The public code (Zhishe-Wang/Res2Fusion, bfa461d) normalises the energies of each attention to [0, 1] before its
-softmax, and works on images of 0…255. It keeps all energies, H·W × H·W/64 numbers; here they are made in parts.
+softmax, and works on images of 0…255. It keeps all energies, H·W × H·W/64 numbers; here many are made twice, in parts.
 """
 
 from itertools import pairwise
@@ -21,6 +21,8 @@ from mmfusion.registry import MODELS
 from mmfusion.utils import replace_all
 
 from .mufusion import ms_ssim
+
+_PART = 2**20  # energies, which a processor's cache holds
 
 
 def conv(in_channels: int, out_channels: int, kernel_size: int = 3) -> nn.Conv2d:
@@ -62,7 +64,7 @@ class Res2Fusion(nn.Module):
         channels: Of the encoder's convolution and its two blocks.
         widths: Of a group of channels in the two blocks.
         window: Pixels, in either direction, whose mean is a key of the spatial attention.
-        range_chunk: Energies made at a time, to find their range.
+        kept: Energies that are kept; more than these are made twice, in parts, to find their range first.
     """
 
     def __init__(
@@ -70,7 +72,7 @@ class Res2Fusion(nn.Module):
         channels: tuple[int, int, int] = (16, 32, 64),
         widths: tuple[int, int] = (4, 8),
         window: int = 8,
-        range_chunk: int = 2**24,
+        kept: int = 2**27,
     ) -> None:
         super().__init__()
         first, second, third = channels
@@ -79,7 +81,7 @@ class Res2Fusion(nn.Module):
         widths = (sum(channels), third, second, first, 1)
         self.decoder = nn.Sequential(*(nn.Sequential(conv(a, b), nn.ReLU(inplace=True)) for a, b in pairwise(widths)))
         self.min_size = self.window = window
-        self.range_chunk = range_chunk
+        self.kept = kept
 
     def encode(self, image: Tensor) -> Tensor:
         """N×1×H×W → N×C×H×W, the results of all layers."""
@@ -99,16 +101,21 @@ class Res2Fusion(nn.Module):
         """Add to each pixel what it finds in the means of windows."""
         keys = F.avg_pool2d(x, self.window).flatten(2)
         queries = x.flatten(2).mT.contiguous()
-        bounds = [
-            (energy.amin((1, 2)), energy.amax((1, 2)))
-            for energy in (part @ keys for part in queries.split(max(1, self.range_chunk // keys.shape[-1]), 1))
-        ]
-        low, high = (torch.stack(values) for values in zip(*bounds, strict=True))
+        few = queries.shape[1] * keys.shape[-1] <= self.kept
+        parts = [queries] if few else queries.split(max(1, _PART // keys.shape[-1]), 1)
+        low, high = [], []
+        for part in parts:
+            energy = part @ keys
+            low.append(energy.amin((1, 2)))
+            high.append(energy.amax((1, 2)))
         # A softmax does not see the minimum that normalisation takes off.
-        span = _not_zero(high.amax(0) - low.amin(0)).view(-1, 1, 1)
-        keys = keys.mT.contiguous()
-        found = F.scaled_dot_product_attention(*((y[:, None]) for y in (queries / span, keys, keys)), scale=1.0)
-        return x + found[:, 0].mT.reshape(x.shape)
+        span = _not_zero(torch.stack(high).amax(0) - torch.stack(low).amin(0)).view(-1, 1, 1)
+        means = keys.mT.contiguous()
+        if few:
+            found = (energy / span).softmax(-1) @ means
+        else:
+            found = torch.cat([((part / span) @ keys).softmax(-1) @ means for part in parts], 1)
+        return x + found.mT.reshape(x.shape)
 
     def forward(self, vi: Tensor, ir: Tensor) -> Tensor:
         """Fuse N×1×H×W images of 0…255; N×1×H×W, 0 or more."""

@@ -79,7 +79,7 @@ class WindowAttention(nn.Module):
         n, h, w, _ = x.shape
         q = self.query(self.to_windows(x)).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
         k, v = self.key_value(self.to_windows(source)).unflatten(-1, (2, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
-        bias = self.bias[self.position].permute(2, 0, 1)
+        bias = self.bias[self.position].permute(2, 0, 1)[None]  # of four dimensions: only then is attention one kernel
         if self.shift:
             bias = (bias + self.border(h, w)[:, None]).repeat(n, 1, 1, 1)
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype))

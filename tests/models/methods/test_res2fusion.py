@@ -1,5 +1,6 @@
 import torch
 
+from mmfusion.models.methods import res2fusion
 from mmfusion.models.methods.res2fusion import Res2Fusion
 
 from .zoo import PublishedMethod
@@ -14,9 +15,10 @@ class TestRes2Fusion(PublishedMethod):
     single_images = True
 
 
-def test_energies_in_parts():
+def test_energies_in_parts(monkeypatch):
     """Their range is that of all of them, image by image."""
-    whole, parts = Res2Fusion(), Res2Fusion(range_chunk=100)
+    monkeypatch.setattr(res2fusion, '_PART', 100)
+    whole, parts = Res2Fusion(), Res2Fusion(kept=0)
     x = torch.rand(2, 6, 24, 19)
     torch.testing.assert_close(whole.spatial_attention(x), parts.spatial_attention(x), rtol=0, atol=1e-6)
     torch.testing.assert_close(whole.spatial_attention(x)[1:], whole.spatial_attention(x[1:]))
