@@ -2,6 +2,7 @@
 
 import importlib.util
 import pickle
+import sys
 from importlib import import_module
 
 import numpy as np
@@ -17,7 +18,7 @@ from mmfusion.export import ExportedModel, ExportError, FusionGraph, export
 from mmfusion.export import write as module
 from mmfusion.models.fusers import ImageFuser
 from mmfusion.models.fusers.output import PADDINGS, pad_to_multiple
-from mmfusion.models.layers import gather_reflected
+from mmfusion.models.layers import attention, gather_reflected
 from mmfusion.registry import MODELS
 from mmfusion.utils import read_visible
 from mmfusion.utils.checkpoint import CheckpointError
@@ -53,9 +54,27 @@ class _Padded(nn.Module):
         return (half + ir) / 2
 
 
+class _Share(nn.Module):
+    """A network with a small number in its denominator, which is all of it for a black pair."""
+
+    def forward(self, vi, ir):
+        return (vi.square() + ir.square()) / (vi + ir + 1e-10)
+
+
+class _Attentive(nn.Module):
+    """A network whose rows attend to one another, in three and in four dimensions."""
+
+    def forward(self, vi, ir):
+        vi, ir = vi[:, 0], ir[:, 0]
+        x = attention(vi, ir, ir, scale=1.0)
+        heads = x[:, :, None, :60].unflatten(-1, (6, 10)).squeeze(2).transpose(1, 2)
+        rows = attention(heads, heads, heads).transpose(1, 2).flatten(2)
+        return (x + rows.mean(-1, keepdim=True))[:, None]
+
+
 @pytest.fixture(autouse=True)
 def _register():
-    for network in (_OfOneWidth, _Padded):
+    for network in (_OfOneWidth, _Padded, _Share, _Attentive):
         MODELS.register_module(module=network, force=True)
 
 
@@ -119,6 +138,44 @@ def test_files_that_compute_something_else_are_refused(tmp_path):
     export(fuser, file, 'mine', size=(40, 131))
     with pytest.raises(ValueError, match='alone, got 40×130'):
         ExportedModel(file).fuse(torch.rand(1, 3, 40, 130), torch.rand(1, 1, 40, 130))
+
+
+@needs['onnx']
+def test_small_numbers_that_exporters_drop(tmp_path):
+    """Files of LUT-Fuse and Res2Fusion gave NaN where a network divides 0 by such a number."""
+    export(ImageFuser(dict(type='_Share')), tmp_path / 'a.onnx', eight_bits=False)
+    black = torch.zeros(1, 3, 32, 40), torch.zeros(1, 1, 32, 40)
+    assert (ExportedModel(tmp_path / 'a.onnx').fuse(*black)[0] == 0).all()
+
+
+@needs['onnx']
+@pytest.mark.parametrize('levels', ['round', 'pillow', 'truncate', 'ycbcr', 'studio'])
+def test_luminance_of_every_level(levels, tmp_path):
+    """Numbers in float32 cut sums that are whole levels to those below: GIFNet's file was up to 0.7 levels from it."""
+    fuser, file = ImageFuser(AVERAGE, test_cfg=dict(luminance=levels)), tmp_path / 'a.onnx'
+    export(fuser, file, eight_bits=False)
+    colours = torch.randint(256, (1, 3, 256, 256), generator=torch.Generator().manual_seed(0)) / 255
+    colours[:, :, :, 0] = torch.arange(256) / 255  # grey
+    got = ExportedModel(file)(dict(vi=colours, ir=torch.zeros(1, 1, 256, 256)))[0].fused.data
+    torch.testing.assert_close(got, fuser.fuse(colours, torch.zeros(1, 1, 256, 256))[0], rtol=0, atol=2e-6)
+
+
+@needs['onnx']
+@pytest.mark.parametrize('network', ['_Attentive', 'mmfusion.Res2Fusion'])
+def test_attention(network, tmp_path):
+    """The kernel of attention, and parts by memory, were in no graph."""
+    options = dict(channels=(4, 8, 8), widths=(2, 2)) if 'Res2' in network else {}
+    export(ImageFuser(dict(type=network, **options), output=['min_max']), tmp_path / 'a.onnx', eight_bits=False)
+
+
+def test_attention_is_the_kernels(monkeypatch):
+    q, k, v = torch.rand(3, 2, 3, 7, 4)
+    bias = torch.rand(1, 3, 7, 7)
+    for options in ({}, dict(bias=bias), dict(scale=1.0)):
+        expected = attention(q, k, v, **options)
+        with monkeypatch.context() as patch:
+            patch.setattr(sys.modules['mmfusion.models.layers.attention'], 'exporting', lambda: True)
+            torch.testing.assert_close(attention(q, k, v, **options), expected)
 
 
 def test_what_no_graph_holds(tmp_path):

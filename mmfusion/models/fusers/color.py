@@ -41,13 +41,21 @@ def luminance(rgb: Tensor, levels: str | None = None) -> Tensor:
     elif levels == 'pillow':
         y = ((19595 * red + 38470 * green + 7471 * blue + 32768) / 65536).floor()  # Pillow's, of 16 bits
     elif levels == 'studio':
-        y = 16 + sum((share * x + 0.5).floor() for share, x in zip((0.257, 0.504, 0.098), given, strict=True))
+        y = 16 + sum((_times(share, x) + 0.5).floor() for share, x in zip((0.257, 0.504, 0.098), given, strict=True))
         y = torch.where(grey_everywhere(rgb), given[0], y)
     else:
         red, green, blue = _by_ycbcr(*given) if levels == 'ycbcr' else given
-        y = 0.299 * red + 0.587 * green + 0.114 * blue
+        y = _times(0.299, red) + _times(0.587, green) + _times(0.114, blue)
         y = torch.where(grey_everywhere(rgb), given[0], y.floor() if levels == 'truncate' else y)
     return (y / 255).to(rgb.dtype)
+
+
+def _times(share: float, x: Tensor) -> Tensor:
+    """Multiply float64 by a number that graphs keep as float64.
+
+    Exporters round plain numbers to float32, by which a sum that is a whole level is cut to the level below.
+    """
+    return x.new_tensor(share) * x
 
 
 def _by_ycbcr(red: Tensor, green: Tensor, blue: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -59,10 +67,11 @@ def _by_ycbcr(red: Tensor, green: Tensor, blue: Tensor) -> tuple[Tensor, Tensor,
     def level(*terms: Tensor) -> Tensor:
         return (sum((64 * term + 0.5).long() for term in terms).double() / 64).floor()
 
-    y = level(0.299 * red, 0.587 * green, 0.114 * blue)
-    cb = level(-0.16874 * red, -0.33126 * green, 0.5 * blue)
-    cr = level(0.5 * red, -0.41869 * green, -0.08131 * blue)
-    colours = y + level(1.402 * cr), y + level(-0.34414 * cb, -0.71414 * cr), y + level(1.772 * cb)
+    y = level(_times(0.299, red), _times(0.587, green), _times(0.114, blue))
+    cb = level(_times(-0.16874, red), _times(-0.33126, green), _times(0.5, blue))
+    cr = level(_times(0.5, red), _times(-0.41869, green), _times(-0.08131, blue))
+    red_of_y, blue_of_y = level(_times(1.402, cr)), level(_times(1.772, cb))
+    colours = y + red_of_y, y + level(_times(-0.34414, cb), _times(-0.71414, cr)), y + blue_of_y
     return tuple(colour.clamp(0, 255) for colour in colours)
 
 

@@ -1,5 +1,6 @@
 """Layers shared by two networks or more."""
 
+from .attention import attention
 from .grdb import GRDB
 from .laplacian import laplacian
 from .min_max import min_max_normalize, rescale
@@ -17,6 +18,7 @@ __all__ = [
     'RestormerBlock',
     'UnitTanh',
     'at_least_float32',
+    'attention',
     'exporting',
     'gather_reflected',
     'laplacian',

@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models import DenseNet, DenseNet121_Weights
 
+from mmfusion.models.layers import attention
 from mmfusion.models.priors import FrozenPrior, PriorHolder
 from mmfusion.models.priors.frozen import load_exactly, seeded
 from mmfusion.models.priors.weights import read_weights
@@ -134,7 +135,7 @@ class TaskBlock(nn.Module):
             rows, columns = x.shape[2], x.shape[4]
             x = x.permute(0, 2, 4, 3, 5, 1).reshape(n * rows * columns, size * size, self.num_heads, -1)
             heads.append(x.transpose(1, 2))
-        out = F.scaled_dot_product_attention(*heads, attn_mask=bias)
+        out = attention(*heads, bias)
         out = out.transpose(1, 2).reshape(n, rows, columns, size, size, c).permute(0, 5, 1, 3, 2, 4)
         out = out.reshape(n, c, rows * size, columns * size)
         return out[:, :, self.shift : self.shift + h, self.shift : self.shift + w]

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torchvision.models import ResNet34_Weights
 from torchvision.models.resnet import BasicBlock
 
-from mmfusion.models.layers import sobel
+from mmfusion.models.layers import attention, sobel
 from mmfusion.models.priors.weights import read_weights
 from mmfusion.registry import MODELS
 from mmfusion.utils import replace_all
@@ -168,7 +168,7 @@ class SemanticFusion(nn.Module):
         given = {}
         for name, features in x.items():
             key, value = (self._tokens(part[name](features)) for part in (self.key, self.value))
-            out = F.scaled_dot_product_attention(key, query, value, scale=1.0)  # the keys ask
+            out = attention(key, query, value, scale=1.0)  # the keys ask
             given[name] = self.gate[name] * out.mT.reshape(features.shape)
         return self.merge(torch.cat([given['vi'] + x['ir'], given['ir'] + x['vi']], 1))
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmfusion.models.layers import exporting
 from mmfusion.registry import MODELS
 from mmfusion.utils import replace_all
 
@@ -101,7 +102,7 @@ class Res2Fusion(nn.Module):
         """Add to each pixel what it finds in the means of windows."""
         keys = F.avg_pool2d(x, self.window).flatten(2)
         queries = x.flatten(2).mT.contiguous()
-        few = queries.shape[1] * keys.shape[-1] <= self.kept
+        few = exporting() or queries.shape[1] * keys.shape[-1] <= self.kept
         parts = [queries] if few else queries.split(max(1, _PART // keys.shape[-1]), 1)
         low, high = [], []
         for part in parts:
@@ -123,7 +124,7 @@ class Res2Fusion(nn.Module):
         fused = 0
         for attention in (self.channel_attention, self.spatial_attention):
             weight_vi, weight_ir = attention(vi), attention(ir)
-            fused = fused + (weight_vi * vi + weight_ir * ir) / (weight_vi + weight_ir + 1e-10)
+            fused = fused + (weight_vi * vi + weight_ir * ir) / (weight_vi + weight_ir).clamp_min(1e-10)
         return self.decoder(fused / 2)
 
     def reconstruct(self, vi: Tensor) -> dict[str, Tensor]:

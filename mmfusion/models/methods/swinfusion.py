@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import StochasticDepth
 
-from mmfusion.models.layers import sobel_magnitude
+from mmfusion.models.layers import attention, sobel_magnitude
 from mmfusion.registry import MODELS
 from mmfusion.utils import replace_all
 
@@ -82,7 +82,7 @@ class WindowAttention(nn.Module):
         bias = self.bias[self.position].permute(2, 0, 1)[None]  # of four dimensions: only then is attention one kernel
         if self.shift:
             bias = (bias + self.border(h, w)[:, None]).repeat(n, 1, 1, 1)
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype))
+        out = attention(q, k, v, bias.to(q.dtype))
         return self.from_windows(self.project(out.transpose(1, 2).flatten(2)), x.shape)
 
 

@@ -1,0 +1,24 @@
+"""Attention by scaled dot products."""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from .padding import exporting
+
+
+def attention(
+    query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None, scale: float | None = None
+) -> Tensor:
+    """Compute softmax(scale · Q Kᵀ + bias) V, by one kernel where there is one.
+
+    Graphs that are recorded have plain products: exporters know the kernel for four dimensions alone, and its strides not.
+
+    Args:
+        query, key, value: …×tokens×C.
+        bias: What is added to the products; of four dimensions, or the kernel is not used.
+        scale: By default 1 / √C.
+    """
+    if not exporting():
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=bias, scale=scale)
+    energy = query @ key.transpose(-1, -2) * (query.shape[-1] ** -0.5 if scale is None else scale)
+    return (energy if bias is None else energy + bias).softmax(-1) @ value
