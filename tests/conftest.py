@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ from mmengine.registry import DefaultScope
 
 import mmfusion  # noqa: F401  (applies the compatibility points before any mm* import)
 from mmfusion.apis import init_model, load_model_config
-from mmfusion.utils import write_image
+from mmfusion.utils import keep_freed_memory, write_image
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / 'tests'))  # for modules that tests share
@@ -26,6 +27,9 @@ NARROW = 'model.network.channels=(4,4,8,8)'
 def pytest_configure():
     """Two threads in all: as many cores as the smallest machine has that must run the suite."""
     torch.set_num_threads(1 if 'PYTEST_XDIST_WORKER' in os.environ else 2)
+    keep_freed_memory()  # as the tools do
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a suite in a shell's background, whose tests send Ctrl-C
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope='session')

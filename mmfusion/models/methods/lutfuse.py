@@ -79,7 +79,8 @@ class LUTFuse(nn.Module):
         """
         gradient = sobel_magnitude(vi / 255, norm=2)
         low, high = gradient.amin((2, 3), keepdim=True), gradient.amax((2, 3), keepdim=True)
-        gradient = 255 * (gradient - low) / (high - low).clamp_min(1e-8)
+        span = high - low
+        gradient = 255 * (gradient - low) / torch.where(span == 0, 1.0, span + 1e-8)  # exporters drop so small a number
         context = 255 * self.context(torch.cat([vi_rgb, ir], 1))
         fused = self.look_up([x / _BINS for x in (vi, gradient, context, ir)])
         return dict(fused=_join(fused, vi_rgb / 255), lut=self.lut)

@@ -49,12 +49,9 @@ class Res2Block(nn.Module):
         return (self.project(torch.cat([*out, last], 1)) + self.shortcut(x)).relu()
 
 
-def _not_zero(span: Tensor) -> Tensor:
-    """Put 1 for a span of 0.
-
-    The energies of a constant image are equal, and their softmax is the same by any factor.
-    """
-    return torch.where(span == 0, 1.0, span)
+def _not_zero(total: Tensor, added: float = 0.0) -> Tensor:
+    """Add a small number, which exporters drop, and put 1 for 0."""
+    return torch.where(total == 0, 1.0, total + added)
 
 
 @MODELS.register_module()
@@ -95,6 +92,7 @@ class Res2Fusion(nn.Module):
         """Add to each channel what it finds in the others."""
         flat = x.flatten(2)
         energy = flat @ flat.mT
+        # The energies of a constant image are equal, and their softmax is the same by any factor.
         span = energy.amax((1, 2), keepdim=True) - energy.amin((1, 2), keepdim=True)
         return x + ((energy / _not_zero(span)).softmax(-1) @ flat).view(x.shape)
 
@@ -124,7 +122,8 @@ class Res2Fusion(nn.Module):
         fused = 0
         for attention in (self.channel_attention, self.spatial_attention):
             weight_vi, weight_ir = attention(vi), attention(ir)
-            fused = fused + (weight_vi * vi + weight_ir * ir) / (weight_vi + weight_ir).clamp_min(1e-10)
+            total = weight_vi + weight_ir
+            fused = fused + (weight_vi * vi + weight_ir * ir) / _not_zero(total, 1e-10)
         return self.decoder(fused / 2)
 
     def reconstruct(self, vi: Tensor) -> dict[str, Tensor]:
