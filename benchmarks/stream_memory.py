@@ -17,6 +17,7 @@ from mmengine.config import Config
 
 from mmfusion.apis import FusionInferencer
 from mmfusion.apis.stream import fuse_stream
+from mmfusion.utils import keep_freed_memory
 
 SIZE = (240, 320)
 
@@ -45,6 +46,7 @@ def main():
     parser.add_argument('--model', help='a method, with random weights; default: the average of both images')
     parser.add_argument('--fps', type=float, default=30, help='of the sources; default: %(default)s')
     args = parser.parse_args()
+    keep_freed_memory()  # as `mmfusion video` does
     average = Config(dict(model=dict(type='ImageFuser', network=dict(type='AverageNetwork'))))
     fuse = FusionInferencer(args.model or average, 'random', 'cpu', show_progress=False)
     levels, done = [], 0
