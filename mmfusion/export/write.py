@@ -125,7 +125,7 @@ def _sizes(least: int) -> list[tuple[int, int]]:
 
 
 def compare(graph: FusionGraph, file: Path, sizes: Sequence[tuple[int, int]]) -> dict[str, float]:
-    """Compare a file with PyTorch on random pairs, and roughly on a black one.
+    """Compare a file with PyTorch on random pairs and a black one.
 
     Of a black pair nothing is left in denominators but the small numbers that are added to them, which exporters drop; where
     a method stretches its image, that of a black pair is rounding noise.

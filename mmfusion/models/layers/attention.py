@@ -9,9 +9,9 @@ from .padding import exporting
 def attention(
     query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None, scale: float | None = None
 ) -> Tensor:
-    """Compute softmax(scale · Q Kᵀ + bias) V, by one kernel where there is one.
+    """Compute softmax(scale · Q Kᵀ + bias) V.
 
-    Graphs that are recorded have plain products: exporters know the kernel for four dimensions alone, and its strides not.
+    One kernel does it, but in graphs that are recorded: of it exporters know four dimensions alone, and not its strides.
 
     Args:
         query, key, value: …×tokens×C.
