@@ -147,6 +147,7 @@ FUSER, HEAD = 'fuser', 'segmentor.decode_head'
         ('gffusion_joint_m3fd.py', 50, 100, 0),
         ('gffusion_joint_msrs_150e.py', 100, 150, 0),
         ('gffusion_joint_msrs_head-warmup.py', 50, 100, 15),
+        ('gffusion_joint_msrs_cpu.py', 6, 12, 0),
         ('ablations/gffusion_joint_table1-cascading.py', 50, 100, 0),
         ('ablations/gffusion_joint_table1-hybrid.py', 50, 100, 0),
     ],

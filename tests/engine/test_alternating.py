@@ -10,6 +10,7 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
+from small_training import end_stages, shrink, shrink_datasets, write_data
 from torch import nn
 
 from mmfusion.engine.alternating import alternating_rounds
@@ -122,6 +123,36 @@ def test_the_shipped_config():
     (auxiliary,) = cfg.model.segmentor.auxiliary_head
     assert auxiliary.loss_decode.loss_weight == 0.1
     assert cfg.model.segmentor.decode_head.loss_decode.loss_weight == 1.0
+
+
+def test_the_config_for_a_processor(tmp_path, monkeypatch):
+    """A fuser's and a segmenter's epoch of it, on pairs of MSRS's layout; the validation gives IoU and fusion metrics."""
+    (tmp_path / 'data').mkdir()
+    write_data(tmp_path)
+    monkeypatch.setenv('MMFUSION_DATA', str(tmp_path / 'data'))
+    cfg = Config.fromfile(ROOT / 'configs/seafusion/seafusion_msrs_cpu.py')
+    assert [s.end for s in cfg.default_hooks.stages.stages] == [3, 7, 10, 14, 17, 21, 24, 28]
+    assert (cfg.train_cfg.max_epochs, cfg.train_cfg.val_interval) == (28, 7)
+    for part in ('train', 'val', 'test'):
+        loader = cfg[f'{part}_dataloader']
+        shrink(loader)
+        shrink_datasets(loader, part)
+        loader.update(num_workers=0, persistent_workers=False)
+    cfg.model.segmentor.update(init_cfg=None)
+    cfg.model.segmentor.data_preprocessor.size = (42, 42)
+    cfg.model.segmentor.backbone.update(norm_cfg=dict(type='BN'), num_channels=(16, 16, 16))
+    cfg.model.segmentor.decode_head.update(norm_cfg=dict(type='BN'), in_channels=32, channels=32)
+    cfg.train_cfg.update(max_epochs=end_stages(cfg), val_interval=2)
+    cfg.update(param_scheduler=[], log_level='ERROR', work_dir=str(tmp_path / 'work'))
+    runner = Runner.from_cfg(cfg)
+    before = {name: value.clone() for name, value in runner.model.named_parameters()}
+    runner.train()
+    changed = {
+        name.split('.')[0] for name, value in runner.model.named_parameters() if not torch.equal(value, before[name])
+    }
+    assert changed == {'fuser', 'segmentor'}
+    scalars = runner.message_hub.log_scalars
+    assert {'val/mIoU', 'val/day/mIoU', 'val/fusion/VIF'} <= set(scalars)
 
 
 @pytest.mark.parametrize('name', ['rounds', 'fusion_epochs', 'task_epochs'])
