@@ -87,14 +87,14 @@ def drop_losses(node: Any) -> None:
 
 
 def init_model(
-    cfg: Config, weights: str | Path | Sequence[str | Path] | None = None, device: str | None = None
+    cfg: str | Path | Config, weights: str | Path | Sequence[str | Path] | None = None, device: str | None = None
 ) -> nn.Module:
     """Build the model of a config, in eval mode, with weights.
 
     Building it draws nothing from the caller's random numbers.
 
     Args:
-        cfg: From :func:`load_model_config`.
+        cfg: A method, a config's file, or what :func:`load_model_config` gave.
         weights: Checkpoint; the authors' own file, files or folder, converted in memory; the word ``'random'`` for an
             untrained model, the same one in every process; or None for the published weights (:func:`find_weights`).
         device: By default a GPU where there is one.
@@ -105,6 +105,7 @@ def init_model(
         ValueError: If the device is not there.
     """
     device = find_device(device)
+    cfg = load_model_config(cfg) if isinstance(cfg, str | Path) else cfg
     if not isinstance(weights, str | Path | Sequence | Mapping | None):
         raise CheckpointError(f'weights={weights!r}: expected a file, an address, several of them, or None.')
     if weights is None:

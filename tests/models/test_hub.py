@@ -200,3 +200,12 @@ def test_every_config_is_made_ready_for_fusing():
         cfg = load_model_config(name)
         model = MODELS.build(cfg.model)
         assert not any(list(getattr(model, part, None) or ()) for part in type(model).training_only), name
+
+
+def test_a_model_by_its_name():
+    """As the init functions of mmsegmentation and mmdetection take it; a name was `'str' object has no attribute …`."""
+    by_name, by_config = init_model('lite', device='cpu'), init_model(load_model_config('lite'), device='cpu')
+    for name, value in by_config.state_dict().items():
+        assert torch.equal(by_name.state_dict()[name], value)
+    with pytest.raises(FileNotFoundError, match='Did you mean'):
+        init_model('lit', device='cpu')
