@@ -14,5 +14,5 @@ loop = alternating_rounds('segmentor', rounds=4, fusion_epochs=fusion_epochs, ta
 train_cfg = dict(max_epochs=loop['max_epochs'], val_interval=fusion_epochs + task_epochs)
 optim_wrapper = dict(paramwise_cfg=dict(custom_keys={'fuser.network': dict(lr_mult=1.0)}))
 param_scheduler = loop['param_scheduler']
-default_hooks = dict(**loop['hooks'])
+default_hooks = loop['hooks']
 find_unused_parameters = True

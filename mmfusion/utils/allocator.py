@@ -3,6 +3,7 @@
 import ctypes
 import os
 import sys
+from collections.abc import Callable
 
 # <malloc.h>: how much free memory at the end of the heap is kept, and how many blocks are the system's own.
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
@@ -22,7 +23,7 @@ def keep_freed_memory() -> bool:
     """
     if any(name.startswith('MALLOC_') for name in os.environ) or 'glibc.malloc' in os.environ.get('GLIBC_TUNABLES', ''):
         return False
-    mallopt = getattr(ctypes.CDLL(None), 'mallopt', None) if sys.platform == 'linux' else None
+    mallopt = _of_libc('mallopt')
     return bool(mallopt and mallopt(_M_TRIM_THRESHOLD, _KEPT) and mallopt(_M_MMAP_MAX, 0))
 
 
@@ -31,5 +32,10 @@ def give_back_freed_memory() -> None:
 
     For where blocks of other sizes follow, which do not fit into those that were freed.
     """
-    if sys.platform == 'linux' and hasattr(ctypes.CDLL(None), 'malloc_trim'):
-        ctypes.CDLL(None).malloc_trim(0)
+    malloc_trim = _of_libc('malloc_trim')
+    if malloc_trim:
+        malloc_trim(0)
+
+
+def _of_libc(name: str) -> Callable[..., int] | None:
+    return getattr(ctypes.CDLL(None), name, None) if sys.platform == 'linux' else None

@@ -6,7 +6,7 @@ import torch
 from kornia.color import rgb_to_y, rgb_to_ycbcr
 from torch import Tensor, nn
 
-from mmfusion.models.layers import at_least_float32, min_max_normalize
+from mmfusion.models.layers import at_least_float32, exporting_file, min_max_normalize
 from mmfusion.registry import MODELS
 
 from .output import ROUNDINGS, to_levels
@@ -51,11 +51,11 @@ def luminance(rgb: Tensor, levels: str | None = None) -> Tensor:
 
 
 def _times(share: float, x: Tensor) -> Tensor:
-    """Multiply float64 by a number that graphs keep as float64.
+    """Multiply float64 by a number that files keep as float64.
 
     Exporters round plain numbers to float32, by which a sum that is a whole level is cut to the level below.
     """
-    return x.new_tensor(share) * x
+    return (x.new_tensor(share) if exporting_file() else share) * x
 
 
 def _by_ycbcr(red: Tensor, green: Tensor, blue: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -3,8 +3,8 @@
 from .attention import attention
 from .grdb import GRDB
 from .laplacian import laplacian
-from .min_max import min_max_normalize, rescale
-from .padding import exporting, gather_reflected
+from .min_max import min_max_normalize, not_zero, rescale
+from .padding import exporting, exporting_file, gather_reflected
 from .precision import at_least_float32
 from .restormer import MDTA, ChannelLayerNorm, RestormerBlock
 from .saliency import visual_saliency
@@ -20,10 +20,12 @@ __all__ = [
     'at_least_float32',
     'attention',
     'exporting',
+    'exporting_file',
     'gather_reflected',
     'laplacian',
     'length',
     'min_max_normalize',
+    'not_zero',
     'rescale',
     'sobel',
     'sobel_magnitude',

@@ -44,8 +44,15 @@ def rescale(x: Tensor, low: Tensor, high: Tensor) -> Tensor:
     """
     x, low, high = (at_least_float32(v) for v in (x, low, high))
     span = high - low
-    empty = span == 0
-    return torch.where(empty, 0, (x - low) / torch.where(empty, torch.ones_like(span), span))
+    return torch.where(span == 0, 0, (x - low) / not_zero(span))
+
+
+def not_zero(total: Tensor, added: float = 0.0) -> Tensor:
+    """Add a small number to a denominator, and put 1 for 0.
+
+    For exported files, in which numbers of 1e-8 and less are dropped where they are added.
+    """
+    return torch.where(total == 0, 1.0, total + added)
 
 
 def min_max_normalize(x: Tensor, per_image: bool, eps: float = 0.0) -> Tensor:

@@ -12,6 +12,18 @@ def exporting() -> bool:
     return torch.compiler.is_compiling() or torch.jit.is_tracing()
 
 
+# Before torch 2.7 the two are not told apart.
+_is_exporting = getattr(torch.compiler, 'is_exporting', torch.compiler.is_compiling)
+
+
+def exporting_file() -> bool:
+    """Tell whether a graph is recorded for a file: not by torch.compile.
+
+    For what exporters lack, and torch.compile does as PyTorch itself.
+    """
+    return _is_exporting() or torch.jit.is_tracing()
+
+
 def gather_reflected(x: Tensor, before: tuple, after: tuple) -> Tensor:
     """Pad two dimensions by reflection, without a branch on the size.
 

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from pytorch_msssim import ssim
 from torch import Tensor, nn
 
-from mmfusion.models.layers import exporting, sobel_magnitude
+from mmfusion.models.layers import exporting, not_zero, sobel_magnitude
 from mmfusion.registry import MODELS
 
 _BINS = 16
@@ -79,8 +79,7 @@ class LUTFuse(nn.Module):
         """
         gradient = sobel_magnitude(vi / 255, norm=2)
         low, high = gradient.amin((2, 3), keepdim=True), gradient.amax((2, 3), keepdim=True)
-        span = high - low
-        gradient = 255 * (gradient - low) / torch.where(span == 0, 1.0, span + 1e-8)  # exporters drop so small a number
+        gradient = 255 * (gradient - low) / not_zero(high - low, 1e-8)
         context = 255 * self.context(torch.cat([vi_rgb, ir], 1))
         fused = self.look_up([x / _BINS for x in (vi, gradient, context, ir)])
         return dict(fused=_join(fused, vi_rgb / 255), lut=self.lut)

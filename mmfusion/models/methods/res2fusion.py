@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmfusion.models.layers import exporting
+from mmfusion.models.layers import exporting_file, not_zero
 from mmfusion.registry import MODELS
 from mmfusion.utils import replace_all
 
@@ -47,11 +47,6 @@ class Res2Block(nn.Module):
         for layer, group in zip(self.convs, groups, strict=True):
             out.append(layer(group + out[-1] if out else group).relu())
         return (self.project(torch.cat([*out, last], 1)) + self.shortcut(x)).relu()
-
-
-def _not_zero(total: Tensor, added: float = 0.0) -> Tensor:
-    """Add a small number, which exporters drop, and put 1 for 0."""
-    return torch.where(total == 0, 1.0, total + added)
 
 
 @MODELS.register_module()
@@ -94,13 +89,13 @@ class Res2Fusion(nn.Module):
         energy = flat @ flat.mT
         # The energies of a constant image are equal, and their softmax is the same by any factor.
         span = energy.amax((1, 2), keepdim=True) - energy.amin((1, 2), keepdim=True)
-        return x + ((energy / _not_zero(span)).softmax(-1) @ flat).view(x.shape)
+        return x + ((energy / not_zero(span)).softmax(-1) @ flat).view(x.shape)
 
     def spatial_attention(self, x: Tensor) -> Tensor:
         """Add to each pixel what it finds in the means of windows."""
         keys = F.avg_pool2d(x, self.window).flatten(2)
         queries = x.flatten(2).mT.contiguous()
-        few = exporting() or queries.shape[1] * keys.shape[-1] <= self.kept
+        few = exporting_file() or queries.shape[1] * keys.shape[-1] <= self.kept
         parts = [queries] if few else queries.split(max(1, _PART // keys.shape[-1]), 1)
         low, high = [], []
         for part in parts:
@@ -108,7 +103,7 @@ class Res2Fusion(nn.Module):
             low.append(energy.amin((1, 2)))
             high.append(energy.amax((1, 2)))
         # A softmax does not see the minimum that normalisation takes off.
-        span = _not_zero(torch.stack(high).amax(0) - torch.stack(low).amin(0)).view(-1, 1, 1)
+        span = not_zero(torch.stack(high).amax(0) - torch.stack(low).amin(0)).view(-1, 1, 1)
         means = keys.mT.contiguous()
         if few:
             found = (energy / span).softmax(-1) @ means
@@ -122,8 +117,7 @@ class Res2Fusion(nn.Module):
         fused = 0
         for attention in (self.channel_attention, self.spatial_attention):
             weight_vi, weight_ir = attention(vi), attention(ir)
-            total = weight_vi + weight_ir
-            fused = fused + (weight_vi * vi + weight_ir * ir) / _not_zero(total, 1e-10)
+            fused = fused + (weight_vi * vi + weight_ir * ir) / not_zero(weight_vi + weight_ir, 1e-10)
         return self.decoder(fused / 2)
 
     def reconstruct(self, vi: Tensor) -> dict[str, Tensor]:
