@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from mmfusion.registry import DATASETS
+from mmfusion.models.checkpoint import load_weights
+from mmfusion.registry import DATASETS, MODELS
 
 ROOT = Path(__file__).resolve().parents[2]
 FROZEN = sorted((ROOT / 'configs/cascades').glob('*-frozen_*.py'))
@@ -79,3 +80,24 @@ def test_msrs_detection_has_its_own_lists(monkeypatch):
     assert not train & val
     assert {inner.type, cfg.val_dataloader.dataset.type} == {'mmfusion.MSRSDetectionDataset'}
     assert inner.data_root == cfg.val_dataloader.dataset.data_root == 'data/MSRS'
+
+
+@pytest.mark.parametrize(
+    ('name', 'weights'),
+    [
+        ('lite_cgnet_msrs_cpu', 'lite/lite'),
+        ('lite_yolox-nano_msrs_cpu', 'lite/lite'),
+        ('occo_cgnet_msrs_cpu', 'occo/occo_public-pairs'),
+    ],
+)
+def test_shipped_weights_fit_the_fusers_of_cascades(name, weights, monkeypatch):
+    """Every tensor does; masks are read where a loss of the fuser, all of which can be built, looks at them."""
+    monkeypatch.setenv('MMFUSION_YOLOX', 'yolox.pth')
+    cfg = Config.fromfile(ROOT / f'configs/cascades/{name}.py')
+    fuser = MODELS.build(cfg.model.fuser)
+    load_weights(fuser, ROOT / f'configs/{weights}.safetensors')
+    data = cfg.train_dataloader.dataset
+    while 'dataset' in data:
+        data = data.dataset
+    masks = [t.type for t in data.pipeline].count('mmfusion.LoadSaliencyMasks')
+    assert masks == data.get('with_masks', False) == name.startswith('occo')

@@ -1,7 +1,14 @@
 """Losses that several methods share; those of one are in ``methods``."""
 
 from .discriminator import Discriminator
-from .pixel import DifferenceCorrelationLoss, MaskedIntensityLoss, MaxIntensityLoss, SSIMLoss, TextureLoss
+from .pixel import (
+    DifferenceCorrelationLoss,
+    MaskedIntensityLoss,
+    MaxIntensityLoss,
+    SSIMLoss,
+    TextureLoss,
+    UndershootLoss,
+)
 from .reconstruction import ReconstructionLoss
 
 __all__ = [
@@ -12,4 +19,5 @@ __all__ = [
     'ReconstructionLoss',
     'SSIMLoss',
     'TextureLoss',
+    'UndershootLoss',
 ]

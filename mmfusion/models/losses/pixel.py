@@ -119,6 +119,30 @@ class TextureLoss(nn.Module):
 
 
 @MODELS.register_module()
+class UndershootLoss(nn.Module):
+    """Keep dark lines out of places where neither source has one.
+
+    mean max(0, E(max(vi, ir)) − t − f), with E the least value within ``radius`` pixels (erosion). Where the sources' edges
+    oppose, as around warm roads in a bright field, a texture loss asks for a line that is darker than both sides.
+
+    Args:
+        loss_weight: Factor on the loss.
+        radius: Half the side of the square, in pixels.
+        tolerance: t, in the images' range of 1; what is darker by less costs nothing.
+    """
+
+    def __init__(self, loss_weight: float = 1.0, radius: int = 3, tolerance: float = 0.0) -> None:
+        super().__init__()
+        self.loss_weight, self.radius, self.tolerance = loss_weight, radius, tolerance
+
+    def forward(self, fused: Tensor, vi: Tensor, ir: Tensor) -> Tensor:
+        """Compute the loss of N×1×H×W images in [0, 1]; 0 for max(vi, ir)."""
+        # Pads by −∞, which no maximum takes: borders see their own neighbours alone.
+        floor = -F.max_pool2d(-torch.maximum(vi, ir), 2 * self.radius + 1, stride=1, padding=self.radius)
+        return self.loss_weight * F.relu(floor - self.tolerance - fused).mean()
+
+
+@MODELS.register_module()
 class DifferenceCorrelationLoss(nn.Module):
     """Take from one source what the other lacks; 0 to 4.
 

@@ -12,6 +12,7 @@ from mmfusion.models.losses import (
     MaxIntensityLoss,
     SSIMLoss,
     TextureLoss,
+    UndershootLoss,
 )
 from mmfusion.registry import MODELS
 
@@ -23,8 +24,18 @@ IMAGE_LOSSES = [
     TextureLoss(separate=False, padding_mode='replicate'),
     TextureLoss(separate=False, norm=2),
     MaxIntensityLoss(),
+    UndershootLoss(radius=1),
 ]
-IDS = ['ssim', 'ssim-valid', 'intensity', 'texture', 'texture-joint', 'texture-euclidean', 'max-intensity']
+IDS = [
+    'ssim',
+    'ssim-valid',
+    'intensity',
+    'texture',
+    'texture-joint',
+    'texture-euclidean',
+    'max-intensity',
+    'undershoot',
+]
 
 
 def images(n=2, h=13, w=14, dtype=torch.float32):
@@ -55,7 +66,9 @@ class TestEveryImageLoss:
 
     def test_loss_weight(self, loss):
         batch = images()
-        options = {k: v for k, v in vars(loss).items() if k in ('padding', 'separate', 'padding_mode', 'norm')}
+        options = {
+            k: v for k, v in vars(loss).items() if k in ('padding', 'separate', 'padding_mode', 'norm', 'radius')
+        }
         torch.testing.assert_close(type(loss)(loss_weight=3.0, **options)(*batch), 3 * loss(*batch))
 
 
@@ -207,3 +220,23 @@ def test_texture_gain_asks_for_stronger_gradients():
     assert loss(1.5 * vi, vi, vi).item() == pytest.approx(0, abs=1e-6)
     plain = TextureLoss(padding_mode='replicate')
     torch.testing.assert_close(loss(vi, vi, vi), 0.5 * plain(0 * vi, vi, vi))
+
+
+class TestUndershoot:
+    def test_it_counts_what_is_below_the_least_of_the_brighter_source_nearby(self):
+        fused, vi, ir = images(2, 21, 17)
+        erode = [cv2.erode(x[0].numpy(), np.ones((5, 5), np.uint8)) for x in torch.maximum(vi, ir)]
+        expected = np.mean([np.clip(e - 0.05 - f[0].numpy(), 0, None) for e, f in zip(erode, fused, strict=True)])
+        assert UndershootLoss(2.0, radius=2, tolerance=0.05)(fused, vi, ir).item() == pytest.approx(
+            2 * expected, rel=1e-5
+        )
+
+    def test_edges_that_oppose_need_no_dark_line_and_lines_of_a_source_are_kept(self):
+        vi, ir = torch.zeros(2, 1, 1, 16, 16)
+        vi[..., :8], ir[..., 8:] = 0.8, 0.8
+        vi[..., 3] = 0.1  # a pole
+        top = torch.maximum(vi, ir)
+        assert UndershootLoss()(top, vi, ir) == 0
+        line = top.clone()
+        line[..., 8] = 0.3
+        assert UndershootLoss(radius=1)(line, vi, ir).item() == pytest.approx(0.5 / 16)
