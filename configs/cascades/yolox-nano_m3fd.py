@@ -52,7 +52,7 @@ test_evaluator = val_evaluator
 train_cfg = dict(max_epochs=20, val_interval=5)
 param_scheduler = [
     dict(type='mmdet.QuadraticWarmupLR', by_epoch=True, begin=0, end=1, convert_to_iter_based=True),
-    dict(type='CosineAnnealingLR', eta_min=5e-5, begin=1, T_max=19, end=20, by_epoch=True, convert_to_iter_based=True),
+    dict(type='CosineAnnealingLR', eta_min=5e-5, begin=1, end=20, by_epoch=True, convert_to_iter_based=True),
 ]
 optim_wrapper = dict(optimizer=dict(lr=1e-3), paramwise_cfg=dict(custom_keys={'fuser.network': dict(lr_mult=0.1)}))
 # The stock hooks switch mosaics off, which are not used here; its average of the weights stays.

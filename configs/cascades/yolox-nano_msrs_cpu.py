@@ -24,5 +24,5 @@ test_evaluator = dict(
 )
 train_cfg = dict(max_epochs=8)
 param_scheduler = _base_.param_scheduler
-param_scheduler[1].T_max, param_scheduler[1].end = 7, 8
+param_scheduler[1].end = 8
 custom_imports = dict(imports=['mmfusion', 'mmfusion.evaluation.metrics.mapped_coco'], allow_failed_imports=False)

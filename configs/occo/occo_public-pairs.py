@@ -26,4 +26,4 @@ del pairs
 
 train_cfg = dict(max_iters=1500)
 param_scheduler = _base_.param_scheduler
-param_scheduler[1].T_max, param_scheduler[1].end = 1200, 1500
+param_scheduler[1].end = 1500

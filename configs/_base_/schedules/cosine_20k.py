@@ -4,4 +4,4 @@ _base_ = './cosine_6k.py'
 
 train_cfg = dict(max_iters=20000)
 param_scheduler = _base_.param_scheduler
-param_scheduler[1].T_max, param_scheduler[1].end = 19700, 20000
+param_scheduler[1].end = 20000

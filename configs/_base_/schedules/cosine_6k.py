@@ -9,7 +9,7 @@ test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='Adam', lr=2e-3), clip_grad=dict(max_norm=1.0))
 param_scheduler = [
     dict(type='LinearLR', by_epoch=False, start_factor=0.04, begin=0, end=warm_up),
-    dict(type='CosineAnnealingLR', by_epoch=False, T_max=steps - warm_up, begin=warm_up, end=steps),
+    dict(type='CosineAnnealingLR', by_epoch=False, begin=warm_up, end=steps),
 ]
 default_hooks = dict(
     logger=dict(interval=100),
