@@ -4,16 +4,12 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmengine.registry import DefaultScope
-
 import mmfusion  # noqa: F401
 from mmfusion.cli.errors import report
 from mmfusion.models.cascades import TaskCascade
 from mmfusion.models.checkpoint import full_state_dict, load_weights, save_checkpoint
-from mmfusion.models.hub import drop_losses
-from mmfusion.registry import MODELS
+from mmfusion.models.hub import build_model, load_model_config
 from mmfusion.utils import check_writable
-from mmfusion.utils.configs import find_config, read_config
 
 
 def split(config, checkpoint, fuser=None, task=None):
@@ -30,14 +26,7 @@ def split(config, checkpoint, fuser=None, task=None):
         CheckpointError: The checkpoint is not one of this config.
         ValueError: The config is of no cascade.
     """
-    cfg = read_config(find_config(config))
-    if 'model' not in cfg:
-        raise ValueError(f'{config}: the config has no model; expected one of a cascade')
-    drop_losses(cfg.model)
-    for key in ('fuser_checkpoint', 'task_checkpoint'):
-        cfg.model.pop(key, None)
-    with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmfusion'):
-        model = MODELS.build(cfg.model)
+    model = build_model(load_model_config(config, task='seg'))  # or a detector: what counts is that it is kept
     if not isinstance(model, TaskCascade):
         raise ValueError(f'{config}: its model is a {type(model).__name__}; only a cascade has two sides')
     meta = load_weights(model, checkpoint)
