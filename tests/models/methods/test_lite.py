@@ -73,7 +73,7 @@ def test_a_step_reaches_every_parameter():
     fuser = MODELS.build(cfg).train()
     inputs = dict(vi=torch.rand(2, 3, 32, 32), ir=torch.rand(2, 1, 32, 32))
     losses = fuser(inputs, mode='loss')
-    assert set(losses) == {'loss_intensity', 'loss_texture', 'loss_ssim', 'loss_difference'}
+    assert set(losses) == {'loss_intensity', 'loss_texture', 'loss_ssim', 'loss_difference', 'loss_undershoot'}
     sum(losses.values()).backward()
     dead = [name for name, p in fuser.named_parameters() if p.grad is None or not p.grad.any()]
     assert dead == []
