@@ -1,9 +1,12 @@
 """Equal to what the reference evaluations published."""
 
+import numpy as np
 import pytest
 
+from mmfusion.apis import FusionInferencer
 from mmfusion.evaluation import evaluate_images
 from mmfusion.evaluation.report import load_image
+from mmfusion.evaluation.report.tables import rank
 
 TANG = ('EN', 'SF', 'SD', 'PSNR', 'MSE', 'MI', 'VIF', 'AG', 'CC', 'SCD', 'Qabf', 'Nabf', 'MS_SSIM')
 VIFB = {
@@ -71,3 +74,27 @@ def test_vifb(data_dir, read_values, method):
         for name, (value, _) in expected.items():
             # Five significant digits: half a unit of the last one is at most 5e-5 of the value.
             assert found[VIFB[name]] == pytest.approx(value, rel=5.1e-5), (image, name)
+
+
+@pytest.mark.data
+def test_lite_is_first_on_vifb(data_dir, read_values, tmp_path):
+    """The shipped weights, by mean rank of 13 metrics among the methods whose values the benchmark published."""
+    folder = data_dir / 'reference_fusions' / 'VIFB'
+    published = read_values(folder / 'published_metrics.csv')
+    methods = sorted({method for method, _ in published})
+    images = sorted({image for _, image in published})
+    FusionInferencer('lite', device='cpu', show_progress=False)(
+        folder / 'vi', folder / 'ir', out_dir=tmp_path / 'lite', suffix='.png'
+    )
+    ours = []
+    for image in images:
+        files = (tmp_path / 'lite' / image).with_suffix('.png'), folder / 'ir' / image, folder / 'vi' / image
+        values, _ = evaluate_images(*map(load_image, files), list(VIFB.values()), 'vifb')
+        ours.append({name: value.item() for name, value in values.items()})
+    ranks = []
+    for name, short in VIFB.items():
+        means = [np.mean([published[m, image][name][0] for image in images]) for m in methods]
+        means.append(np.mean([values[short] for values in ours]))
+        ranks.append(rank(means, short not in ('CE', 'RMSE', 'Qcv')))
+    *others, lite = np.mean(ranks, axis=0)
+    assert lite < min(others)
