@@ -5,26 +5,14 @@ random patch a pair, 199,000 patches, for its 10 epochs. Patches are of the size
 batch, learning rate and weights of the loss are its own.
 """
 
-_base_ = ['./datfuse_tno.py', '../_base_/datasets/train_loader.py']
+_base_ = ['./datfuse_tno.py', '../_base_/datasets/roadscene_crops.py']
 
 # α = 1, γ = 10, λ = 100.
 model = dict(losses=dict(datfuse=dict(type='mmfusion.DATFuseLoss')))
 
-train_pipeline = [
-    dict(type='mmfusion.LoadImagePair'),
-    dict(type='mmengine.Pad', size=(120, 120), padding_mode='reflect'),
-    dict(type='mmseg.RandomCrop', crop_size=(120, 120)),
-    dict(type='mmfusion.PackFusionInputs'),
-]
-train_dataloader = dict(
-    batch_size=128,
-    dataset=dict(
-        type='mmfusion.RoadSceneDataset',
-        data_root='{{$MMFUSION_DATA:data}}/RoadScene',
-        ann_file='{{ fileDirname }}/../_base_/datasets/splits/roadscene_train.txt',
-        pipeline=train_pipeline,
-    ),
-)
+train_pipeline = _base_.train_pipeline
+train_pipeline[1].crop_size = (120, 120)
+train_dataloader = dict(batch_size=128, drop_last=False, dataset=dict(pipeline=train_pipeline))
 optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='Adam', lr=1e-3))
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=1000, val_interval=100)
 default_hooks = dict(checkpoint=dict(interval=100))

@@ -4,7 +4,7 @@ The paper's abstract says that features are learned from images of either modali
 is guided by edges. The public code has no training: losses, patch, batch, rate and epochs are ours.
 """
 
-_base_ = ['./mfeif_tno.py', '../_base_/datasets/train_loader.py']
+_base_ = ['./mfeif_tno.py', '../_base_/datasets/roadscene_crops.py']
 
 model = dict(
     losses=dict(
@@ -17,22 +17,9 @@ first = dict(train=['network.extractor', 'network.decoder'], phase='reconstruct'
 second = dict(train=['network.attention'], losses=['ssim', 'texture'])
 default_hooks = dict(stages=dict(type='mmfusion.StagedTrainingHook', stages=[first, second]))
 
-train_pipeline = [
-    dict(type='mmfusion.LoadImagePair'),
-    dict(type='mmseg.RandomFlip', prob=0.5),
-    dict(type='mmengine.Pad', size=(128, 128), padding_mode='reflect'),
-    dict(type='mmseg.RandomCrop', crop_size=(128, 128)),
-    dict(type='mmfusion.PackFusionInputs'),
-]
-train_dataloader = dict(
-    batch_size=16,
-    dataset=dict(
-        type='mmfusion.RoadSceneDataset',
-        data_root='{{$MMFUSION_DATA:data}}/RoadScene',
-        ann_file='{{ fileDirname }}/../_base_/datasets/splits/roadscene_train.txt',
-        pipeline=train_pipeline,
-    ),
-)
+train_pipeline = _base_.train_pipeline
+train_pipeline.insert(1, dict(type='mmseg.RandomFlip', prob=0.5))
+train_dataloader = dict(batch_size=16, drop_last=False, dataset=dict(pipeline=train_pipeline))
 optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='Adam', lr=1e-4))
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=200, val_interval=50)
 find_unused_parameters = True  # in several processes: a stage trains one part
