@@ -1,14 +1,14 @@
 """A narrow OCCO in front of cgnet_msrs_cpu.py's CGNet, without its contrastive loss: `frozen:FILE` against `joint:FILE`.
 
-The widths are those of occo_public-pairs.py, whose weights fit. Masks: `mmfusion masks`, as docs/models.md has them.
+The weights of occo_public-pairs.py fit. Masks: `mmfusion masks`, as docs/models.md has them.
 """
 
 _base_ = './cgnet_msrs_cpu.py'
 
 from mmengine.hub import get_config
 
-fuser = get_config('mmfusion::_base_/fusers/occo.py').fuser.to_dict()
-fuser['network'].update(channels=(12, 24, 40, 56), stretch='image')
+fuser = get_config('mmfusion::occo/occo_public-pairs.py').model.to_dict()
+fuser['network']['stretch'] = 'image'
 fuser['losses']['contrastive'] = None  # VGG at this size: minutes a step on a processor
 model = dict(fuser=dict(_delete_=True, **fuser))
 pipeline = _base_.train_dataloader.dataset.pipeline

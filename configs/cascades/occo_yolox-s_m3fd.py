@@ -66,15 +66,7 @@ auto_scale_lr = dict(base_batch_size=8)  # for --auto-scale-lr on several GPUs
 train_cfg = dict(max_epochs=40, val_interval=5)
 param_scheduler = [
     dict(type='mmdet.QuadraticWarmupLR', by_epoch=True, begin=0, end=2, convert_to_iter_based=True),
-    dict(
-        type='CosineAnnealingLR',
-        eta_min=0.05 * lr,
-        begin=2,
-        T_max=33,
-        end=35,
-        by_epoch=True,
-        convert_to_iter_based=True,
-    ),
+    dict(type='CosineAnnealingLR', eta_min=0.05 * lr, begin=2, end=35, by_epoch=True, convert_to_iter_based=True),
     dict(type='ConstantLR', by_epoch=True, factor=1, begin=35, end=40),
 ]
 optim_wrapper = dict(optimizer=dict(lr=lr), paramwise_cfg=dict(custom_keys={'fuser.network': dict(lr_mult=0.1)}))

@@ -12,6 +12,12 @@ ROOT = Path(__file__).resolve().parents[2]
 FROZEN = sorted((ROOT / 'configs/cascades').glob('*-frozen_*.py'))
 
 
+def innermost(data):
+    while 'dataset' in data:
+        data = data.dataset
+    return data
+
+
 @pytest.mark.parametrize('path', FROZEN, ids=lambda p: p.stem)
 def test_frozen_fusers(path, monkeypatch):
     """The fuser comes from MMFUSION_FUSER, has no losses and needs no masks; the heads have the data's classes."""
@@ -24,9 +30,7 @@ def test_frozen_fusers(path, monkeypatch):
     heads = [task[name] for name in ('decode_head', 'auxiliary_head', 'bbox_head') if task.get(name)]
     assert heads
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
-        data = loader.dataset
-        while 'dataset' in data:
-            data = data.dataset
+        data = innermost(loader.dataset)
         classes = DATASETS.get(data.type).METAINFO['classes']
         assert [head.num_classes for head in heads] == [len(classes)] * len(heads)
         assert not any(t.type == 'mmfusion.LoadSaliencyMasks' for t in data.pipeline)
@@ -96,8 +100,6 @@ def test_shipped_weights_fit_the_fusers_of_cascades(name, weights, monkeypatch):
     cfg = Config.fromfile(ROOT / f'configs/cascades/{name}.py')
     fuser = MODELS.build(cfg.model.fuser)
     load_weights(fuser, ROOT / f'configs/{weights}.safetensors')
-    data = cfg.train_dataloader.dataset
-    while 'dataset' in data:
-        data = data.dataset
+    data = innermost(cfg.train_dataloader.dataset)
     masks = [t.type for t in data.pipeline].count('mmfusion.LoadSaliencyMasks')
     assert masks == data.get('with_masks', False) == name.startswith('occo')

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mmfusion.apis import FusionInferencer
-from mmfusion.evaluation import evaluate_images
+from mmfusion.evaluation import METRIC_SPECS, evaluate_images
 from mmfusion.evaluation.report import load_image
 from mmfusion.evaluation.report.tables import rank
 
@@ -26,8 +26,9 @@ VIFB = {
 }
 
 
-def _evaluate(folder, sources, method, image, metrics, protocol):
-    images = [load_image(p / image) for p in (folder / method, sources / 'ir', sources / 'vi')]
+def _evaluate(fused, sources, metrics, protocol, name=None):
+    name = name or fused.name
+    images = [load_image(file) for file in (fused, sources / 'ir' / name, sources / 'vi' / name)]
     values, reasons = evaluate_images(*images, list(metrics), protocol)
     assert not reasons
     return {name: value.item() for name, value in values.items()}
@@ -41,7 +42,7 @@ def test_tang_published(data_dir, read_values, method):
     assert len(published) == 42
     for image in sorted(image for _, image in published)[::5]:
         expected = published[method, image]
-        found = _evaluate(folder, data_dir / 'TNO', method, image, expected, 'tang')
+        found = _evaluate(folder / method / image, data_dir / 'TNO', expected, 'tang')
         found['SF'] /= 255  # published when the public code still worked on images in [0, 1]
         for name, (value, _) in expected.items():
             assert found[name] == pytest.approx(value, rel=1e-9), (image, name)
@@ -55,7 +56,7 @@ def test_tang_reference_code(data_dir, read_values, method):
     assert len(published) == 4
     for (_, image), expected in published.items():
         assert set(expected) == set(TANG)
-        found = _evaluate(folder, data_dir / 'TNO', method, image, TANG, 'tang')
+        found = _evaluate(folder / method / image, data_dir / 'TNO', TANG, 'tang')
         for name, (value, _) in expected.items():
             assert found[name] == pytest.approx(value, rel=1e-9), (image, name)
 
@@ -70,7 +71,7 @@ def test_vifb(data_dir, read_values, method):
     for image in sorted(image for _, image in published)[::3]:
         expected = published[method, image]
         assert set(expected) == set(VIFB)
-        found = _evaluate(folder, folder, method, image, VIFB.values(), 'vifb')
+        found = _evaluate(folder / method / image, folder, VIFB.values(), 'vifb')
         for name, (value, _) in expected.items():
             # Five significant digits: half a unit of the last one is at most 5e-5 of the value.
             assert found[VIFB[name]] == pytest.approx(value, rel=5.1e-5), (image, name)
@@ -86,15 +87,14 @@ def test_lite_is_first_on_vifb(data_dir, read_values, tmp_path):
     FusionInferencer('lite', device='cpu', show_progress=False)(
         folder / 'vi', folder / 'ir', out_dir=tmp_path / 'lite', suffix='.png'
     )
-    ours = []
-    for image in images:
-        files = (tmp_path / 'lite' / image).with_suffix('.png'), folder / 'ir' / image, folder / 'vi' / image
-        values, _ = evaluate_images(*map(load_image, files), list(VIFB.values()), 'vifb')
-        ours.append({name: value.item() for name, value in values.items()})
+    ours = [
+        _evaluate((tmp_path / 'lite' / image).with_suffix('.png'), folder, VIFB.values(), 'vifb', image)
+        for image in images
+    ]
     ranks = []
     for name, short in VIFB.items():
         means = [np.mean([published[m, image][name][0] for image in images]) for m in methods]
         means.append(np.mean([values[short] for values in ours]))
-        ranks.append(rank(means, short not in ('CE', 'RMSE', 'Qcv')))
+        ranks.append(rank(means, METRIC_SPECS[short].higher_is_better))
     *others, lite = np.mean(ranks, axis=0)
     assert lite < min(others)
