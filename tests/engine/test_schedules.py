@@ -11,7 +11,7 @@ from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from torch import nn
 
-from mmfusion.engine.hooks import LossWeightHook, StagedTrainingHook, TaskClassesHook
+from mmfusion.engine.hooks import LossWeightHook, NormEvalHook, StagedTrainingHook, TaskClassesHook
 from mmfusion.engine.hooks.loss_weight import weight_at
 from mmfusion.models.freezing import named_parts
 
@@ -86,6 +86,34 @@ def test_stages_after_resuming(tmp_path):
     before, after = model.seen[0][1], model.state_dict()
     assert not changed(before, after, 'first')
     assert changed(before, after, 'second')
+
+
+def test_norms_keep_their_statistics(tmp_path):
+    """From its epoch on the statistics stay, while the norm's weights learn; a resumed run holds them, too."""
+    model = run([NormEvalHook(begin=2)], 4, tmp_path)
+    states = [state for _, state, _ in model.seen] + [model.state_dict()]
+    moved = [changed(a, b, 'first.1.running') for a, b in pairwise(states)]
+    learned = [changed(a, b, 'first.1.weight') for a, b in pairwise(states)]
+    assert (moved, learned) == ([True, True, False, False], [True] * 4)
+    modes = [(m['first.1'], m['first.2']) for _, _, m in model.seen]
+    assert modes == [(True, True)] * 2 + [(False, True)] * 2
+    resumed = run([NormEvalHook(begin=2)], 5, tmp_path, resume=True)
+    assert [m['first.1'] for _, _, m in resumed.seen] == [False]
+
+
+def test_norms_are_held_in_stages(tmp_path):
+    """A stage that begins later turns on training mode, but not that of batch norms."""
+    stages = StagedTrainingHook([dict(train=['second'], end=1), dict(train=['first', 'second'])])
+    model = run([NormEvalHook(begin=3, by_epoch=False), stages], 4, tmp_path)
+    assert [m['first.1'] for _, _, m in model.seen] == [False, True, True, False]
+    model = run([NormEvalHook(), stages], 2, tmp_path / 'all')
+    assert [m['first.1'] for _, _, m in model.seen] == [False, False]
+
+
+def test_no_norms_to_hold():
+    runner = SimpleNamespace(model=nn.Linear(2, 2))
+    with pytest.raises(ValueError, match='the model has no batch norm'):
+        NormEvalHook().before_train(runner)
 
 
 def test_what_was_frozen_stays_frozen():

@@ -4,6 +4,7 @@ from .channels_last import ChannelsLastHook, to_channels_last
 from .fusion_panels import FusionPanelHook
 from .guide import GuideHook
 from .loss_weight import LossWeightHook
+from .norm_eval import NormEvalHook
 from .prior_record import PriorRecordHook
 from .reproducible import ReproducibleEpochHook
 from .source_balance import SourceBalanceHook, source_shares
@@ -16,6 +17,7 @@ __all__ = [
     'FusionPanelHook',
     'GuideHook',
     'LossWeightHook',
+    'NormEvalHook',
     'PriorRecordHook',
     'ReproducibleEpochHook',
     'SourceBalanceHook',
