@@ -1,4 +1,7 @@
-"""FuNet without CLIP's features (FINet) on small patches of public pairs; for a processor."""
+"""FuNet without CLIP's features (FINet) on small patches of public pairs; for a processor.
+
+Statistics of four small patches are noise, so that batch norms keep theirs in the last third.
+"""
 
 _base_ = [
     '../_base_/models/gffusion_funet.py',
@@ -9,3 +12,4 @@ _base_ = [
 model = dict(priors=None, network=dict(injection=None))
 
 train_dataloader = dict(batch_size=4)
+default_hooks = dict(norm_eval=dict(type='mmfusion.NormEvalHook', begin=2000, by_epoch=False))

@@ -124,6 +124,15 @@ class TestShipped:
         assert file.endswith(f'{name}.safetensors')
         assert count_parameters(fuser.network) == hub.published()[name]['Metadata']['Parameters']
 
+    def test_a_night_stays_dark(self, fuser):
+        """Dark ground is as dark as the brighter source has it, within three grey levels: no veil."""
+        torch.manual_seed(0)
+        vi, ir = 0.03 + 0.01 * torch.rand(1, 1, 96, 96), 0.05 + 0.01 * torch.rand(1, 1, 96, 96)
+        vi[..., :16, 70:90] = ir[..., 30:70, 40:56] = 0.95  # a lamp, a person
+        with torch.no_grad():
+            fused = fuser.run(vi.expand(-1, 3, -1, -1), ir)['fused'][0, 0]
+        assert fused[:, :30].median() < 0.055 + 3 / 255
+
     def test_a_warm_person_at_night_is_bright_and_textures_stay(self, fuser):
         torch.manual_seed(0)
         x = torch.arange(96.0)
