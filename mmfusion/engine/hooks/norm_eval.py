@@ -28,12 +28,12 @@ class NormEvalHook(Hook):
 
     def __init__(self, begin: int = 0, by_epoch: bool = True) -> None:
         self.begin, self.by_epoch = begin, by_epoch
-        self._held = False
+        self._norms, self._held = [], False
 
     def before_train(self, runner: Runner) -> None:
         """Look for batch norms before training starts."""
-        self._held = False
-        if not any(isinstance(module, _BatchNorm) for module in runner.model.modules()):
+        self._norms, self._held = [m for m in runner.model.modules() if isinstance(m, _BatchNorm)], False
+        if not self._norms:
             raise ValueError('NormEvalHook: the model has no batch norm. Take the hook out of the config.')
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
@@ -46,6 +46,5 @@ class NormEvalHook(Hook):
         if not self._held:
             runner.logger.info('NormEvalHook: batch norms keep their statistics from here on')
             self._held = True
-        for module in runner.model.modules():
-            if isinstance(module, _BatchNorm) and module.training:
-                module.eval()
+        for norm in self._norms:
+            norm.eval()
