@@ -145,6 +145,12 @@ def to_8bit(values, name, depth16='full'):
             f'{name}: a 16-bit image whose highest value is {high:.0f} of 65535 will be very dark. {scale_advice(depth16)}.',
             stacklevel=3,
         )
+    elif 0 < high - low < 8192:  # Kelvin × 100 in 8 bits: a dozen grey levels, in which nothing is seen
+        warnings.warn(
+            f'{name}: a 16-bit image whose values, from {low:.0f} to {high:.0f} of 65535, will be nearly one grey. '
+            f'{scale_advice(depth16)}.',
+            stacklevel=3,
+        )
     return np.round(values.astype(np.float32) / 257).astype(np.uint8)
 
 

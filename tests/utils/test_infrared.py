@@ -36,6 +36,15 @@ def test_raw_thermal_data(tmp_path):
     assert abs(int(stretched[10, 0]) - 127) <= 2
 
 
+@pytest.mark.parametrize(('low', 'high', 'told'), [(28000, 33100, True), (20000, 40000, False), (30000, 30000, False)])
+def test_16_bits_of_a_narrow_range_are_noticed(tmp_path, recwarn, low, high, told):
+    """Kelvin × 100 becomes a dozen grey levels by full scale; a frame of one value is no thermal picture."""
+    cv2.imwrite(str(tmp_path / 'a.png'), np.linspace(low, high, 400).astype(np.uint16).reshape(20, 20))
+    read_infrared(tmp_path / 'a.png')
+    messages = [str(w.message) for w in recwarn.list]
+    assert [f'from {low} to {high} of 65535' in m and '--ir-range' in m for m in messages] == [True] * told
+
+
 def test_infrared_in_a_palette_is_noticed(tmp_path, recwarn):
     ramp = np.tile(np.arange(256, dtype=np.uint8), (32, 1))
     cv2.imwrite(str(tmp_path / 'jet.png'), cv2.applyColorMap(ramp, cv2.COLORMAP_JET))
