@@ -270,8 +270,14 @@ def fuse_video(
             bar.update(len(images))
         if done == 0:
             raise ValueError(f'{vi}: no frame could be read')
-    if len(frames[0]) > done and not by_time and done != max_frames:
-        log_warning(f'{vi} and {ir}: {done} of {len(frames[0])} frames could be read; are the files complete?')
+    if len(frames[0]) > done and done != max_frames:
+        if by_time:
+            log_warning(
+                f'{vi}: {done} of {len(frames[0])} frames are fused; the others come after the end of {ir}, or could not be '
+                'read. Are the files complete, and of one time?'
+            )
+        else:
+            log_warning(f'{vi} and {ir}: {done} of {len(frames[0])} frames could be read; are the files complete?')
     return done
 
 

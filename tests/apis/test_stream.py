@@ -53,6 +53,21 @@ def test_videos_of_two_rates_pair_by_time(videos, tmp_path):
     assert Frames(tmp_path / 'out.avi').fps == 20
 
 
+def test_frames_after_the_end_of_the_other_video_are_told(videos, tmp_path, monkeypatch):
+    """Pairing by time leaves them out."""
+    told = []
+    monkeypatch.setattr('mmfusion.apis.video.log_warning', told.append)
+    short = write_video(tmp_path / 'short.avi', 3, 10)
+    options = dict(show_progress=False, by_time=True)
+    assert fuse_video(Noting(), videos[0], short, tmp_path / 'out.avi', **options) == 7
+    assert len(told) == 1
+    assert '7 of 20 frames are fused' in told[0]
+    assert 'short.avi' in told[0]
+    fuse_video(Noting(), videos[0], short, tmp_path / 'out.avi', max_frames=5, **options)
+    fuse_video(Noting(), videos[0], write_video(tmp_path / 'long.avi', 12, 10), tmp_path / 'out.avi', **options)
+    assert len(told) == 1
+
+
 def test_the_latest_pair_is_fused(videos, tmp_path):
     """A slow model passes frames over; the video's time is that of the sources; memory holds one frame of each."""
     noting = Noting(seconds=0.12)
