@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mmfusion.utils import WRITE_SUFFIXES, check_writable, given_reading, list_images, pair_images, refuse_same, shorten
 from mmfusion.utils.configs import find_config, is_exported
-from mmfusion.utils.pairing import pattern_advice
+from mmfusion.utils.pairing import pattern_advice, refuse_empty
 
 from .arguments import (
     add_inference_arguments,
@@ -45,6 +45,7 @@ def find_pairs(vi_dir, ir_dir, allow_missing, vi_pattern=None, ir_pattern=None):
     if vi_pattern == ir_pattern:
         refuse_same(vi_dir, ir_dir)
     vi, ir = list_images(vi_dir, vi_pattern), list_images(ir_dir, ir_pattern)
+    refuse_empty((vi, vi_dir, vi_pattern), (ir, ir_dir, ir_pattern))
     stems = [stem for stem in vi if stem in ir]
     if not stems:
         raise FileNotFoundError(

@@ -4,7 +4,7 @@ import os
 import re
 import string
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from .arrays import FOUR
@@ -191,6 +191,7 @@ def pair_images(
         raise FileNotFoundError(
             f'{vi_dir} and {ir_dir}: no image ({", ".join(IMG_SUFFIXES)}) in either folder{other_files(vi_dir, ir_dir)}'
         )
+    refuse_empty((vi, vi_dir, vi_pattern), (ir, ir_dir, ir_pattern))
     if vi_pattern == ir_pattern:
         refuse_same(vi_dir, ir_dir)
     if allow_missing and not vi.keys().isdisjoint(ir):
@@ -210,6 +211,21 @@ def pair_images(
             + pattern_advice((vi_dir, vi_pattern), (ir_dir, ir_pattern))
         )
     return [(stem, vi[stem], ir[stem]) for stem in vi]
+
+
+def refuse_empty(*sides: tuple[Mapping, str | Path, str | None]) -> None:
+    """Refuse a folder without images; by a pattern, names differ.
+
+    Each side is what was found, the folder and the pattern that was given.
+
+    Raises:
+        FileNotFoundError: If nothing was found in a folder, and no pattern may be the reason.
+    """
+    for found, folder, pattern in sides:
+        if not found and not pattern:
+            raise FileNotFoundError(
+                f'{folder}: no image ({", ".join(IMG_SUFFIXES)}) in this folder{other_files(folder)}'
+            )
 
 
 def pattern_advice(vi: tuple, ir: tuple, options: Sequence[str] = ('--vi-pattern', '--ir-pattern')) -> str:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from mmfusion.cli.fuse import find_pairs
 from mmfusion.registry import DATASETS
 from mmfusion.utils import NamePattern, list_images, pair_images, write_image
 from mmfusion.utils.pairing import propose_patterns
@@ -50,6 +51,18 @@ def test_natural_order(tmp_path, rgb):
     assert [stem for stem, *_ in pair_images(tmp_path, tmp_path / 'ir')] == expected
 
 
+@pytest.mark.parametrize('missing', [False, True])
+@pytest.mark.parametrize('empty', ['vi', 'ir'])
+def test_an_empty_folder_is_named(folders, empty, missing):
+    """Not a list of all images that the other folder holds."""
+    vi, ir = folders(*([], ['a', 'b']) if empty == 'vi' else (['a', 'b'], []))
+    (vi if empty == 'vi' else ir).mkdir()
+    with pytest.raises(FileNotFoundError, match=rf'{empty}: no image \(.*in this folder'):
+        pair_images(vi, ir, allow_missing=missing)
+    with pytest.raises(FileNotFoundError, match=rf'{empty}: no image \(.*in this folder'):
+        find_pairs(vi, ir, allow_missing=missing)
+
+
 def test_one_folder_for_both(tmp_path, rgb):
     write_image(tmp_path / 'vi' / 'a.png', rgb)
     (tmp_path / 'link').symlink_to(tmp_path / 'vi')
@@ -63,7 +76,7 @@ def test_folders_without_images_say_what_is_there(tmp_path, rgb):
     write_image(tmp_path / 'vi' / 'a.png', rgb)
     (tmp_path / 'ir' / 'set00').mkdir(parents=True)
     (tmp_path / 'ir' / 'a.mat').touch()
-    with pytest.raises(ValueError, match=r'there are files of another suffix \(\.mat\) and folders.* \(set00\)'):
+    with pytest.raises(FileNotFoundError, match=r'there are files of another suffix \(\.mat\) and folders.* \(set00\)'):
         pair_images(tmp_path / 'vi', tmp_path / 'ir')
     with pytest.raises(FileNotFoundError, match=r'ir: no image .*\.mat'):
         pair_images(tmp_path / 'ir')
