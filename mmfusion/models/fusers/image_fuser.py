@@ -248,7 +248,13 @@ class ImageFuser(PriorHolder, BaseModel):
         if not exporting() and min(padded) < least:
             raise ValueError(
                 f'{type(self.network).__name__} needs images of at least {least}×{least} pixels, got {size[0]}×{size[1]} '
-                '(height×width). Pad or enlarge them first.'
+                '(height×width). '
+                + (
+                    'That is a window, or an image smaller than it: take larger windows (--tile, test_cfg.crop_size), or '
+                    'pad or enlarge the image.'
+                    if self.test_cfg['mode'] == 'slide' and not self.training
+                    else 'Pad or enlarge them first.'
+                )
             )
         out = part(**arguments)
         out = dict(out) if isinstance(out, Mapping) else dict(fused=out)

@@ -421,6 +421,14 @@ def test_images_below_a_networks_least_size():
     assert model(small).shape[2:] == (6, 20)
 
 
+def test_windows_below_a_networks_least_size():
+    """The image is large enough; the message says what is not."""
+    model = fuser(dict(type='PointwiseFusion'), test_cfg=dict(mode='slide', crop_size=(5, 5), stride=(5, 5))).eval()
+    model.network.min_size = 8
+    with pytest.raises(ValueError, match=r'got 5×5 \(height×width\)\. That is a window.*--tile'):
+        model(inputs(h=20, w=20))
+
+
 @pytest.mark.parametrize(('size', 'crop', 'stride'), [(20, 8, 6), (8, 8, 3), (5, 8, 6), (21, 8, 8), (9, 8, 1)])
 def test_windows_cover_everything(size, crop, stride):
     starts = windows(size, crop, stride)
