@@ -91,6 +91,20 @@ def test_options_are_known_to_the_tool(script, capsys):
     assert {(page, option) for page, option in told if option not in shown} == set()
 
 
+@pytest.mark.parametrize('script', sorted({script for _, script, _ in COMMANDS}))
+def test_commands_have_the_options_that_the_tool_requires(script, capsys):
+    """Commands that write to ``--out`` are meant to be run as they are; others may be parts of one."""
+    module = tool(script)
+    with pytest.raises(SystemExit):
+        (getattr(module, 'parse_args', None) or module.main)(['--help'])
+    usage = capsys.readouterr().out.partition('\n\n')[0]
+    while usage != (usage := re.sub(r'\[[^][]*\]|\([^()]*\)', '', usage)):
+        pass
+    required = set(re.findall(r'(?<![\w-])--[a-z][\w-]*', usage))
+    whole = [(page, {w.partition('=')[0] for w in a}) for page, s, a in COMMANDS if s == script and '--out' in a]
+    assert [(page, required - given) for page, given in whole if required - given] == []
+
+
 def test_readme_counts_the_metrics():
     from mmfusion.evaluation import METRIC_SPECS
 
