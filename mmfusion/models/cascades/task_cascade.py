@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mmfusion.models.checkpoint import full_state_dict, load_weights, place_before_loading
 from mmfusion.models.freezing import freeze, named_parts
-from mmfusion.models.fusers.batch import by_size, check_finite
+from mmfusion.models.fusers.batch import by_size, check_finite, sum_losses
 from mmfusion.registry import MODELS
 from mmfusion.structures import FusionDataSample
 
@@ -165,6 +165,10 @@ class TaskCascade(BaseModel):
         check_finite({k: v for k, v in losses.items() if 'loss' in k}, data_samples)
         return losses
 
+    def parse_losses(self, losses: Mapping[str, Tensor | list[Tensor]]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Sum both sides' losses; what else they told is logged only."""
+        return sum_losses(super().parse_losses, losses)
+
     def _fuse(
         self, vi: Tensor | list[Tensor], ir: Tensor | list[Tensor], data_samples: list[FusionDataSample] | None
     ) -> tuple[list[Tensor], dict[str, Tensor]]:
@@ -229,7 +233,7 @@ def _weighted(
     """Losses under ``prefix``, times ``weight``; what is only logged, as it is."""
     out = {}
     for name, value in losses.items():
-        if 'loss' in name and weight != 1:
+        if 'loss' in name and '/' not in name and weight != 1:
             value = [weight * v for v in value] if isinstance(value, list | tuple) else weight * value
         out[f'{prefix}.{name}'] = value
     return out

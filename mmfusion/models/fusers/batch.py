@@ -152,6 +152,37 @@ def take(part: nn.Module | Callable, batch: Batch, inputs: Mapping[str, str] | N
     return arguments
 
 
+def check_inputs(name: str, part: nn.Module, inputs: Mapping[str, str]) -> None:
+    """Refuse ``inputs`` that rename what a part does not take.
+
+    Raises:
+        ValueError: If there is such a name.
+    """
+    functions = [getattr(part, function, None) for function in ('loss', 'fool')]  # of a discriminator
+    functions = [function for function in functions if callable(function)] or [part]
+    known = {parameter for function in functions for parameter in arguments_of(function)}
+    unknown = sorted(set(inputs) - known)
+    if unknown:
+        raise ValueError(
+            f'inputs of {name}: {type(part).__name__} does not take {", ".join(unknown)}; it takes '
+            f'{", ".join(sorted(known))}. Expected its parameter=name in the batch.'
+        )
+
+
+def sum_losses(parse: Callable, losses: Mapping[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
+    """Sum losses by mmengine's ``parse_losses``, and keep terms out of the sum.
+
+    mmengine adds whatever has "loss" in its name. A term of a loss, ``<loss>/<term>`` in the log, is part of it already.
+
+    Args:
+        parse: ``parse_losses`` of mmengine's BaseModel.
+        losses: What a model's ``loss`` gave.
+    """
+    terms = {name: value for name, value in losses.items() if '/' in name}
+    total, log = parse({name: value for name, value in losses.items() if name not in terms})
+    return total, {**log, **terms}
+
+
 def by_size(images: Sequence[Tensor]) -> list[list[int]]:
     """Group positions of images by shape, in order of first appearance."""
     groups: dict[tuple, list[int]] = {}

@@ -17,7 +17,7 @@ from mmfusion.registry import MODELS
 from mmfusion.structures import FusionDataSample
 from mmfusion.utils import camera_pair
 
-from .batch import SOURCES, Batch, by_size, check_finite, take
+from .batch import SOURCES, Batch, by_size, check_finite, check_inputs, sum_losses, take
 from .color import LUMINANCES, luminance
 from .output import (
     PADDINGS,
@@ -144,9 +144,12 @@ class ImageFuser(PriorHolder, BaseModel):
         for name, config in (configs or {}).items():
             if config is None:  # taken away by a child config
                 continue
+            if '/' in name:
+                raise ValueError(f'{name!r} has a slash; expected a name without: <loss>/<term> is a term in the log.')
             config = dict(config)
             self.inputs[name] = config.pop('inputs', {})
             parts[name] = MODELS.build(config)
+            check_inputs(name, parts[name], self.inputs[name])
         return parts
 
     def place_state_dict(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -293,6 +296,11 @@ class ImageFuser(PriorHolder, BaseModel):
                 f"{type(self.network).__name__} gave {', '.join(out)}, and no 'fused'. Its forward must give the fused "
                 'image; a phase of training without one is another method (phase of a stage in StagedTrainingHook).'
             )
+        if not isinstance(out['fused'], Tensor):
+            raise ValueError(
+                f'{type(self.network).__name__} gave a fused image that is a {type(out["fused"]).__name__}; expected a '
+                'tensor N×C×H×W. A network that gives more returns a dict: fused=…, and the rest by names.'
+            )
         return out['fused']
 
     def complete(self, batch: Batch, out: Mapping) -> Batch:
@@ -309,6 +317,13 @@ class ImageFuser(PriorHolder, BaseModel):
                 f'{type(self.network).__name__} gave a fused image of {fused.shape[1]} channels, and '
                 f"{type(self.color).__name__} takes {self.color.channels}. Set color=dict(type='mmfusion.RGBColor') for a "
                 "network that gives R, G, B, and 'mmfusion.LuminanceColor' for one that gives luminance."
+            )
+        size, given = batch['vi_rgb'].shape[-2:], fused.shape[-2:]
+        if not exporting() and given != size:
+            raise ValueError(
+                f'{type(self.network).__name__} gave a fused image of {given[0]}×{given[1]} for a pair of '
+                f'{size[0]}×{size[1]} (height×width); expected the same size. A network that halves its input needs '
+                'size_divisor, a power of two, in the config of the fuser.'
             )
         batch['fused'] = fused
         colours = take(self.color, batch)
@@ -376,12 +391,22 @@ class ImageFuser(PriorHolder, BaseModel):
                     continue
                 given = take(loss, batch, self.inputs[name])
                 value = loss(**{k: at_least_float32(v) if isinstance(v, Tensor) else v for k, v in given.items()})
-                if isinstance(value, tuple):
+                terms = {}
+                if isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], Mapping):
                     value, terms = value
-                    log.update({f'{name}/{k}': v for k, v in terms.items()})
+                if not isinstance(value, Tensor):
+                    raise ValueError(
+                        f'losses.{name}: {type(loss).__name__} gave a {type(value).__name__}; expected a tensor, or a '
+                        'tensor and a dict of terms for the log.'
+                    )
+                log.update({f'{name}/{k}': torch.as_tensor(v).detach().float().mean() for k, v in terms.items()})
                 out[f'loss_{name}'] = value
         check_finite(out, batch.samples)
         return {**out, **log}
+
+    def parse_losses(self, losses: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Sum the losses; what else they told is logged only."""
+        return sum_losses(super().parse_losses, losses)
 
     @torch.no_grad()
     def predict(self, inputs: dict, data_samples: list[FusionDataSample] | None = None) -> list[FusionDataSample]:

@@ -75,6 +75,26 @@ def test_weights_scale_their_side(configs, task, hub):
     assert {name.split('.')[0] for name in plain} == {'fusion', task}
 
 
+@MODELS.register_module()
+class TellingLoss(torch.nn.Module):
+    """A loss that tells a term whose name has "loss" in it."""
+
+    def forward(self, fused, ir):
+        value = (fused - ir).abs().mean()
+        return value, dict(loss_l1=value)
+
+
+def test_terms_of_the_fusers_losses_are_neither_added_nor_weighted(configs, task, hub):
+    fuser = dict(FUSER, losses=dict(own=dict(type='TellingLoss')))
+    model = make(configs[task], fuser=fuser, fusion_weight=3.0).train()
+    losses = losses_of(model, batch(task))
+    torch.testing.assert_close(3 * losses['fusion.own/loss_l1'], losses['fusion.loss_own'].detach())
+    total, log = model.parse_losses(losses)
+    parts = [value for name, value in log.items() if 'loss' in name and name not in ('loss', 'fusion.own/loss_l1')]
+    torch.testing.assert_close(total, sum(parts))
+    assert 'fusion.own/loss_l1' in log
+
+
 def test_a_frozen_fuser_stays_as_it_is(configs, task, hub):
     """Bit-equal parameters and batch norm statistics, no gradient, no fusion losses; the task still learns."""
     model = make(configs[task], frozen=('fuser',)).train()

@@ -56,6 +56,39 @@ class GreedyLoss(nn.Module):
 
 
 @MODELS.register_module()
+class TermsLoss(nn.Module):
+    """A loss that tells its terms, whose names have "loss" in them, as numbers and as maps."""
+
+    def forward(self, fused, vi):
+        difference = (fused - vi).abs()
+        return difference.mean(), dict(loss_map=difference, gradient_loss=2.5)
+
+
+@MODELS.register_module()
+class GivesLoss(nn.Module):
+    """A loss that gives what it is told to."""
+
+    def __init__(self, value):
+        super().__init__()
+        self.value = value
+
+    def forward(self, fused):
+        return self.value
+
+
+@MODELS.register_module()
+class GivesNetwork(nn.Module):
+    """A network that gives the visible image in a form of its own."""
+
+    def __init__(self, form):
+        super().__init__()
+        self.form = form
+
+    def forward(self, vi, ir):
+        return (vi, ir) if self.form == 'tuple' else vi[..., ::2, ::2]
+
+
+@MODELS.register_module()
 class NanLoss(nn.Module):
     """Not a number."""
 
@@ -219,6 +252,48 @@ def test_a_loss_may_take_other_entries_and_be_taken_away():
     model, batch = fuser(losses=losses).train(), inputs()
     expected = MODELS.build(dict(type='MaxIntensityLoss'))(batch['ir'], luminance(batch['vi']), batch['ir'])
     assert model(batch, mode='loss') == dict(loss_own=expected)
+
+
+def test_terms_of_a_loss_are_not_added_to_the_total():
+    """mmengine adds whatever has "loss" in its name; the names of losses and terms are the user's."""
+    model = fuser(losses=dict(my_loss=dict(type='TermsLoss'))).train()
+    out = model(inputs(), mode='loss')
+    total, log = model.parse_losses(out)
+    assert total.item() == out['loss_my_loss'].item() == log['loss'].item()
+    assert total.requires_grad
+    assert log['my_loss/gradient_loss'].item() == 2.5
+    torch.testing.assert_close(log['my_loss/loss_map'], total.detach())
+    assert not log['my_loss/loss_map'].requires_grad
+
+
+@pytest.mark.parametrize('value', [dict(a=1), 0.5, None, (torch.ones(()), torch.ones(()))])
+def test_a_loss_that_gives_no_tensor(value):
+    model = fuser(losses=dict(own=dict(type='GivesLoss', value=value))).train()
+    with pytest.raises(ValueError, match=rf'losses.own: GivesLoss gave a {type(value).__name__}; expected a tensor'):
+        model(inputs(), mode='loss')
+
+
+@pytest.mark.parametrize(
+    ('form', 'message'),
+    [
+        ('tuple', r'GivesNetwork gave a fused image that is a tuple; .* returns a dict'),
+        ('half', r'GivesNetwork gave a fused image of 8×10 for a pair of 16×20 .*size_divisor'),
+    ],
+)
+def test_a_network_that_gives_no_image_of_the_pairs_size(form, message):
+    model = fuser(dict(type='GivesNetwork', form=form))
+    for mode in ('tensor', 'predict'):
+        with pytest.raises(ValueError, match=message):
+            model(inputs(), mode=mode)
+
+
+def test_names_of_losses_and_inputs():
+    with pytest.raises(
+        ValueError, match='inputs of own: DefaultsLoss does not take fusd; it takes fused, power, vi_rgb'
+    ):
+        fuser(losses=dict(own=dict(type='DefaultsLoss', inputs=dict(fusd='vi'))))
+    with pytest.raises(ValueError, match="'a/b' has a slash"):
+        fuser(losses={'a/b': dict(type='DefaultsLoss')})
 
 
 def test_loss_errors():
