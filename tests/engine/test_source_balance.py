@@ -133,6 +133,14 @@ def test_fair_mixture_of_opposite_sources_is_no_negative(caplog):
     assert warnings(caplog) == []
 
 
+def test_visible_image_of_opposite_sources_is_no_negative(caplog):
+    """Where the sources are opposite, the visible image alone correlates with the infrared one's negative."""
+    scalars = validate(lambda vi, ir: vi, correlation=-0.6, masks=False)
+    assert scalars['balance/all_corr_ir'] < -0.5
+    (message,) = warnings(caplog)
+    assert 'hardly holds anything of the infrared one' in message
+
+
 def test_without_fused_images_nothing_is_said(caplog):
     hook, runner = SourceBalanceHook(), Runner()
     hook.before_val_epoch(runner)

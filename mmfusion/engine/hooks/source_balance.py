@@ -30,17 +30,22 @@ def source_shares(fused, vi, ir, where=None):
     Returns:
         Tensor: (corr_vi, corr_ir, share_vi, share_ir); NaN where a source is constant or fewer than 16 pixels count.
     """
+    return _fit(fused, vi, ir, where)[:4]
+
+
+def _fit(fused, vi, ir, where=None):
+    """Compute correlations, shares, and β_vi and β_ir of the least-squares fit."""
     images = [x.double().flatten() if where is None else x[where].double() for x in (fused, vi, ir)]
     stack = torch.stack(images)
     if stack.shape[1] < 16 or (stack.std(1) < 1e-6)[1:].any():
-        return stack.new_full((4,), float('nan'))
+        return stack.new_full((6,), float('nan'))
     if stack[0].std() < 1e-6:
-        return stack.new_zeros(4)  # a constant fused image holds nothing of either source
+        return stack.new_zeros(6)  # a constant fused image holds nothing of either source
     corr = torch.corrcoef(stack)
     r_vi, r_ir, r = corr[0, 1], corr[0, 2], corr[1, 2].clamp(-0.999, 0.999)
-    beta = torch.stack([r_vi - r * r_ir, r_ir - r * r_vi]).clamp_min(0) / (1 - r * r)
-    share = beta / beta.sum().clamp_min(1e-12)
-    return torch.cat([torch.stack([r_vi, r_ir]), share])
+    beta = torch.stack([r_vi - r * r_ir, r_ir - r * r_vi]) / (1 - r * r)
+    share = beta.clamp_min(0) / beta.clamp_min(0).sum().clamp_min(1e-12)
+    return torch.cat([torch.stack([r_vi, r_ir]), share, beta])
 
 
 @HOOKS.register_module()
@@ -49,8 +54,8 @@ class SourceBalanceHook(Hook):
 
     Correlation with each source and its share (:func:`source_shares`) over the whole image and, where the samples have
     masks, inside and outside the salient objects; logged as ``balance/<region>_<number>``. A source whose share falls
-    below ``min_share`` is warned about, in other words where it comes out inverted. (A negative correlation alone says
-    little: the sources themselves are often negatively correlated.)
+    below ``min_share`` is warned about, in other words where it comes out inverted: its β of the fit is below −0.1, too. (A
+    negative correlation alone says little: the sources themselves are often negatively correlated.)
 
     Args:
         min_share (float): Between 0 and 0.5.
@@ -68,7 +73,7 @@ class SourceBalanceHook(Hook):
 
     def before_val_epoch(self, runner):
         """Start counting again."""
-        self._sums = torch.zeros(len(self.regions), 4, dtype=torch.float64)
+        self._sums = torch.zeros(len(self.regions), 6, dtype=torch.float64)
         self._counts = torch.zeros(len(self.regions), 1, dtype=torch.float64)
 
     def after_val_iter(self, runner, batch_idx, data_batch=None, outputs=None):
@@ -85,7 +90,7 @@ class SourceBalanceHook(Hook):
                 inside = (sample.gt_saliency.vi | sample.gt_saliency.ir)[0].cpu()
                 where += [inside, ~inside]
             for k, region in enumerate(where):
-                values = source_shares(fused, vi, ir, region)
+                values = _fit(fused, vi, ir, region)
                 if not values.isnan().any():
                     self._sums[k] += values
                     self._counts[k] += 1
@@ -97,7 +102,7 @@ class SourceBalanceHook(Hook):
         for region, total, count in zip(self.regions, self._sums, self._counts, strict=True):
             if count == 0:
                 continue
-            corr_vi, corr_ir, share_vi, share_ir = (total / count).tolist()
+            corr_vi, corr_ir, share_vi, share_ir, beta_vi, beta_ir = (total / count).tolist()
             runner.visualizer.add_scalars(
                 {
                     f'balance/{region}_corr_vi': corr_vi,
@@ -111,11 +116,11 @@ class SourceBalanceHook(Hook):
                 f'Source balance in {place}: correlation with visible {corr_vi:.2f}, infrared {corr_ir:.2f}; '
                 f'share of visible {share_vi:.0%}, infrared {share_ir:.0%}'
             )
-            self._warn(runner, place, dict(vi=(corr_vi, share_vi), ir=(corr_ir, share_ir)))
+            self._warn(runner, place, dict(vi=(corr_vi, share_vi, beta_vi), ir=(corr_ir, share_ir, beta_ir)))
 
     def _warn(self, runner, place, numbers):
-        for m, (corr, share) in numbers.items():
-            if corr < -0.1 and share <= self.min_share:
+        for m, (corr, share, beta) in numbers.items():
+            if beta < -0.1 and corr < -0.1:
                 runner.logger.warning(
                     f'The fused image is the NEGATIVE of the {_NAMES[m]} one in {place} (correlation {corr:.2f}): what is '
                     f'bright there comes out dark. {_ADVICE[m]}'
