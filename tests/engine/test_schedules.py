@@ -47,7 +47,7 @@ def run(hooks, epochs, work_dir, **options):
         train_dataloader=dict(
             batch_size=4, dataset=data, sampler=dict(type='DefaultSampler', shuffle=False), num_workers=0
         ),
-        train_cfg=dict(by_epoch=True, max_epochs=epochs),
+        train_cfg=options.pop('train_cfg', None) or dict(by_epoch=True, max_epochs=epochs),
         optim_wrapper=dict(optimizer=dict(type='AdamW', lr=0.1, weight_decay=0.1)),
         custom_hooks=hooks,
         default_hooks=dict(logger=None),
@@ -110,6 +110,37 @@ def test_norms_are_held_in_stages(tmp_path):
     assert [m['first.1'] for _, _, m in model.seen] == [False, False]
 
 
+@pytest.mark.parametrize('begin', ['2', -1, True, None])
+def test_a_begin_that_is_no_number(begin):
+    with pytest.raises(ValueError, match=f'NormEvalHook.begin is {begin!r}; expected a number of epochs or iterations'):
+        NormEvalHook(begin)
+
+
+SCHEDULES = {
+    'norms': lambda **options: NormEvalHook(2, **options),
+    'stages': lambda **options: StagedTrainingHook([dict(train=['first'], end=2), dict(train=['second'])], **options),
+    'weights': lambda **options: LossWeightHook({'loss_weights.a': [dict(value=0.5, begin=2)]}, **options),
+}
+
+
+@pytest.mark.parametrize('name', SCHEDULES)
+def test_epochs_are_not_counted_where_training_counts_iterations(name, tmp_path):
+    """All of a loop by iterations is epoch 0: what should begin at epoch 2 never would."""
+    loop = dict(train_cfg=dict(by_epoch=False, max_iters=4))
+    with pytest.raises(ValueError, match=r'counts epochs, and train_cfg iterations, .*Set by_epoch=False'):
+        run([SCHEDULES[name]()], 4, tmp_path, **loop)
+    model = run([SCHEDULES[name](by_epoch=False)], 5, tmp_path, **loop)
+    assert len(model.seen) == 4
+
+
+@pytest.mark.parametrize('name', SCHEDULES)
+@pytest.mark.parametrize(('epochs', 'late'), [(2, True), (3, False)])
+def test_what_begins_after_the_end_is_told(name, epochs, late, tmp_path):
+    run([SCHEDULES[name]()], epochs, tmp_path)
+    (log,) = tmp_path.glob('*/*.log')
+    assert ('does something at epoch 2, and training ends before, at 2' in log.read_text()) == late
+
+
 def test_no_norms_to_hold():
     runner = SimpleNamespace(model=nn.Linear(2, 2))
     with pytest.raises(ValueError, match='the model has no batch norm'):
@@ -137,6 +168,11 @@ def test_what_was_frozen_stays_frozen():
         ([dict(train=['a']), dict(train=['b'])], r'got \[None, None\]'),
         ([dict(train=['a'], end=5), dict(train=['b'], end=5)], r'got \[5, 5\]'),
         ([dict(train=[], end=5)], 'stage 0 trains nothing'),
+        ([dict(train=['a'], lossses=['b'])], 'stage 0 has lossses; expected of train, end, phase, losses, restart'),
+        ([dict(train='first')], r"stage 0: train is 'first'; expected a list, \['first'\]"),
+        ([dict(train=['a'], losses='b')], r"stage 0: losses is 'b'; expected a list, \['b'\]"),
+        (['first'], "stage 0 is 'first'; expected a dict"),
+        ([dict(train=['a'], end='5'), dict(train=['b'])], "stage 0: end is '5'; expected a number of epochs"),
     ],
 )
 def test_stages_that_make_no_sense(stages, message):
@@ -186,6 +222,8 @@ def test_a_weight_of_a_loss_in_a_list():
         ([dict(end=3, start=1.0)], 'start, stop and curve'),
         ([dict(end=3, value=1.0, curve='square')], 'linear, cosine'),
         ([dict(start=1.0, stop=2.0)], 'needs an end'),
+        (0.5, 'loss_weights.a: found 0.5; expected a list of phases'),
+        ([dict(end='3', value=1.0)], "loss_weights.a: end is '3'; expected a number of epochs"),
     ],
 )
 def test_phases_that_make_no_sense(phases, message):

@@ -8,6 +8,8 @@ from mmengine.hooks import Hook
 from mmfusion.models.checkpoint import unwrap
 from mmfusion.registry import HOOKS
 
+from .progress import check_count, check_reach
+
 CURVES = {'linear': lambda t: t, 'cosine': lambda t: (1 - math.cos(math.pi * t)) / 2}
 
 
@@ -27,7 +29,7 @@ class LossWeightHook(Hook):
         by_epoch (bool): Whether phases count epochs.
 
     Raises:
-        ValueError: If a phase is not as described, or phases overlap.
+        ValueError: If a phase is not as described, phases overlap, or count epochs in a loop by iterations.
         KeyError: If the model has no such weight.
     """
 
@@ -41,6 +43,8 @@ class LossWeightHook(Hook):
         """Find the weights in the model."""
         for place in self.phases:
             _find(runner.model, place)
+        lasts = [k for phases in self.phases.values() for phase in phases for k in (phase['begin'], phase['end'] - 1)]
+        check_reach(runner, self, self.by_epoch, max((k for k in lasts if k < math.inf), default=0))
 
     def before_train_iter(self, runner, batch_idx, data_batch=None):
         """Set the weights of this epoch or iteration."""
@@ -70,12 +74,16 @@ def weight_at(phases, progress):
 def _checked(phases, place):
     """Phases in their full form and in order."""
     full, last = [], 0
+    if not isinstance(phases, list | tuple) or not all(isinstance(phase, Mapping) for phase in phases):
+        raise ValueError(f'{place}: found {phases!r}; expected a list of phases, such as [dict(value=0.5)].')
     for phase in phases:
         phase = dict(phase)
         if 'value' in phase:
             phase['start'] = phase['stop'] = phase.pop('value')
         phase = dict(dict(begin=last, end=math.inf, curve='linear'), **phase)
         bad = set(phase) ^ {'begin', 'end', 'start', 'stop', 'curve'}
+        for key in ('begin', 'end'):
+            check_count(f'{place}: {key}', phase[key])
         moves = phase.get('start') != phase.get('stop')
         if bad or phase['curve'] not in CURVES or not last <= phase['begin'] < phase['end']:
             raise ValueError(

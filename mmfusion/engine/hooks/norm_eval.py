@@ -6,6 +6,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmfusion.registry import HOOKS
 
+from .progress import check_count, check_reach
+
 
 @HOOKS.register_module()
 class NormEvalHook(Hook):
@@ -21,12 +23,13 @@ class NormEvalHook(Hook):
         by_epoch: Whether ``begin`` counts epochs.
 
     Raises:
-        ValueError: If the model has no batch norm.
+        ValueError: If the model has no batch norm, ``begin`` is no number, or counts epochs in a loop by iterations.
     """
 
     priority = 'NORMAL'  # after StagedTrainingHook, whose stages may turn on training mode
 
     def __init__(self, begin: int = 0, by_epoch: bool = True) -> None:
+        check_count('NormEvalHook.begin', begin)
         self.begin, self.by_epoch = begin, by_epoch
         self._norms, self._held = [], False
 
@@ -35,6 +38,7 @@ class NormEvalHook(Hook):
         self._norms, self._held = [m for m in runner.model.modules() if isinstance(m, _BatchNorm)], False
         if not self._norms:
             raise ValueError('NormEvalHook: the model has no batch norm. Take the hook out of the config.')
+        check_reach(runner, self, self.by_epoch, self.begin)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
         """Put batch norms into eval mode.

@@ -1,5 +1,6 @@
 """Training in stages: which parts of a model learn when."""
 
+from collections.abc import Mapping
 from itertools import pairwise
 
 from mmengine.hooks import Hook
@@ -7,6 +8,10 @@ from mmengine.model import is_model_wrapper
 
 from mmfusion.models.freezing import freeze, named_parts, parameters_of
 from mmfusion.registry import HOOKS
+
+from .progress import check_count, check_reach
+
+_LISTS, _KEYS = ('train', 'losses', 'restart'), ('train', 'end', 'phase', 'losses', 'restart')
 
 
 @HOOKS.register_module()
@@ -26,13 +31,15 @@ class StagedTrainingHook(Hook):
         by_epoch (bool): Whether ``end`` counts epochs.
 
     Raises:
-        ValueError: If ends do not rise, a stage trains nothing, or there is no such part, phase or loss; in several
-            processes without ``find_unused_parameters``.
+        ValueError: If ends do not rise, a stage trains nothing, has another key, or there is no such part, phase or
+            loss; if it counts epochs in a loop by iterations; in several processes without ``find_unused_parameters``.
     """
 
     priority = 'ABOVE_NORMAL'
 
     def __init__(self, stages, by_epoch=True):
+        for k, stage in enumerate(stages):
+            _check_keys(k, stage)
         ends = [stage.get('end') for stage in stages]
         if not stages or None in ends[:-1] or any(a >= b for a, b in pairwise(ends) if b is not None):
             raise ValueError(f'stages need ends that rise, in all but the last; got {ends}')
@@ -51,6 +58,7 @@ class StagedTrainingHook(Hook):
                 'StagedTrainingHook in several processes: set find_unused_parameters=True in the config; otherwise the '
                 'processes wait for gradients of parts that are frozen.'
             )
+        check_reach(runner, self, self.by_epoch, max((stage['end'] for stage in self.stages[:-1]), default=0))
         for stage in self.stages:
             named_parts(model, [*stage['train'], *stage.get('restart', ())])
             for fuser in _fusers(model):
@@ -94,6 +102,20 @@ class StagedTrainingHook(Hook):
         self._still = list(_untrained(model, trained))
         self._current = stage
         runner.logger.info(f'stage {stage + 1} of {len(self.stages)}: training {", ".join(names)}')
+
+
+def _check_keys(k, stage):
+    """Refuse a stage that is not as described."""
+    if not isinstance(stage, Mapping):
+        raise ValueError(f"stage {k} is {stage!r}; expected a dict, such as dict(train=['network'], end=10)")
+    unknown = sorted(set(stage) - set(_KEYS))
+    if unknown:
+        raise ValueError(f'stage {k} has {", ".join(unknown)}; expected of {", ".join(_KEYS)}')
+    for key in _LISTS:
+        if isinstance(stage.get(key), str):
+            raise ValueError(f'stage {k}: {key} is {stage[key]!r}; expected a list, [{stage[key]!r}]')
+    if stage.get('end') is not None:
+        check_count(f'stage {k}: end', stage['end'])
 
 
 def _forget_losses(scalars):
