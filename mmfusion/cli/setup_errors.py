@@ -11,6 +11,7 @@ from urllib.error import URLError
 from mmengine.config import Config
 
 from mmfusion.utils.configs import walk
+from mmfusion.utils.log import log_warning
 
 _RUNNER = ('mmengine', 'runner', 'runner.py')
 _DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
@@ -152,6 +153,28 @@ def check_numbers(cfg: Config) -> None:
     seed = (cfg.get('randomness') or {}).get('seed')
     if seed is not None:
         _check_count('randomness.seed', seed, 0, ', or None')
+
+
+def warn_of_counts(cfg: Config) -> None:
+    """Tell what counts epochs in a training by iterations, all of which is one epoch.
+
+    mmengine would then never step the schedule, and save at the end alone.
+    """
+    loop = cfg.get('train_cfg') or {}
+    if loop.get('by_epoch', True) and loop.get('type') != 'IterBasedTrainLoop':
+        return
+    checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
+    found = ['default_hooks.checkpoint'] if checkpoint.get('by_epoch', True) and checkpoint else []
+    schedules = cfg.get('param_scheduler') or []
+    schedules = schedules if isinstance(schedules, list | tuple) else [schedules]
+    found += [
+        f'param_scheduler.{k}' for k, s in enumerate(schedules) if isinstance(s, dict) and s.get('by_epoch', True)
+    ]
+    if found:
+        log_warning(
+            f'train_cfg counts iterations, and {", ".join(found)} epochs: a training by iterations is one epoch, so that '
+            'nothing is saved before its end and rates do not change. Set by_epoch=False there.'
+        )
 
 
 def check_phases(cfg: Config) -> None:

@@ -9,6 +9,7 @@ from mmengine.config import Config
 from .arguments import add_config_arguments
 from .errors import report_own, verb
 from .running import leave_processes, load_config, only_run
+from .setup_errors import warn_of_counts
 
 if TYPE_CHECKING:
     from mmengine.runner import Runner
@@ -32,7 +33,7 @@ def train(args: argparse.Namespace) -> None:
     """Train.
 
     Raises:
-        ValueError: If the config has nothing to train with.
+        ValueError: If the config has nothing to train with, or not all.
     """
     cfg = load_config(args)
 
@@ -41,10 +42,15 @@ def train(args: argparse.Namespace) -> None:
     from mmfusion.engine.optim import use_amp
     from mmfusion.models.resuming import check_start, for_runner
 
-    if not cfg.get('train_dataloader') or not cfg.get('optim_wrapper'):
+    missing = [key for key in ('train_dataloader', 'train_cfg', 'optim_wrapper') if not cfg.get(key)]
+    if len(missing) > 1:
+        raise ValueError(f'{cfg.filename}: has no {" and ".join(missing)}, and is for testing.{_others(cfg)}')
+    if missing:
         raise ValueError(
-            f'{cfg.filename}: has no train_dataloader and optim_wrapper, and is for testing.{_others(cfg)}'
+            f'{cfg.filename}: {missing[0]} is missing; training needs train_dataloader, train_cfg and optim_wrapper. '
+            'See configs/_base_/schedules.'
         )
+    warn_of_counts(cfg)
     if args.amp:
         use_amp(cfg.optim_wrapper)
     if args.auto_scale_lr:

@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from pathlib import Path
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from .alignment import camera_pair
 from .palettes import palette
 
 DEPTH16 = ('full', 'stretch')
+_NOTICED = set()
 _READING = ('depth16', 'ir_range', 'ir_colormap', 'align')
 
 
@@ -101,6 +103,16 @@ def scaled(values, low, high):
     return np.clip(values, 0, 255, out=values).round().astype(np.uint8)
 
 
+def _warn_once(name: str | Path, what: str, depth16: str) -> None:
+    """Say once a folder that 16 bits are used in a small part."""
+    folder = Path(name).parent if Path(name).suffix else None  # an array has no file's name
+    if folder in _NOTICED:
+        return
+    if folder is not None:
+        _NOTICED.add(folder)
+    warnings.warn(f'{name}: {what}. {scale_advice(depth16)}.', stacklevel=4)
+
+
 def to_8bit(values, name, depth16='full'):
     """Bring an array of numbers to 8 bits.
 
@@ -141,16 +153,10 @@ def to_8bit(values, name, depth16='full'):
     if depth16 == 'result' and 0 < high < 256:
         _refuse_unscaled(f'{name}: 16 bits, and no value above {high:.0f}', 'values of 8 bits')
     if 0 < high < 16384:
-        warnings.warn(
-            f'{name}: a 16-bit image whose highest value is {high:.0f} of 65535 will be very dark. {scale_advice(depth16)}.',
-            stacklevel=3,
-        )
+        _warn_once(name, f'a 16-bit image whose highest value is {high:.0f} of 65535 will be very dark', depth16)
     elif 0 < high - low < 8192:  # Kelvin × 100 in 8 bits: a dozen grey levels, in which nothing is seen
-        warnings.warn(
-            f'{name}: a 16-bit image whose values, from {low:.0f} to {high:.0f} of 65535, will be nearly one grey. '
-            f'{scale_advice(depth16)}.',
-            stacklevel=3,
-        )
+        what = f'a 16-bit image whose values, from {low:.0f} to {high:.0f} of 65535, will be nearly one grey'
+        _warn_once(name, what, depth16)
     return np.round(values.astype(np.float32) / 257).astype(np.uint8)
 
 

@@ -8,9 +8,9 @@ from mmengine.config import Config
 from mmengine.runner import checkpoint as stock
 
 from mmfusion.apis import find_config
-from mmfusion.cli import train
+from mmfusion.cli import setup_errors, train
 from mmfusion.cli.arguments import refuse_missing_weights
-from mmfusion.cli.setup_errors import check_numbers, check_phases
+from mmfusion.cli.setup_errors import check_numbers, check_phases, warn_of_counts
 
 TINY = (
     'train_dataloader.dataset.num=2',
@@ -120,3 +120,27 @@ def test_weights_that_are_not_numbers(run, checkpoint, tmp_path):
 def test_an_exported_model_is_no_weights(name):
     with pytest.raises(ValueError, match=f'{name}: an exported model, which is complete, and no weights'):
         refuse_missing_weights(name)
+
+
+@pytest.mark.parametrize('key', ['optim_wrapper', 'train_cfg', 'train_dataloader'])
+def test_one_part_of_training_that_is_missing_is_named(run, key):
+    said = run('--cfg-options', f'{key}=None')
+    assert f'{key} is missing; training needs train_dataloader, train_cfg and optim_wrapper' in said
+
+
+def test_what_counts_epochs_in_a_training_by_iterations_is_told(monkeypatch):
+    """mmengine saves nothing before the end, and never steps the schedule."""
+    told = []
+    monkeypatch.setattr(setup_errors, 'log_warning', told.append)
+    by_iter = Config(dict(
+        train_cfg=dict(by_epoch=False, max_iters=8),
+        default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval=4)),
+        param_scheduler=[dict(type='LinearLR', by_epoch=False), dict(type='CosineAnnealingLR', T_max=8)],
+    ))  # fmt: skip
+    warn_of_counts(by_iter)
+    assert 'default_hooks.checkpoint, param_scheduler.1 epochs' in told.pop()
+    by_iter.merge_from_dict({'default_hooks.checkpoint.by_epoch': False, 'param_scheduler.1.by_epoch': False})
+    warn_of_counts(by_iter)
+    warn_of_counts(Config(dict(by_iter, train_cfg=dict(by_epoch=True, max_epochs=2), param_scheduler=None)))
+    warn_of_counts(Config(dict(train_cfg=dict(type='EpochBasedTrainLoop', max_epochs=2))))
+    assert not told

@@ -45,6 +45,15 @@ def test_16_bits_of_a_narrow_range_are_noticed(tmp_path, recwarn, low, high, tol
     assert [f'from {low} to {high} of 65535' in m and '--ir-range' in m for m in messages] == [True] * told
 
 
+@pytest.mark.parametrize(('low', 'high'), [(8000, 8000), (28000, 33100)])
+def test_16_bits_of_a_narrow_range_are_told_once_a_folder(tmp_path, recwarn, low, high):
+    for folder, name in (('x', 'a'), ('x', 'b'), ('y', 'a')):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        cv2.imwrite(str(tmp_path / folder / f'{name}.png'), np.array([[low, high + ord(name)]], np.uint16))
+        read_infrared(tmp_path / folder / f'{name}.png')
+    assert [str(w.message).split(': ')[0] for w in recwarn] == [str(tmp_path / f) for f in ('x/a.png', 'y/a.png')]
+
+
 def test_infrared_in_a_palette_is_noticed(tmp_path, recwarn):
     ramp = np.tile(np.arange(256, dtype=np.uint8), (32, 1))
     cv2.imwrite(str(tmp_path / 'jet.png'), cv2.applyColorMap(ramp, cv2.COLORMAP_JET))
