@@ -151,6 +151,7 @@ class TaskCascade(BaseModel):
 
         Raises:
             FloatingPointError: If a loss is not finite; the files of the batch are named.
+            ValueError: If the stock preprocessor needs a size in training, and has none.
         """
         fused, losses = self._fuse(inputs['vi'], inputs['ir'], data_samples)
         # Before the task sees the images: with NaN a stock model fails where no file is known.
@@ -190,6 +191,13 @@ class TaskCascade(BaseModel):
     ) -> dict:
         """What the stock model's own preprocessor makes of fused images."""
         images = [255 * image.flip(0) for image in fused]
+        preprocessor = self.task.data_preprocessor
+        if training and getattr(preprocessor, 'size', 0) is None and preprocessor.size_divisor is None:
+            raise ValueError(
+                f'{type(self).__name__}.{self.task_name}.data_preprocessor has neither size nor size_divisor, of which '
+                f'{type(preprocessor).__name__} needs one in training. Set {self.task_name}.data_preprocessor.size to the '
+                'size of the training images, as configs of mmsegmentation set data_preprocessor=dict(size=crop_size).'
+            )
         return self.task.data_preprocessor(dict(inputs=images, data_samples=data_samples), training)
 
     @torch.no_grad()

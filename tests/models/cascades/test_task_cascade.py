@@ -1,6 +1,8 @@
 """What FusionSegmentor and FusionDetector have in common: gradients, freezing, weights, sizes, errors."""
 
 import copy
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,7 +14,7 @@ from mmfusion.models.fusers import ImageFuser
 from mmfusion.registry import MODELS
 from mmfusion.utils.checkpoint import CheckpointError
 
-from .conftest import FUSER, batch, cascade_config
+from .conftest import FUSER, batch, cascade_config, small
 
 pytestmark = pytest.mark.usefixtures('one_thread')
 NETS = {
@@ -73,6 +75,25 @@ def test_weights_scale_their_side(configs, task, hub):
         for a, b in pairs:
             torch.testing.assert_close(factor * a, b)
     assert {name.split('.')[0] for name in plain} == {'fusion', task}
+
+
+def test_a_preprocessor_without_size_is_told_in_training(configs, hub):
+    """mmsegmentation's model files leave the size to the configs that inherit them."""
+    model = make(configs['seg'])
+    model.task.data_preprocessor.size = None
+    with pytest.raises(
+        ValueError, match=r'segmentor.data_preprocessor has neither size nor size_divisor.*Set segmentor'
+    ):
+        losses_of(model.train(), batch('seg'))
+
+
+def test_the_config_of_the_docs_trains(tmp_path, hub):
+    page = (Path(__file__).resolve().parents[3] / 'docs/cascades.md').read_text(encoding='utf-8')
+    (tmp_path / 'mine.py').write_text(re.search(r'```python\n(_base_ = .*?)```', page, re.DOTALL)[1])
+    cfg = Config.fromfile(tmp_path / 'mine.py')
+    assert cfg.model.segmentor.data_preprocessor.size == (480, 480)
+    losses = losses_of(MODELS.build(small(cfg.model, 6)).train(), batch('seg'))
+    assert {'fusion.loss_intensity', 'seg.decode.loss_ce', 'seg.aux.loss_ce'} <= set(losses)
 
 
 @MODELS.register_module()
