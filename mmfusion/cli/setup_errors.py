@@ -1,6 +1,7 @@
 """One sentence, with the key, for an error in setting up."""
 
 import logging
+import re
 import traceback
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ from urllib.error import URLError
 
 from mmengine.config import Config
 
+from mmfusion.registry import METRICS
 from mmfusion.utils.configs import walk
 from mmfusion.utils.log import log_warning
 
@@ -175,6 +177,40 @@ def warn_of_counts(cfg: Config) -> None:
             f'train_cfg counts iterations, and {", ".join(found)} epochs: a training by iterations is one epoch, so that '
             'nothing is saved before its end and rates do not change. Set by_epoch=False there.'
         )
+
+
+def check_best(cfg: Config) -> None:
+    """Refuse a ``save_best`` that the fusion metrics of the validation do not give.
+
+    mmengine looks for it after the first validation. Where other metrics stand beside these, only that knows their names.
+
+    Raises:
+        ValueError: If there is no such metric; those that there are are listed.
+    """
+    best = ((cfg.get('default_hooks') or {}).get('checkpoint') or {}).get('save_best')
+    evaluators = cfg.get('val_evaluator') or []
+    evaluators = evaluators if isinstance(evaluators, list | tuple) else [evaluators]
+    if not best or not evaluators:
+        return
+    given = []
+    for evaluator in evaluators:
+        if not isinstance(evaluator, dict) or str(evaluator.get('type')) not in (
+            'mmfusion.FusionMetric',
+            'FusionMetric',
+        ):
+            return
+        try:
+            metric = METRICS.build(dict(evaluator, type='mmfusion.FusionMetric'))
+        except (ValueError, TypeError):
+            return  # the Runner builds it, too, and its error is told with the key
+        given += [f'{metric.prefix}/{spec.name}' for spec in metric.specs]
+    for name in best if isinstance(best, list | tuple) else [best]:
+        # Several datasets have means of their own between the prefix and the metric.
+        known = [full for full in given if name == full or re.fullmatch(f'{full.replace("/", "/.+/")}', str(name))]
+        if name != 'auto' and not known:
+            raise ValueError(
+                f'default_hooks.checkpoint.save_best={name!r} is not among what the validation gives: {", ".join(given)}.'
+            )
 
 
 def check_phases(cfg: Config) -> None:

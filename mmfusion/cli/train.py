@@ -9,7 +9,7 @@ from mmengine.config import Config
 from .arguments import add_config_arguments
 from .errors import report_own, verb
 from .running import leave_processes, load_config, only_run
-from .setup_errors import warn_of_counts
+from .setup_errors import check_best, warn_of_counts
 
 if TYPE_CHECKING:
     from mmengine.runner import Runner
@@ -50,6 +50,7 @@ def train(args: argparse.Namespace) -> None:
             f'{cfg.filename}: {missing[0]} is missing; training needs train_dataloader, train_cfg and optim_wrapper. '
             'See configs/_base_/schedules.'
         )
+    check_best(cfg)
     warn_of_counts(cfg)
     if args.amp:
         use_amp(cfg.optim_wrapper)

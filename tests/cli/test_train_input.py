@@ -10,7 +10,7 @@ from mmengine.runner import checkpoint as stock
 from mmfusion.apis import find_config
 from mmfusion.cli import setup_errors, train
 from mmfusion.cli.arguments import refuse_missing_weights
-from mmfusion.cli.setup_errors import check_numbers, check_phases, warn_of_counts
+from mmfusion.cli.setup_errors import check_best, check_numbers, check_phases, warn_of_counts
 
 TINY = (
     'train_dataloader.dataset.num=2',
@@ -120,6 +120,23 @@ def test_weights_that_are_not_numbers(run, checkpoint, tmp_path):
 def test_an_exported_model_is_no_weights(name):
     with pytest.raises(ValueError, match=f'{name}: an exported model, which is complete, and no weights'):
         refuse_missing_weights(name)
+
+
+def test_a_best_metric_that_is_not_measured_is_refused_before_training(run):
+    said = run('--cfg-options', 'default_hooks.checkpoint.save_best=SCD', 'default_hooks.checkpoint.rule=greater')
+    assert "save_best='SCD' is not among what the validation gives: fusion/EN, " in said
+
+
+@pytest.mark.parametrize('best', [None, 'auto', 'fusion/SCD', 'fusion/LLVIP/SCD', ['fusion/EN', 'fusion/SCD']])
+def test_best_metrics_that_are_measured(best):
+    metric = dict(type='mmfusion.FusionMetric', metric=['EN', 'SCD'])
+    cfg = dict(default_hooks=dict(checkpoint=dict(type='CheckpointHook', save_best=best)), val_evaluator=metric)
+    check_best(Config(cfg))
+    cfg['default_hooks']['checkpoint']['save_best'] = 'mIoU'
+    check_best(Config(dict(cfg, val_evaluator=[metric, dict(type='mmseg.IoUMetric')])))
+    check_best(Config(dict(cfg, val_evaluator=None)))
+    with pytest.raises(ValueError, match=r"save_best='mIoU' is not among .*fusion/EN, fusion/SCD"):
+        check_best(Config(cfg))
 
 
 @pytest.mark.parametrize('key', ['optim_wrapper', 'train_cfg', 'train_dataloader'])
