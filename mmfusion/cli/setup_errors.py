@@ -158,9 +158,9 @@ def check_numbers(cfg: Config) -> None:
 
 
 def warn_of_counts(cfg: Config) -> None:
-    """Tell what counts epochs in a training by iterations, all of which is one epoch.
+    """Tell what counts epochs in a training by iterations.
 
-    mmengine would then never step the schedule, and save at the end alone.
+    All of it is one epoch: mmengine would never step the schedule, and save at the end alone.
     """
     loop = cfg.get('train_cfg') or {}
     if loop.get('by_epoch', True) and loop.get('type') != 'IterBasedTrainLoop':
@@ -180,7 +180,7 @@ def warn_of_counts(cfg: Config) -> None:
 
 
 def check_best(cfg: Config) -> None:
-    """Refuse a ``save_best`` that the fusion metrics of the validation do not give.
+    """Refuse a ``save_best`` that the validation does not give.
 
     mmengine looks for it after the first validation. Where other metrics stand beside these, only that knows their names.
 

@@ -23,7 +23,7 @@ def check_count(name: str, value: Any) -> None:
 
 
 def check_reach(runner: Runner, hook: Hook, by_epoch: bool, last: float) -> None:
-    """Check that training reaches the last count at which a hook does something.
+    """Check that training reaches the last count of a hook.
 
     Raises:
         ValueError: If the hook counts epochs in a loop by iterations, all of which is epoch 0.

@@ -170,7 +170,7 @@ def check_inputs(name: str, part: nn.Module, inputs: Mapping[str, str]) -> None:
 
 
 def sum_losses(parse: Callable, losses: Mapping[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
-    """Sum losses by mmengine's ``parse_losses``, and keep terms out of the sum.
+    """Sum losses as mmengine does, and keep terms out.
 
     mmengine adds whatever has "loss" in its name. A term of a loss, ``<loss>/<term>`` in the log, is part of it already.
 
