@@ -1,9 +1,11 @@
 """Run exported graphs by ONNX Runtime, OpenVINO or TorchScript."""
 
 import json
+import warnings
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -56,7 +58,9 @@ def open_graph(file: str | Path, device: torch.device | str = 'cpu') -> tuple[_R
     except ImportError:
         raise
     except Exception as e:  # each runtime has errors of its own
-        raise CheckpointError(f'{file}: cannot be opened: {" ".join(str(e).split())[:300]}. Export it again.') from e
+        raise CheckpointError(
+            f'{file}: cannot be opened. Export it again. ({shorten(str(e), 300, placeholder=" …")})'
+        ) from e
     if not text:
         raise CheckpointError(f'{file}: not a file of mmfusion export, which would say what it takes. Export it again.')
     return run, json.loads(text)
@@ -89,7 +93,9 @@ def _open_openvino(file, device):
 
 def _open_torchscript(file, device):
     extra = {KEY: ''}
-    module = torch.jit.load(file, map_location=device, _extra_files=extra)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', FutureWarning)  # torch advises another format for new files
+        module = torch.jit.load(file, map_location=device, _extra_files=extra)
 
     @torch.no_grad()
     def run(vi, ir):

@@ -6,6 +6,7 @@ The optional packages (``segment_anything``, ``transformers``) are imported when
 import importlib
 import re
 from pathlib import Path
+from textwrap import shorten
 
 import numpy as np
 import torch
@@ -346,7 +347,7 @@ class SamBoxMasks:
         except RuntimeError as e:
             raise ValueError(
                 f'{self.checkpoint}: not weights of SAM {self.sam_type}. Give another --sam-type, or fetch {url} and '
-                f'give it with --sam-checkpoint. ({" ".join(str(e).split())[:200]})'
+                f'give it with --sam-checkpoint. ({shorten(str(e), 200, placeholder=" …")})'
             ) from e
         self.predictor = segment_anything.SamPredictor(model.to(self.device).eval())
         self.boxes.load(stems)

@@ -237,6 +237,17 @@ def test_files_that_are_none(tmp_path):
         ExportedModel(file)
 
 
+def test_a_torchscript_file_is_read_without_warnings(tmp_path, recwarn):
+    file = tmp_path / 'a.torchscript'
+    export(ImageFuser(AVERAGE), file, 'average')
+    recwarn.clear()
+    ExportedModel(file)
+    assert not recwarn.list
+    file.write_bytes(file.read_bytes()[:-200])
+    with pytest.raises(CheckpointError, match=r'a\.torchscript: cannot be opened\. Export it again\. \(.* \w+,? …\)$'):
+        ExportedModel(file)
+
+
 @pytest.mark.parametrize('package', ['onnx', 'onnxruntime'])
 def test_missing_packages_are_named(package, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(__import__('sys').modules, package, None)

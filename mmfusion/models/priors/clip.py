@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -353,7 +354,9 @@ def _read(path: str) -> tuple[dict[str, Tensor], bool]:
             archive = any(item.endswith('/constants.pkl') for item in z.namelist())
     try:
         if archive:
-            state = torch.jit.load(path, map_location='cpu').state_dict()
+            with warnings.catch_warnings():
+                warnings.simplefilter('ignore', FutureWarning)  # OpenAI's own files are TorchScript
+                state = torch.jit.load(path, map_location='cpu').state_dict()
         else:
             from open_clip.factory import load_state_dict
 
