@@ -2,7 +2,7 @@
 
 The fuser starts from `gffusion_wo-prior.safetensors`, and CGNet from weights for MSRS's classes, which MMFUSION_CGNET names
 (docs/methods/gffusion.md). The first half trains the fuser, guided by the frozen segmenter with λ = 0.2; in the second half
-the segmenter's head learns, too, and λ rises to 1. About 15 minutes of one core.
+the segmenter's head learns, too, and λ rises to 1. About 10 minutes of one core.
 """
 
 _base_ = '../cascades/cgnet_msrs_cpu_160.py'
