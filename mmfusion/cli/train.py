@@ -44,7 +44,8 @@ def train(args: argparse.Namespace) -> None:
 
     missing = [key for key in ('train_dataloader', 'train_cfg', 'optim_wrapper') if not cfg.get(key)]
     if len(missing) > 1:
-        raise ValueError(f'{cfg.filename}: has no {" and ".join(missing)}, and is for testing.{_others(cfg)}')
+        names = f'{", ".join(missing[:-1])} and {missing[-1]}'
+        raise ValueError(f'{cfg.filename}: has no {names}, and is for testing.{_others(cfg)}')
     if missing:
         raise ValueError(
             f'{cfg.filename}: {missing[0]} is missing; training needs train_dataloader, train_cfg and optim_wrapper. '

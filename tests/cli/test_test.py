@@ -139,7 +139,7 @@ def test_train_looks_at_load_from(narrow, tmp_path, capsys):
 def test_train_refuses_a_config_for_tests(capsys):
     assert train.main(['u2fusion']) == 1
     err = capsys.readouterr().err
-    assert 'u2fusion_tno.py: has no train_dataloader and optim_wrapper' in err
+    assert 'u2fusion_tno.py: has no train_dataloader, train_cfg and optim_wrapper' in err
     assert 'Beside it are u2fusion_roadscene.' in err
 
 

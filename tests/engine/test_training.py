@@ -1,5 +1,6 @@
 """Training by the Runner from a shipped config: end to end, resumed, with AMP, EMA and TensorBoard."""
 
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 CONFIG = Path(__file__).resolve().parents[2] / 'configs/occo/occo_synthetic.py'
+NAMES = count()  # mmengine names runs by the second, and those of one name share a visualizer
 
 
 class Recorder(Hook):
@@ -52,6 +54,7 @@ def config(tmp_path, monkeypatch, epochs=2, **options):
 
 
 def run(cfg, crash_at=None):
+    cfg.experiment_name = f'training_{next(NAMES)}'
     runner = Runner.from_cfg(cfg)
     recorder = Recorder(crash_at)
     runner.register_hook(recorder)
