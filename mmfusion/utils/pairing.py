@@ -181,10 +181,7 @@ def pair_images(
     """
     if ir_dir is None:
         found = list_images(vi_dir, vi_pattern)
-        if not found:
-            raise FileNotFoundError(
-                f'{vi_dir}: no image ({", ".join(IMG_SUFFIXES)}) in this folder{other_files(vi_dir)}'
-            )
+        refuse_empty((found, vi_dir, None))
         return [(stem, file, file) for stem, file in found.items()]
     vi, ir = list_images(vi_dir, vi_pattern), list_images(ir_dir, ir_pattern)
     if not vi and not ir:
@@ -214,12 +211,12 @@ def pair_images(
 
 
 def refuse_empty(*sides: tuple[Mapping, str | Path, str | None]) -> None:
-    """Refuse a folder without images; by a pattern, names differ.
+    """Refuse a folder without images, unless a pattern may be the reason.
 
     Each side is what was found, the folder and the pattern that was given.
 
     Raises:
-        FileNotFoundError: If nothing was found in a folder, and no pattern may be the reason.
+        FileNotFoundError: If nothing was found in a folder, and no pattern was given.
     """
     for found, folder, pattern in sides:
         if not found and not pattern:

@@ -249,15 +249,15 @@ class ImageFuser(PriorHolder, BaseModel):
             top, left = (padding_before(length, self.size_divisor, mode) for length in size)
         least = getattr(self.network, 'min_size', 1)
         if not exporting() and min(padded) < least:
-            raise ValueError(
-                f'{type(self.network).__name__} needs images of at least {least}×{least} pixels, got {size[0]}×{size[1]} '
-                '(height×width). '
-                + (
+            advice = 'Pad or enlarge them first.'
+            if self.test_cfg['mode'] == 'slide' and not self.training:
+                advice = (
                     'That is a window, or an image smaller than it: take larger windows (--tile, test_cfg.crop_size), or '
                     'pad or enlarge the image.'
-                    if self.test_cfg['mode'] == 'slide' and not self.training
-                    else 'Pad or enlarge them first.'
                 )
+            raise ValueError(
+                f'{type(self.network).__name__} needs images of at least {least}×{least} pixels, got {size[0]}×{size[1]} '
+                f'(height×width). {advice}'
             )
         out = part(**arguments)
         out = dict(out) if isinstance(out, Mapping) else dict(fused=out)
